@@ -1,0 +1,457 @@
+//! `PatternIr`: a checked rule, the contract between the language and whatever runs it.
+//!
+//! Everything is resolved: streams, fields and steps are indices, bounds are microseconds, `const` and names are gone.
+//! The engine compiles it; the oracle in the tests interprets it directly. Both read the meaning in LANGUAGE section 5.
+//!
+//! INVARIANT: indices are in range (`crate::lower` is the only producer); a rule has at least one step.
+
+use crate::source::Span;
+use crate::types::{Literal, Micros, Type};
+
+/// All that a set of rule files declares.
+#[derive(Debug, Clone, Default)]
+pub struct Module {
+    /// Streams, declared or inferred. [`RuleStream::stream`] indexes them.
+    pub streams: Vec<Stream>,
+    /// Lists. [`Expr::InList`] indexes them.
+    pub lists: Vec<List>,
+    /// Rules in the order of the files.
+    pub rules: Vec<Rule>,
+}
+
+/// A stream of events with one schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    /// Its name in rules.
+    pub name: String,
+    /// The topic it is read from; none = the stream's name.
+    pub topic: Option<String>,
+    /// `topic .. where`: only those records belong to the stream. Reads [`Of::This`] only.
+    pub topic_filter: Option<Expr>,
+    /// The topic's key, as an index into `fields`.
+    pub key: Option<usize>,
+    /// Path of the event's unique id.
+    pub id: Option<Vec<String>>,
+    /// How long an id is remembered, in microseconds; none = `late`; 0 = no check.
+    pub dedupe: Option<Micros>,
+    /// Known fields. A field that is not listed cannot be read.
+    pub fields: Vec<Field>,
+    /// Where the event time is.
+    pub time: TimeField,
+    /// Lateness bound in microseconds.
+    pub late: Micros,
+    /// Silence after which a partition is idle, in microseconds.
+    pub idle: Micros,
+    /// False if it was inferred from data.
+    pub declared: bool,
+}
+
+/// One field of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Names from the event's root inwards.
+    pub path: Vec<String>,
+    /// Its type.
+    pub ty: Type,
+    /// May be absent or null.
+    pub nullable: bool,
+    /// Shown hashed only.
+    pub mask: bool,
+}
+
+/// Where and how an event's time is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeField {
+    /// Path of the time field.
+    pub path: Vec<String>,
+    /// How it is written.
+    pub format: TimeFormat,
+    /// Partitions promise to be sorted.
+    pub in_order: bool,
+}
+
+/// How a time is written in events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// An RFC 3339 string, or a number read by its size (10 digits seconds, 16 microseconds, others milliseconds).
+    Auto,
+    /// RFC 3339 string.
+    Rfc3339,
+    /// Seconds since the epoch.
+    EpochSeconds,
+    /// Milliseconds since the epoch.
+    EpochMillis,
+    /// Microseconds since the epoch.
+    EpochMicros,
+}
+
+/// A named list of values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct List {
+    /// Its name, without `@`.
+    pub name: String,
+    /// Type of its items.
+    pub ty: Type,
+    /// File to read items from, relative to the rule file. Reading is the caller's.
+    pub from: Option<String>,
+    /// Items written in the rule file.
+    pub items: Vec<Literal>,
+}
+
+/// A checked rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its name; unique in a rule set.
+    pub name: String,
+    /// The rule's own source text, from `rule` to its closing brace.
+    pub text: String,
+    /// `title`.
+    pub title: Option<String>,
+    /// `about`.
+    pub about: Option<String>,
+    /// `owner`.
+    pub owner: Option<String>,
+    /// `tags`.
+    pub tags: Vec<String>,
+    /// The wanted mode.
+    pub mode: Mode,
+    /// The streams the rule names. Their order is their rank at equal times: by first place inside `match`, then others.
+    pub streams: Vec<RuleStream>,
+    /// Key parts; empty = one global key.
+    pub keys: Vec<Key>,
+    /// `match within`, in microseconds.
+    pub within: Option<Micros>,
+    /// Positive steps in written order.
+    pub steps: Vec<Step>,
+    /// Absences after the last step; each has a duration. The rule fires at the latest of their ends.
+    pub trailing: Vec<Absence>,
+    /// Windows read anywhere in the rule.
+    pub windows: Vec<Window>,
+    /// `having`: must be true.
+    pub having: Condition,
+    /// `unless`: must not be true. Empty = absent.
+    pub unless: Condition,
+    /// `severity`; yields a word.
+    pub severity: Option<Expr>,
+    /// `score`.
+    pub score: Option<Expr>,
+    /// `reason`, split at its braces.
+    pub reason: Vec<ReasonPart>,
+    /// `emit`, in written order.
+    pub emit: Vec<(String, Expr)>,
+    /// `send`.
+    pub send: Vec<Destination>,
+    /// `cooldown` in microseconds.
+    pub cooldown: Option<Micros>,
+    /// `overlap`.
+    pub overlap: Overlap,
+    /// `test` blocks.
+    pub tests: Vec<Test>,
+}
+
+/// A stream as one rule sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleStream {
+    /// Index into [`Module::streams`].
+    pub stream: usize,
+    /// `from s where c`: events that fail it do not exist for the rule. Reads [`Of::This`] only. Empty = all pass.
+    pub filter: Condition,
+    /// Key fields of the stream for absences, windows and steps without a mapping of their own; an index into the
+    /// stream's fields for each part of [`Rule::keys`]. None if only step aliases map the key.
+    pub keys: Option<Vec<usize>>,
+}
+
+/// One part of a rule's key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// Its name in alerts.
+    pub name: String,
+    /// Its type, the same in every stream.
+    pub ty: Type,
+}
+
+/// A positive step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Alias, or the stream's name.
+    pub name: String,
+    /// Index into [`Rule::streams`].
+    pub stream: usize,
+    /// Key fields of this step: indices into its stream's fields, one for each part of [`Rule::keys`].
+    pub keys: Vec<usize>,
+    /// How many events it needs (1 for a plain step).
+    pub min: u32,
+    /// The most it takes; none = no maximum. A plain step has 1.
+    pub max: Option<u32>,
+    /// The repeat ends before the first event of its stream that does not fit.
+    pub consecutive: bool,
+    /// `where`.
+    pub condition: Condition,
+    /// How it follows the step before; ignored on the first step.
+    pub arrow: Arrow,
+    /// `then within D`: each of its events at most this long after the last event of the step before, in microseconds.
+    pub within: Option<Micros>,
+    /// Absences between the step before and this one; without a duration.
+    pub gap: Vec<Absence>,
+}
+
+/// The three arrows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrow {
+    /// `then`.
+    Then,
+    /// `then first`.
+    First,
+    /// `then immediately`.
+    Immediately,
+}
+
+/// `no X`, or `no one of { X, Y }`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Absence {
+    /// Indices into [`Rule::streams`]; their `keys` are set.
+    pub streams: Vec<usize>,
+    /// `for D` in microseconds; set on trailing absences only.
+    pub duration: Option<Micros>,
+    /// Its `where`: unknown counts as false. Reads [`Of::This`] and earlier steps.
+    pub condition: Condition,
+    /// The source text, for evidence.
+    pub text: String,
+}
+
+/// A conjunction; empty = true. Split at its top-level `and`s.
+pub type Condition = Vec<Term>;
+
+/// One term of a [`Condition`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Term {
+    /// Yields a truth value or null.
+    pub expr: Expr,
+    /// Its source text.
+    pub text: String,
+    /// Where it stands in its file.
+    pub span: Span,
+}
+
+/// Whose field is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Of {
+    /// The event looked at: of a `where`; inside an aggregate or window, each event counted.
+    This,
+    /// The event of a plain step.
+    Step(usize),
+}
+
+/// A typed expression.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expr {
+    /// A constant.
+    Literal(Literal),
+    /// A field: index into the stream's fields.
+    Field(Of, usize),
+    /// The event's time, an instant.
+    Ts(Of),
+    /// The event's id as text (its source position if it has none declared).
+    Id(Of),
+    /// The name of the event's stream.
+    StreamName(Of),
+    /// A key part: index into [`Rule::keys`].
+    Key(usize),
+    /// `not x`.
+    Not(Box<Expr>),
+    /// `-x`.
+    Neg(Box<Expr>),
+    /// `a op b`.
+    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    /// `x is null`.
+    IsNull(Box<Expr>),
+    /// `if c then a else b`; an unknown condition takes `else`.
+    If(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `x in @list`: index into [`Module::lists`].
+    InList(Box<Expr>, usize),
+    /// `[a, b]`.
+    List(Vec<Expr>),
+    /// A function of values.
+    Call(Function, Vec<Expr>),
+    /// An aggregate over what a step took. The argument reads each of its events as [`Of::This`]; `count(x)` has none.
+    /// In the `where` of the step itself (with `consecutive`): over what it has taken before this event.
+    Aggregate(Aggregate, usize, Option<Box<Expr>>),
+    /// A window's value: index into [`Rule::windows`].
+    Window(usize),
+    /// `value reaches limit`; a top-level term of the only step. The index numbers the latches of the rule.
+    Reaches(usize, Box<Expr>, Box<Expr>),
+    /// `rising(x)`, `falling(x)`, `changed(x)` in a `consecutive` step: this event's value against the one taken before.
+    Trend(Trend, Box<Expr>),
+    /// `{ a: x }` in `emit`.
+    Object(Vec<(String, Expr)>),
+}
+
+/// Operators of two values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is named after its sign or word in the language")]
+pub enum BinaryOp {
+    And,
+    Or,
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    /// `a ?? b`.
+    Coalesce,
+    /// `x in [a, b]` or `x in collect(..)`.
+    In,
+    Contains,
+    StartsWith,
+    EndsWith,
+    /// Unanchored search; the right side is a literal that is a valid regular expression.
+    Matches,
+}
+
+/// Functions of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `ratio(a, b)`: a / b, null when b is 0.
+    Ratio,
+    /// `min(a, b, ..)` of values.
+    Min,
+    /// `max(a, b, ..)` of values.
+    Max,
+    /// `abs(x)`.
+    Abs,
+    /// `lower(s)`.
+    Lower,
+    /// `upper(s)`.
+    Upper,
+    /// `length(s)` in code points.
+    Length,
+}
+
+/// How an event's value compares with the one that its repeat took before; true on the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trend {
+    /// Greater than before.
+    Rising,
+    /// Less than before.
+    Falling,
+    /// Not equal to the one before.
+    Changed,
+}
+
+/// Aggregates over a repeat or a window. Nulls are skipped; of nothing `count`, `sum`, `distinct` are 0, others null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is named after its word in the language")]
+pub enum Aggregate {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Distinct,
+    /// Value of the first event (null if that is null).
+    First,
+    /// Value of the last event.
+    Last,
+    /// All values as a list.
+    Collect,
+    /// Middle value; the mean of the middle two of an even count.
+    Median,
+    /// Sample standard deviation, float; null below two.
+    Stddev,
+}
+
+/// A sliding window over one stream of the rule's own key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// Index into [`Rule::streams`]; its `keys` are set.
+    pub stream: usize,
+    /// What is computed.
+    pub aggregate: Aggregate,
+    /// Reads each windowed event as [`Of::This`]; none for `count`.
+    pub argument: Option<Expr>,
+    /// Reads [`Of::This`], keys and constants. Empty = all.
+    pub filter: Condition,
+    /// The window is `(t - span, t]`, in microseconds.
+    pub span: Micros,
+    /// `before s`: the events before that step's event instead of those up to the event looked at.
+    pub before: Option<usize>,
+    /// The source text, for evidence.
+    pub text: String,
+}
+
+/// What an alert lets later choices use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// Everything up to the last event is used up.
+    None,
+    /// The first event begins no second choice.
+    PerStart,
+    /// One alert a moment.
+    PerEnd,
+    /// Every complete choice.
+    All,
+}
+
+/// Whether a rule's alerts are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after its word in the language")]
+pub enum Mode {
+    Live,
+    Shadow,
+    Off,
+}
+
+/// A piece of `reason`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReasonPart {
+    /// Literal text.
+    Text(String),
+    /// A value to print; null prints `-`.
+    Value(Expr),
+}
+
+/// Where alerts go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A topic.
+    Topic(String),
+    /// A webhook endpoint by name.
+    Webhook(String),
+}
+
+/// A `test` block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Test {
+    /// Its title.
+    pub name: String,
+    /// `start`: microseconds since the epoch; time 0s of the test. Default 2026-01-01T00:00:00Z.
+    pub start: Option<Micros>,
+    /// Events in written order: microseconds from the start, index into [`Module::streams`], fields by dotted name with
+    /// `given` values already merged in.
+    pub events: Vec<(Micros, usize, Vec<(String, Literal)>)>,
+    /// Time of the last `at` or `advance to`, from the start.
+    pub end: Micros,
+    /// What must happen. Alerts that nothing expects fail the test.
+    pub expect: Vec<Expectation>,
+    /// Where the block stands.
+    pub span: Span,
+}
+
+/// An `expect` line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expectation {
+    /// When, from the start; none = any time.
+    pub at: Option<Micros>,
+    /// How many alerts; 0 for `nothing`.
+    pub count: usize,
+    /// Values to find in the alert: emitted fields, keys, `severity`, `score`, `reason`.
+    pub fields: Vec<(String, Literal)>,
+    /// Where it stands.
+    pub span: Span,
+}

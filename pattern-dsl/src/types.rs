@@ -1,0 +1,54 @@
+//! Value types of the language and the literals that carry them.
+//!
+//! Neighbours: [`crate::ir`] refers to both; the engine and the oracle each have their own run-time values.
+
+use crate::decimal::Decimal;
+
+/// Microseconds: of a duration, or since 1970-01-01T00:00:00Z for an instant.
+pub type Micros = i64;
+
+/// The type of a field or expression (language section 5.2). Nullability is kept beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Type {
+    /// `true` or `false`.
+    Bool,
+    /// 64-bit signed integer.
+    Int,
+    /// Exact decimal, at most 18 digits after the point.
+    Decimal,
+    /// IEEE double; only where declared.
+    Float,
+    /// Unicode text, compared by code point.
+    String,
+    /// Microseconds since the epoch.
+    Instant,
+    /// A span of time in microseconds.
+    Duration,
+    /// One of the listed words; held as a string.
+    Enum(Vec<String>),
+}
+
+/// A constant of the language.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Literal {
+    /// Unknown.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// An exact decimal, with the scale as written.
+    Decimal(Decimal),
+    /// A binary floating-point number.
+    Float(f64),
+    /// Text, or an enum's word.
+    String(String),
+    /// Microseconds since the epoch.
+    Instant(Micros),
+    /// Microseconds.
+    Duration(Micros),
+    /// `[a, b]`.
+    List(Vec<Literal>),
+    /// `{ a: 1 }`, in written order; only in tests and `emit`.
+    Object(Vec<(String, Literal)>),
+}

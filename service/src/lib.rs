@@ -1,0 +1,1 @@
+//! Tripline's dealings with the world.

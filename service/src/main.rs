@@ -1,0 +1,2 @@
+//! The `tripline` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Cross-crate tests.
+fn main() {}
