@@ -52,3 +52,58 @@ pub struct EventRef<'a> {
     /// Wanted fields in slot order; missing trailing slots read as null.
     pub slots: &'a [Value],
 }
+
+/// An event that some rule wants, kept for as long as a rule may still use it and shared by all that do.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Event {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Event time in microseconds.
+    pub ts: Micros,
+    /// Which partition it came from.
+    pub partition: PartitionId,
+    /// Its place in that partition.
+    pub offset: u64,
+    /// Declared id.
+    pub id: Option<ArcStr>,
+    /// Wanted fields in slot order.
+    pub slots: Box<[Value]>,
+}
+
+static NULL: Value = Value::Null;
+
+impl Event {
+    /// The same event, borrowed.
+    #[must_use]
+    pub fn view(&self) -> EventRef<'_> {
+        EventRef {
+            stream: self.stream,
+            ts: self.ts,
+            partition: self.partition,
+            offset: self.offset,
+            id: self.id.as_deref(),
+            slots: &self.slots,
+        }
+    }
+}
+
+impl<'a> EventRef<'a> {
+    /// The value in a slot; null where the event is older than the wish for the field.
+    #[must_use]
+    pub fn slot(&self, slot: usize) -> &'a Value {
+        self.slots.get(slot).unwrap_or(&NULL)
+    }
+
+    /// A copy to keep.
+    #[must_use]
+    pub fn to_event(&self) -> Event {
+        Event {
+            stream: self.stream,
+            ts: self.ts,
+            partition: self.partition,
+            offset: self.offset,
+            id: self.id.map(ArcStr::from),
+            slots: self.slots.into(),
+        }
+    }
+}

@@ -1,5 +1,28 @@
-//! The Tripline matcher: events and watermarks in, alerts and state out. No clock, no I/O.
+//! The Tripline matcher: events and watermarks in, alerts and state out. Deterministic; no clock, no I/O.
+//!
+//! The meaning of a match is a choice of where each step *begins*; everything else is forced. So one rule and key hold a
+//! time-ordered candidate list per step, an event moves them in [`task`]'s order, and a search over the lists runs only
+//! when the last event of a match has come or its timer rings. There are no forked runs and no second matcher.
+//!
+//! ```text
+//! EventRef -> time (late? instant complete?) -> index (which rules, which roles) -> advance (keyed state)
+//!          -> search (complete choices, earliest first) -> emit (alert) -> Outputs
+//! ```
+//!
+//! Absent on purpose: clocks, randomness, files, threads, logs.
+
 pub mod value;
+mod collections;
+mod aggregate;
 pub mod event;
+mod expr;
+mod index;
+mod time;
+mod program;
+mod window;
+mod state;
+mod advance;
+mod search;
+mod emit;
 pub mod alert;
 pub mod task;

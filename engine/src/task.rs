@@ -1,10 +1,17 @@
 //! The event machine: `step(Input) -> Outputs`, `save`, `restore`. No clock, no I/O.
 
+use crate::advance::{RuleRun, RuleState, Surroundings, UsedUp};
 use crate::alert::Alert;
-use crate::event::{EventRef, Layout, PartitionId, StreamId};
-use pattern_dsl::ir::Module;
+use crate::collections::Map;
+use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
+use crate::index::Index;
+use crate::program;
+use crate::time::{Clock, PartitionTime};
+use arcstr::ArcStr;
+use pattern_dsl::ir::{Mode, Module, Stream};
 use pattern_dsl::types::{Literal, Micros};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Caps (surfaces.md section 2). `None` lifts one.
 #[derive(Debug, Clone)]
@@ -24,6 +31,8 @@ pub struct Options {
     pub limits: Limits,
     /// Count matches and sum their checksum instead of building alerts (benchmarks).
     pub count_only: bool,
+    /// The caller feeds events in order of time over all partitions: no partition is waited for.
+    pub sorted_input: bool,
 }
 
 /// A partition of the input.
@@ -39,6 +48,8 @@ pub struct Partition {
 pub enum Input<'a> {
     /// An event, in its partition's order.
     Event(EventRef<'a>),
+    /// A partition has been silent for so long that it is not waited for until it speaks again (a recorded decision).
+    Idle(PartitionId),
     /// Time moves to this instant: every partition is taken to have reached it (a recorded tick, or `--to-end`).
     Time(Micros),
     /// The input ends: release everything buffered; time stands at the newest event.
@@ -100,89 +111,443 @@ pub struct Attempt {
 pub enum ActivateError {
     /// The regular expression of a `matches` is invalid or too large (the language should have refused it).
     Pattern(String),
+    /// Eight older revisions of the rule still have open matches.
+    DrainFull(String),
+}
+
+impl std::fmt::Display for ActivateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pattern(why) => write!(f, "a pattern does not compile: {why}"),
+            Self::DrainFull(rule) => write!(f, "eight revisions of `{rule}` still have open matches"),
+        }
+    }
+}
+impl std::error::Error for ActivateError {}
+
+/// Revisions of one rule that may drain at once.
+const DRAINING_MAX: usize = 8;
+
+/// What a task knows of a stream beside its fields.
+#[derive(Debug)]
+struct StreamTime {
+    topic: String,
+    late: Micros,
+    in_order: bool,
+    dedupe: Micros,
+    /// Ids of the last `dedupe`, with their times; in order of arrival for forgetting.
+    ids: Map<ArcStr, Micros>,
+    id_order: VecDeque<(Micros, ArcStr)>,
 }
 
 /// One matcher with its keyed state.
 #[derive(Debug)]
 pub struct Task {
-    layout: Layout,
+    options: Options,
+    pub(crate) layout: Layout,
+    index: Index,
+    streams: Vec<StreamTime>,
+    partition_names: Vec<ArcStr>,
+    partition_streams: Vec<Vec<StreamId>>,
+    pub(crate) clock: Clock,
+    /// By name, then revision.
+    pub(crate) rules: Vec<RuleRun>,
+    /// By rule: it sees events as they come, since its streams promise order.
+    direct: Vec<bool>,
+    any_merged: bool,
+    revisions: BTreeMap<String, u32>,
+    /// The last position given out.
+    pub(crate) position: u64,
+    /// Earliest timer or sweep of direct and of merged rules.
+    due: [Micros; 2],
+    wanted: Vec<(u32, u64)>,
+    used: Vec<UsedUp>,
 }
 
 impl Task {
     /// An empty task.
+    #[must_use]
     pub fn new(options: Options) -> Self {
-        let _ = options;
-        Self { layout: Layout::default() }
+        Self {
+            clock: Clock::new(options.sorted_input),
+            options,
+            layout: Layout::default(),
+            index: Index::default(),
+            streams: Vec::new(),
+            partition_names: Vec::new(),
+            partition_streams: Vec::new(),
+            rules: Vec::new(),
+            direct: Vec::new(),
+            any_merged: false,
+            revisions: BTreeMap::new(),
+            position: 0,
+            due: [Micros::MAX; 2],
+            wanted: Vec::new(),
+            used: Vec::new(),
+        }
     }
+
     /// Fields that decoders have to deliver; grows only in [`Task::activate`].
+    #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
+
     /// Registers a stream's time settings (also done by `activate` for every stream of its module). Idempotent by name.
-    pub fn add_stream(&mut self, stream: &pattern_dsl::ir::Stream) -> StreamId {
-        let _ = stream;
-        0
+    pub fn add_stream(&mut self, stream: &Stream) -> StreamId {
+        let id = program::stream_id(&mut self.layout, stream);
+        self.index.ensure(self.layout.streams.len());
+        if self.streams.len() <= id as usize {
+            self.streams.push(StreamTime {
+                topic: stream.topic.clone().unwrap_or_else(|| stream.name.clone()),
+                late: stream.late,
+                in_order: stream.time.in_order,
+                dedupe: if stream.id.is_some() { stream.dedupe.unwrap_or(stream.late) } else { 0 },
+                ids: Map::default(),
+                id_order: VecDeque::new(),
+            });
+        }
+        id
     }
+
     /// Id of a stream by name.
+    #[must_use]
     pub fn stream_id(&self, name: &str) -> Option<StreamId> {
-        let _ = name;
-        None
+        self.layout.streams.iter().position(|stream| stream.name == name).map(|id| id as StreamId)
     }
-    /// Declares a partition before its first event.
+
+    /// Declares a partition before its first event; its streams must have been added.
     pub fn add_partition(&mut self, partition: Partition) -> PartitionId {
-        let _ = partition;
-        0
+        let late = partition.streams.iter().filter_map(|id| self.streams.get(*id as usize)).map(|s| s.late).max();
+        self.clock.partitions.push(PartitionTime { newest: None, late: late.unwrap_or(0), idle: false });
+        self.partition_names.push(partition.name.into());
+        self.partition_streams.push(partition.streams);
+        self.route();
+        (self.partition_names.len() - 1) as PartitionId
     }
+
     /// Adds the module's rules, each replacing (draining) an older revision of the same name. A rule sees events with
     /// time >= `at`; `None` = all. Lists are by name. Returns rule names with their revision.
     ///
     /// # Errors
-    /// A pattern that does not compile; nothing is changed then.
+    /// A pattern that does not compile, or too many draining revisions; rules before it stay activated.
     pub fn activate(
         &mut self,
         module: &Module,
         lists: &BTreeMap<String, Vec<Literal>>,
         at: Option<Micros>,
     ) -> Result<Vec<(String, u32)>, ActivateError> {
-        let _ = (module, lists, at);
-        Ok(Vec::new())
+        for stream in &module.streams {
+            self.add_stream(stream);
+        }
+        let mut activated = Vec::new();
+        for rule in &module.rules {
+            self.forget_drained();
+            let older = self.rules.iter().filter(|run| run.program.name == rule.name).count();
+            if older > DRAINING_MAX {
+                return Err(ActivateError::DrainFull(rule.name.clone()));
+            }
+            let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
+            let program = program::compile(module, rule, revision, lists, &mut self.layout, &mut self.index)?;
+            self.revisions.insert(rule.name.clone(), revision);
+            activated.push((rule.name.clone(), revision));
+            let mut run = RuleRun::new(Arc::new(program), at);
+            let end = at.unwrap_or(Micros::MIN);
+            for old in self.rules.iter_mut().filter(|run| run.program.name == rule.name) {
+                old.state.until = Some(old.state.until.map_or(end, |until| until.min(end)));
+            }
+            if let Some(old) = self.rules.iter().rfind(|run| run.program.name == rule.name) {
+                run.inherit(old);
+            }
+            if rule.mode == Mode::Off {
+                self.rules.retain(|run| run.program.name != rule.name);
+                continue;
+            }
+            let place = self
+                .rules
+                .partition_point(|other| (other.program.name.as_str(), other.program.revision) < (&rule.name, revision));
+            self.rules.insert(place, run);
+        }
+        self.route();
+        Ok(activated)
     }
+
     /// Removes a rule; its open matches end. False if there is none.
     pub fn retire(&mut self, rule: &str) -> bool {
-        let _ = rule;
-        false
+        let before = self.rules.len();
+        self.rules.retain(|run| run.program.name != rule);
+        self.route();
+        self.rules.len() < before
     }
+
+    fn forget_drained(&mut self) {
+        let now = self.clock.newest.unwrap_or(Micros::MIN);
+        self.rules.retain_mut(|run| !run.is_drained(now));
+    }
+
+    /// Rebuilds what depends on the set of rules and partitions.
+    fn route(&mut self) {
+        self.index.clear_wants();
+        self.direct.clear();
+        for (number, run) in self.rules.iter().enumerate() {
+            for (role, program) in run.program.roles.iter().enumerate() {
+                if let Some(stream) = run.program.streams.get(program.stream) {
+                    self.index.want(*stream, number as u32, role as u32, &program.predicates);
+                }
+            }
+            let streams = &run.program.streams;
+            let times = || streams.iter().filter_map(|id| self.streams.get(*id as usize));
+            let one_topic = times().all(|time| time.in_order && Some(&time.topic) == times().next().map(|t| &t.topic));
+            let partitions =
+                self.partition_streams.iter().filter(|held| held.iter().any(|id| streams.contains(id))).count();
+            self.direct.push(one_topic && partitions <= 1);
+        }
+        self.any_merged = self.direct.iter().any(|direct| !direct);
+        self.due = [Micros::MIN; 2];
+    }
+
     /// The first instant after every event time accepted so far: where a rule recorded now takes effect.
+    #[must_use]
     pub fn next_activation(&self) -> Micros {
-        0
+        self.clock.newest.map_or(Micros::MIN, |newest| newest + 1)
     }
+
     /// Takes one input; appends what it causes to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outputs) {
-        let _ = (input, out);
+        match input {
+            Input::Event(event) => self.event(event, out),
+            Input::Idle(partition) => {
+                if let Some(time) = self.clock.partitions.get_mut(partition as usize) {
+                    time.idle = true;
+                }
+                self.release(self.clock.watermark(), out);
+            }
+            Input::Time(time) => {
+                self.clock.newest = Some(self.clock.newest.map_or(time, |newest| newest.max(time)));
+                self.release(time, out);
+                self.ring(0, time.saturating_sub(1), out);
+            }
+            Input::End => {
+                let end = self.clock.newest.unwrap_or(Micros::MIN);
+                self.release(end.saturating_add(1), out);
+                self.ring(0, end, out);
+            }
+        }
     }
+
+    fn event(&mut self, event: EventRef<'_>, out: &mut Outputs) {
+        if self.is_duplicate(&event) {
+            out.duplicates.push((event.partition, event.offset));
+            return;
+        }
+        if let Some(watermark) = self.clock.missed(event.partition, event.ts) {
+            out.late.push((event.partition, event.offset, event.ts, watermark));
+            return;
+        }
+        self.clock.seen(event.partition, event.ts);
+        let [direct_due, _] = self.due;
+        if direct_due < event.ts {
+            self.ring(0, event.ts - 1, out);
+        }
+        let mut wanted = std::mem::take(&mut self.wanted);
+        self.index.wanted(&event, &self.partition_names, &mut wanted);
+        if !wanted.is_empty() {
+            self.position += 1;
+            let kept = Arc::new(event.to_event());
+            let mut merged = false;
+            for (rule, roles) in &wanted {
+                if self.direct.get(*rule as usize) == Some(&true) {
+                    self.run_rule(*rule, &kept, *roles, self.position, out);
+                } else {
+                    merged = true;
+                }
+            }
+            if merged {
+                self.clock.hold(kept);
+            }
+        }
+        self.wanted = wanted;
+        if self.any_merged {
+            let watermark = self.clock.watermark();
+            if watermark > self.clock.released {
+                self.release(watermark, out);
+            }
+        }
+    }
+
+    fn is_duplicate(&mut self, event: &EventRef<'_>) -> bool {
+        let Some(stream) = self.streams.get_mut(event.stream as usize) else { return false };
+        let (Some(id), true) = (event.id, stream.dedupe > 0) else { return false };
+        let keep = stream.dedupe + stream.late;
+        while stream.id_order.front().is_some_and(|(ts, _)| event.ts - *ts > keep) {
+            if let Some((ts, id)) = stream.id_order.pop_front()
+                && stream.ids.get(&id) == Some(&ts)
+            {
+                stream.ids.remove(&id);
+            }
+        }
+        if stream.ids.get(id).is_some_and(|ts| (event.ts - ts).abs() < stream.dedupe) {
+            return true;
+        }
+        let id = ArcStr::from(id);
+        stream.ids.insert(id.clone(), event.ts);
+        stream.id_order.push_back((event.ts, id));
+        false
+    }
+
+    /// Releases every instant before `watermark` to the merged rules, and their timers.
+    fn release(&mut self, watermark: Micros, out: &mut Outputs) {
+        while let Some((time, events)) = self.clock.pop(watermark) {
+            let [_, merged_due] = self.due;
+            if merged_due < time {
+                self.ring(1, time - 1, out);
+            }
+            self.instant(&events, out);
+        }
+        let [_, merged_due] = self.due;
+        if merged_due < watermark {
+            self.ring(1, watermark.saturating_sub(1), out);
+        }
+        self.clock.released = self.clock.released.max(watermark);
+    }
+
+    /// All events of one time: each rule sees them in the order of its own streams, then of their sources.
+    fn instant(&mut self, events: &[Arc<Event>], out: &mut Outputs) {
+        let base = self.position;
+        self.position += events.len() as u64;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        let mut order: Vec<(u32, usize, PartitionId, u64, usize, u64)> = Vec::new();
+        for (number, event) in events.iter().enumerate() {
+            self.index.wanted(&event.view(), &self.partition_names, &mut wanted);
+            for (rule, roles) in wanted.iter().filter(|(rule, _)| self.direct.get(*rule as usize) == Some(&false)) {
+                let streams = self.rules.get(*rule as usize).map(|run| &run.program.streams);
+                let rank = streams.and_then(|streams| streams.iter().position(|id| *id == event.stream));
+                order.push((*rule, rank.unwrap_or(0), event.partition, event.offset, number, *roles));
+            }
+        }
+        self.wanted = wanted;
+        order.sort_unstable();
+        let mut place = 0;
+        let mut previous = u32::MAX;
+        for (rule, _, _, _, number, roles) in order {
+            place = if rule == previous { place + 1 } else { 1 };
+            previous = rule;
+            if let Some(event) = events.get(number) {
+                self.run_rule(rule, event, roles, base + place, out);
+            }
+        }
+    }
+
+    fn run_rule(&mut self, rule: u32, event: &Arc<Event>, roles: u64, position: u64, out: &mut Outputs) {
+        let around = Surroundings {
+            partitions: &self.partition_names,
+            limits: &self.options.limits,
+            count_only: self.options.count_only,
+        };
+        let Some(run) = self.rules.get_mut(rule as usize) else { return };
+        run.event(event, roles, position, around, &mut out.alerts, &mut self.used);
+        let group = usize::from(self.direct.get(rule as usize) != Some(&true));
+        if let (Some(due), Some(known)) = (run.next_due(), self.due.get_mut(group)) {
+            *known = (*known).min(due);
+        }
+        self.share_used_up(rule as usize);
+    }
+
+    /// Revisions of one rule share what alerts have used up, and the cool-down.
+    fn share_used_up(&mut self, rule: usize) {
+        if self.used.is_empty() {
+            return;
+        }
+        let name = self.rules.get(rule).map(|run| run.program.name.clone());
+        for (_, other) in self
+            .rules
+            .iter_mut()
+            .enumerate()
+            .filter(|(number, other)| *number != rule && Some(&other.program.name) == name.as_ref())
+        {
+            for used in &self.used {
+                other.used_elsewhere(used);
+            }
+        }
+        self.used.clear();
+    }
+
+    /// Fires timers due at or before `until` of the direct (0) or merged (1) rules, in order of time.
+    fn ring(&mut self, group: usize, until: Micros, out: &mut Outputs) {
+        let before = out.alerts.len();
+        let mut next = Micros::MAX;
+        for number in 0..self.rules.len() {
+            if usize::from(self.direct.get(number) != Some(&true)) != group {
+                continue;
+            }
+            let around = Surroundings {
+                partitions: &self.partition_names,
+                limits: &self.options.limits,
+                count_only: self.options.count_only,
+            };
+            let Some(run) = self.rules.get_mut(number) else { continue };
+            run.ring(until, around, &mut out.alerts, &mut self.used);
+            run.sweep(until);
+            next = next.min(run.next_due().unwrap_or(Micros::MAX));
+            self.share_used_up(number);
+        }
+        if let Some(due) = self.due.get_mut(group) {
+            *due = next;
+        }
+        if let Some(fresh) = out.alerts.get_mut(before..) {
+            fresh.sort_by_key(|alert| alert.time);
+        }
+    }
+
     /// What holds the newest accepted events back: a stream and the time up to which events are released. None = nothing.
+    #[must_use]
     pub fn held_until(&self) -> Option<(String, Micros)> {
-        None
+        if self.clock.is_empty() {
+            return None;
+        }
+        let (partition, watermark) = self.clock.slowest()?;
+        let stream = self.partition_streams.get(partition as usize).and_then(|streams| streams.first());
+        let name = stream.and_then(|id| self.layout.streams.get(*id as usize)).map(|stream| stream.name.to_string());
+        Some((name.unwrap_or_default(), watermark))
     }
-    /// Counters by rule name, in name order.
+
+    /// Counters by rule name, in name order; revisions of one rule are added up.
+    #[must_use]
     pub fn stats(&self) -> Vec<(String, RuleStats)> {
-        Vec::new()
+        let mut stats: Vec<(String, RuleStats)> = Vec::new();
+        for run in &self.rules {
+            let mut one = run.state.stats.clone();
+            one.still_open = run.still_open();
+            match stats.last_mut() {
+                Some((name, sum)) if *name == run.program.name.as_str() => sum.add(&one),
+                _ => stats.push((run.program.name.to_string(), one)),
+            }
+        }
+        stats
     }
-    /// The whole state as plain rows.
-    pub fn save(&self) -> Vec<u8> {
-        Vec::new()
+}
+
+impl RuleStats {
+    fn add(&mut self, other: &Self) {
+        self.alerts += other.alerts;
+        self.suppressed_cooldown += other.suppressed_cooldown;
+        self.suppressed_unless += other.suppressed_unless;
+        self.null_keys += other.null_keys;
+        self.still_open += other.still_open;
+        self.capped += other.capped;
+        self.matches += other.matches;
+        self.checksum = self.checksum.wrapping_add(other.checksum);
+        // Steps of the newest revision are the ones to show.
+        self.step_events.clone_from(&other.step_events);
+        self.step_reached.clone_from(&other.step_reached);
     }
-    /// Puts back a saved state into a task with the same rules activated.
-    ///
-    /// # Errors
-    /// Bytes that are not such a state.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let _ = bytes;
-        Ok(())
-    }
-    /// For each rule the closest attempts of one key over the events still held; filled by a task made for `why`.
-    pub fn attempts(&self, rule: &str, key: &[String]) -> Vec<Attempt> {
-        let _ = (rule, key);
-        Vec::new()
+}
+
+impl RuleRun {
+    fn new(program: Arc<program::Program>, from: Option<Micros>) -> Self {
+        let steps = program.steps.len();
+        let stats =
+            RuleStats { step_events: vec![0; steps], step_reached: vec![0; steps], ..RuleStats::default() };
+        Self { program, state: RuleState { from, stats, ..RuleState::default() } }
     }
 }

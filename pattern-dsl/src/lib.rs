@@ -1,5 +1,86 @@
 //! The Tripline rule language: text -> tokens -> syntax -> names and types -> [`ir`].
-pub mod source;
+//!
+//! [`parse`] gives the tree of one file, [`compile`] the checked rules of several; [`render`] shows what is wrong.
+//! Neighbours: `engine` runs [`ir::Module`], the oracle in the tests interprets it, `service` reads data and files.
+//!
+//! INVARIANT: what the language defines but this crate does not support is refused (E390, E391), never ignored.
+
+pub mod ast;
+mod codes;
 pub mod decimal;
-pub mod types;
+pub mod diagnostic;
+mod instant;
 pub mod ir;
+mod lex;
+mod parse;
+pub mod source;
+pub mod types;
+
+pub use codes::explain_code;
+pub use diagnostic::{Diagnostic, Severity, locate, render};
+pub use source::{SourceText, Span};
+
+/// What is known besides the rule files.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// Streams known from outside: inferred from data, or from the service's folder. A declaration in a file wins.
+    pub streams: Vec<ir::Stream>,
+    /// Lists known from outside, with the type of their items if it is known.
+    pub lists: Vec<(String, Option<types::Type>)>,
+    /// Streams must be declared (`serve`): one that is not is E206.
+    pub require_declared: bool,
+}
+
+/// What [`compile`] gives.
+#[derive(Debug, Clone, Default)]
+pub struct Compiled {
+    /// All streams and lists, and the rules without errors.
+    pub module: ir::Module,
+    /// Errors and warnings in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiled {
+    /// Is there any error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Parses one file; `source_index` goes into the spans.
+#[must_use]
+pub fn parse(source_index: u32, text: &str) -> (ast::File, Vec<Diagnostic>) {
+    parse::parse_file(source_index, text)
+}
+
+/// Compiles files that may refer to one another's streams, lists and consts.
+#[must_use]
+pub fn compile(sources: &[SourceText], environment: &Environment) -> Compiled {
+    let _ = (sources, environment);
+    Compiled::default()
+}
+
+/// The streams that the rules of these files name, each once, in written order.
+#[must_use]
+pub fn stream_names(sources: &[SourceText]) -> Vec<String> {
+    let _ = sources;
+    Vec::new()
+}
+
+/// A duration as rules write it: `1h30m`.
+#[must_use]
+pub fn format_duration(micros: types::Micros) -> String {
+    if micros == 0 {
+        return "0s".to_owned();
+    }
+    let mut rest = micros.unsigned_abs();
+    let mut text = String::from(if micros < 0 { "-" } else { "" });
+    for (unit, scale) in [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1u64)] {
+        if rest >= scale {
+            text.push_str(&format!("{}{unit}", rest / scale));
+            rest %= scale;
+        }
+    }
+    text
+}

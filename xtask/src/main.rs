@@ -1,2 +1,86 @@
-//! Project chores.
-fn main() {}
+//! Project chores, run as `cargo xtask <chore>`. No dependencies: it must build in a second on a bare toolchain.
+
+mod data;
+mod tidy;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+cargo xtask test [ARGS...]   build the binary, then every test of the workspace; ARGS go to `cargo test`
+cargo xtask data [DIR]       recorded event sets against their answers (DIR: tests/data unless given)
+cargo xtask tidy             file lengths, machine paths, unfinished code, dependency direction
+cargo xtask ci               what CI runs";
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let chore = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match chore.as_str() {
+        "test" => test(&rest),
+        "data" => data::compare(rest.first().map(Path::new)),
+        "tidy" => tidy::check(&root()),
+        "ci" => run(Command::new("bash").arg(".ci/run")),
+        "" | "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(true)
+        }
+        other => Err(format!("no chore `{other}`\n{USAGE}")),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// All tests of the workspace. Tests that start the binary find it built, its path in `TRIPLINE_BIN`.
+fn test(args: &[String]) -> Result<bool, String> {
+    let own = || args.iter().take_while(|arg| *arg != "--");
+    let release = own().any(|arg| arg == "--release" || arg == "-r");
+    // WHY: the test profile and the whole workspace, so that the tests use what was built here.
+    let profile = if release { "release" } else { "test" };
+    let binary = build_binary(&["--workspace", "--profile", profile])?;
+    let mut tests = cargo();
+    tests.arg("test");
+    // `cargo test --workspace -p NAME` would test everything.
+    if !own().any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
+        tests.arg("--workspace");
+    }
+    run(tests.args(args).env("TRIPLINE_BIN", binary))
+}
+
+/// Builds the `tripline` binary and says where it is.
+fn build_binary(options: &[&str]) -> Result<PathBuf, String> {
+    if !run(cargo().args(["build", "--bin", "tripline"]).args(options))? {
+        return Err("the binary does not build".to_owned());
+    }
+    let folder = if options.contains(&"release") { "release" } else { "debug" };
+    Ok(target_folder()?.join(folder).join("tripline"))
+}
+
+/// The target folder: this very program stands in one of its profiles.
+fn target_folder() -> Result<PathBuf, String> {
+    let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let folder = program.parent().and_then(Path::parent);
+    folder.map(Path::to_path_buf).ok_or_else(|| "this program stands outside a target folder".to_owned())
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command from the workspace's root; true if it succeeded.
+fn run(command: &mut Command) -> Result<bool, String> {
+    let status = command.current_dir(root()).status();
+    status.map(|status| status.success()).map_err(|error| format!("cannot start {command:?}: {error}"))
+}
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
+}

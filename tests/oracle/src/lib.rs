@@ -1,1 +1,73 @@
-//! The definition as a program.
+//! The rule language's definition (language section 5) as a program: for every moment it tries every choice.
+//!
+//! Naive on purpose and independent of the engine: it shares nothing with it but the checked rule ([`pattern_dsl::ir`]).
+//! [`run`] says what a rule must do; [`random`] makes rules and events to compare an engine with it.
+//!
+//! Where the definition leaves something open, the choice taken here:
+//! - an event with several keys: firings at one moment in the order stream's key, then steps as written;
+//! - `min(a, b)` and the other functions of values are null if any argument is; `in` a list with a null is as `or` is;
+//! - a float that is not finite is null; a sum of whole numbers is exact and null if it does not fit at the end;
+//! - a `reaches` looks at events whose key under the step is the latch's key; a window emptied by silence is one that
+//!   holds no event that passes its own `where`;
+//! - once a choice has fired at a moment, silenced ones at the same moment are not counted.
+
+mod choice;
+mod eval;
+pub mod random;
+mod run;
+mod value;
+
+pub use run::run;
+
+use pattern_dsl::types::Literal;
+
+/// An event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Index into [`pattern_dsl::ir::Module::streams`].
+    pub stream: usize,
+    /// Its time in microseconds.
+    pub ts: i64,
+    /// Where it is stored: partition.
+    pub partition: u32,
+    /// Where it is stored: offset in the partition.
+    pub offset: u64,
+    /// Its id, if it has one.
+    pub id: Option<String>,
+    /// Values by field index of the stream; `Null` if absent.
+    pub fields: Vec<Literal>,
+}
+
+/// An alert that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Firing {
+    /// The rule's name.
+    pub rule: String,
+    /// Values of the key's parts.
+    pub key: Vec<Literal>,
+    /// Completed by a timer, not by an event.
+    pub fired_by_timer: bool,
+    /// The moment's time.
+    pub time: i64,
+    /// What each step took: indices into the events given, in order.
+    pub steps: Vec<Vec<usize>>,
+    /// `reason` with its values; none if the rule has none.
+    pub reason: Option<String>,
+    /// A word.
+    pub severity: Literal,
+    /// A number.
+    pub score: Literal,
+    /// `emit`.
+    pub fields: Vec<(String, Literal)>,
+}
+
+/// What a rule did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    /// Alerts by moment over all keys.
+    pub firings: Vec<Firing>,
+    /// Matches held back by `cooldown`.
+    pub suppressed_cooldown: u64,
+    /// Moments at which `unless` silenced all that was complete.
+    pub suppressed_unless: u64,
+}

@@ -1,0 +1,674 @@
+//! One rule at work: an event in its order moves the state of its key; a timer completes what was waited for.
+//!
+//! Order within an event, as the language defines it: windows before it; the event joins the windows; latches; steps from
+//! the last to the first, so that no event precedes itself; absences; strictness.
+
+use crate::alert::{Alert, FiredBy};
+use crate::collections::Map;
+use crate::emit;
+use crate::event::Event;
+use crate::expr::Scope;
+use crate::program::{Program, Role, RoleKind};
+use crate::search::{Next, Question, all_true, search};
+use crate::state::{KeyState, Position, Row};
+use crate::task::{Limits, RuleStats};
+use crate::value::Value;
+use arcstr::ArcStr;
+use pattern_dsl::ir::Overlap;
+use pattern_dsl::types::Micros;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Key values of a rule, in the order of its parts.
+pub(crate) type Key = Box<[Value]>;
+
+/// What the task lends to a rule.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) partitions: &'a [ArcStr],
+    pub(crate) limits: &'a Limits,
+    pub(crate) count_only: bool,
+}
+
+/// A revision of a rule with the state of all its keys.
+#[derive(Debug)]
+pub(crate) struct RuleRun {
+    pub(crate) program: Arc<Program>,
+    pub(crate) state: RuleState,
+}
+
+/// The state of a revision: everything that a snapshot holds.
+#[derive(Debug, Default)]
+pub(crate) struct RuleState {
+    pub(crate) keys: Map<Key, KeyState>,
+    /// Ends of trailing absences, in order: when, the choice's last event, its key.
+    pub(crate) timers: VecDeque<(Micros, Position, Key)>,
+    /// Keys to look through for what has run out, by when.
+    pub(crate) sweeps: VecDeque<(Micros, Key)>,
+    /// First events count from this time on.
+    pub(crate) from: Option<Micros>,
+    /// First events count before this time only: a later revision has taken over.
+    pub(crate) until: Option<Micros>,
+    pub(crate) stats: RuleStats,
+}
+
+/// A fired match, for the other revisions of the rule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UsedUp {
+    pub(crate) key: Key,
+    pub(crate) last: Position,
+    pub(crate) sent: Option<Micros>,
+}
+
+impl RuleRun {
+    /// Takes an event in the rule's order. `roles`: those whose predicates hold.
+    pub(crate) fn event(
+        &mut self,
+        event: &Arc<Event>,
+        roles: u64,
+        pos: Position,
+        around: Surroundings<'_>,
+        out: &mut Vec<Alert>,
+        used: &mut Vec<UsedUp>,
+    ) {
+        let program = Arc::clone(&self.program);
+        let mut remaining = roles;
+        let mut null_key = false;
+        while remaining != 0 {
+            let first = remaining.trailing_zeros() as usize;
+            let Some(role) = program.roles.get(first) else { return };
+            let same = if program.uniform_keys { remaining } else { same_key(&program, role, remaining, event) };
+            remaining &= !same;
+            let view = event.view();
+            if role.keys.iter().any(|slot| view.slot(*slot).is_null()) {
+                null_key = true;
+                continue;
+            }
+            match *role.keys.as_slice() {
+                [slot] => self.keyed(&program, event, same, std::slice::from_ref(view.slot(slot)), pos, around, out, used),
+                _ => {
+                    let key: Key = role.keys.iter().map(|slot| view.slot(*slot).clone()).collect();
+                    self.keyed(&program, event, same, &key, pos, around, out, used);
+                }
+            }
+        }
+        self.state.stats.null_keys += u64::from(null_key);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one private step of `event`")]
+    fn keyed(
+        &mut self,
+        program: &Program,
+        event: &Arc<Event>,
+        roles: u64,
+        key: &[Value],
+        pos: Position,
+        around: Surroundings<'_>,
+        out: &mut Vec<Alert>,
+        used: &mut Vec<UsedUp>,
+    ) {
+        let state = &mut self.state;
+        if !state.keys.contains_key(key) {
+            if roles & program.creating == 0 {
+                return;
+            }
+            state.keys.insert(key.into(), KeyState::new(program));
+        }
+        let Some(held) = state.keys.get_mut(key) else { return };
+        let now = event.ts;
+        held.expire(program, now);
+        let windows = windows_at(program, held, event, roles, key, around);
+        let scope = Scope {
+            this: Some(event.view()),
+            key,
+            taken: &[],
+            own: 0,
+            windows: &windows,
+            latches: held.latches,
+            partitions: around.partitions,
+        };
+        let latches = latches_after(program, held.latches, roles, &scope);
+        let scope = Scope { latches, ..scope };
+        held.latches = latches;
+        let mut step = Stepping {
+            program,
+            state: held,
+            timers: &mut state.timers,
+            stats: &mut state.stats,
+            accepts: state.from.is_none_or(|from| now >= from) && state.until.is_none_or(|until| now < until),
+            event,
+            pos,
+            key,
+            windows: &windows,
+            around,
+            out,
+            used,
+        };
+        step.run(roles, &scope);
+        if !held.queued && !held.is_idle(program, now) {
+            held.queued = true;
+            state.sweeps.push_back((now + sweep_after(program), key.into()));
+        } else if !held.queued {
+            state.keys.remove(key);
+        }
+    }
+
+    /// The earliest timer or sweep.
+    pub(crate) fn next_due(&self) -> Option<Micros> {
+        let timer = self.state.timers.front().map(|(due, ..)| *due);
+        let sweep = self.state.sweeps.front().map(|(due, _)| *due);
+        timer.into_iter().chain(sweep).min()
+    }
+
+    /// A later revision has taken over by `now` and no match is open.
+    pub(crate) fn is_drained(&mut self, now: Micros) -> bool {
+        if self.state.until.is_none_or(|until| now < until) {
+            return false;
+        }
+        let program = Arc::clone(&self.program);
+        self.state.timers.is_empty()
+            && self.state.keys.values_mut().all(|held| {
+                held.expire(&program, now);
+                held.lists.iter().all(VecDeque::is_empty)
+            })
+    }
+
+    /// Takes over what outlives a revision: cool-downs, and windows that mean the same.
+    pub(crate) fn inherit(&mut self, older: &Self) {
+        let program = &self.program;
+        let same: Vec<Option<usize>> = program
+            .rule
+            .windows
+            .iter()
+            .map(|window| older.program.rule.windows.iter().position(|other| other == window))
+            .collect();
+        let mut keys: Vec<(&Key, &KeyState)> = older.state.keys.iter().collect();
+        keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
+        for (key, held) in keys {
+            let mut state = KeyState::new(program);
+            state.last_sent = held.last_sent;
+            state.suppressed = held.suppressed;
+            if program.latches.len() == older.program.latches.len() {
+                state.latches = held.latches;
+            }
+            for (window, from) in state.windows.iter_mut().zip(&same) {
+                if let Some(kept) = from.and_then(|from| held.windows.get(from)) {
+                    window.clone_from(kept);
+                }
+            }
+            let outlives = state.last_sent.is_some()
+                || state.latches != u32::MAX
+                || state.windows.iter().any(|window| !window.is_empty());
+            if outlives {
+                state.queued = true;
+                self.state.sweeps.push_back((Micros::MIN, key.clone()));
+                self.state.keys.insert(key.clone(), state);
+            }
+        }
+    }
+
+    /// Fires every timer due at or before `until`; those due together in the order of their events.
+    pub(crate) fn ring(
+        &mut self,
+        until: Micros,
+        around: Surroundings<'_>,
+        out: &mut Vec<Alert>,
+        used: &mut Vec<UsedUp>,
+    ) {
+        let program = Arc::clone(&self.program);
+        while self.state.timers.front().is_some_and(|(due, ..)| *due <= until) {
+            let Some((due, end, key)) = self.state.timers.pop_front() else { break };
+            let Some(held) = self.state.keys.get_mut(&key) else { continue };
+            let Some(list) = held.lists.last() else { continue };
+            let live = list.binary_search_by_key(&end, |row| row.pos).is_ok();
+            if !live || broken(&program, held, end) {
+                continue;
+            }
+            for (window, program) in held.windows.iter_mut().zip(&program.windows) {
+                window.evict(program, due);
+            }
+            let windows: Vec<Value> =
+                held.windows.iter().zip(&program.windows).map(|(window, program)| window.value(program)).collect();
+            let moment = Moment { time: due, by: FiredBy::Timer, end, key: &key, windows: &windows };
+            complete(&program, held, &mut self.state.stats, &moment, around, out, used);
+        }
+    }
+
+    /// Drops state that time has made useless, up to `now`.
+    pub(crate) fn sweep(&mut self, now: Micros) {
+        let program = Arc::clone(&self.program);
+        // Each key once: those that stay go to the back, for later.
+        let mut left = self.state.sweeps.len();
+        while left > 0 && self.state.sweeps.front().is_some_and(|(due, _)| *due < now) {
+            left -= 1;
+            let Some((_, key)) = self.state.sweeps.pop_front() else { break };
+            let Some(held) = self.state.keys.get_mut(&key) else { continue };
+            held.expire(&program, now);
+            if held.is_idle(&program, now) {
+                self.state.keys.remove(&key);
+            } else {
+                self.state.sweeps.push_back((now + sweep_after(&program), key));
+            }
+        }
+    }
+
+    /// Another revision of this rule has used up events of a key.
+    pub(crate) fn used_elsewhere(&mut self, used: &UsedUp) {
+        let keeps = self.program.overlap == Overlap::None;
+        if let Some(held) = self.state.keys.get_mut(&used.key) {
+            if keeps {
+                held.use_up(used.last);
+            }
+            if used.sent.is_some() {
+                held.last_sent = used.sent;
+            }
+        } else if let (Some(sent), true) = (used.sent, self.program.cooldown.is_some()) {
+            let mut held = KeyState::new(&self.program);
+            held.last_sent = Some(sent);
+            held.queued = true;
+            self.state.sweeps.push_back((sent + sweep_after(&self.program), used.key.clone()));
+            self.state.keys.insert(used.key.clone(), held);
+        }
+    }
+
+    /// Matches that may still complete: first events held, or ends waiting for their timer.
+    pub(crate) fn still_open(&self) -> u64 {
+        if self.program.trailing > 0 {
+            let waits = self.state.timers.iter().filter(|(_, end, key)| {
+                self.state.keys.get(key).is_some_and(|held| {
+                    held.lists.last().is_some_and(|list| list.binary_search_by_key(end, |row| row.pos).is_ok())
+                        && !broken(&self.program, held, *end)
+                })
+            });
+            return waits.count() as u64;
+        }
+        let open = self.state.keys.values().map(|held| held.lists.first().map_or(0, VecDeque::len) as u64);
+        open.sum()
+    }
+}
+
+fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
+    let view = event.view();
+    program
+        .roles
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| roles >> bit & 1 == 1)
+        .filter(|(_, other)| {
+            role.keys.len() == other.keys.len()
+                && role.keys.iter().zip(&other.keys).all(|(a, b)| view.slot(*a) == view.slot(*b))
+        })
+        .fold(0, |mask, (bit, _)| mask | 1 << bit)
+}
+
+/// How long after an event a key is looked through.
+fn sweep_after(program: &Program) -> Micros {
+    let span = program.windows.iter().map(|window| window.span).max().unwrap_or(0);
+    program.horizon.max(span).max(program.cooldown.unwrap_or(0)) + 1
+}
+
+/// A trailing absence whose floor decides is broken for the choice that ended at `end`.
+fn broken(program: &Program, held: &KeyState, end: Position) -> bool {
+    program
+        .absences
+        .iter()
+        .zip(&held.absences)
+        .any(|(absence, state)| absence.trailing && !absence.keeps_rows && state.floor > end)
+}
+
+/// Values of all windows at an event: `before` ones without it, others with it. The event joins its windows.
+fn windows_at(
+    program: &Program,
+    held: &mut KeyState,
+    event: &Event,
+    roles: u64,
+    key: &[Value],
+    around: Surroundings<'_>,
+) -> Vec<Value> {
+    if program.windows.is_empty() {
+        return Vec::new();
+    }
+    let read = roles & program.reading != 0;
+    for latch in 0..program.latches.len() {
+        let windows = &program.latches[latch].windows;
+        let looked = read && !windows.is_empty();
+        if looked && windows.iter().all(|window| held.windows.get(*window).is_none_or(|state| state.is_empty())) {
+            held.latches |= 1 << latch;
+        }
+    }
+    let mut values = vec![Value::Null; program.windows.len()];
+    for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.windows) {
+        if read && window.before.is_some() {
+            *value = state.value(window);
+        }
+    }
+    let scope = Scope {
+        this: Some(event.view()),
+        key,
+        taken: &[],
+        own: 0,
+        windows: &[],
+        latches: 0,
+        partitions: around.partitions,
+    };
+    for (bit, role) in program.roles.iter().enumerate() {
+        let RoleKind::Window(number) = role.kind else { continue };
+        if roles >> bit & 1 == 0 || !all_true(&role.keyed, &scope) {
+            continue;
+        }
+        if let (Some(window), Some(state)) = (program.windows.get(number), held.windows.get_mut(number)) {
+            let value = window.argument.as_ref().map_or(Value::Bool(true), |argument| argument.eval(&scope));
+            state.push(event.ts, value);
+        }
+    }
+    for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.windows) {
+        if read && window.before.is_none() {
+            *value = state.value(window);
+        }
+    }
+    values
+}
+
+/// Opens the latches whose value is below its limit at this event.
+fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>) -> u32 {
+    if program.latches.is_empty() || !looks(program, roles) {
+        return latches;
+    }
+    program.latches.iter().enumerate().fold(latches, |open, (bit, latch)| {
+        let below = latch.value.eval(scope).compare(&latch.limit.eval(scope)) == Some(std::cmp::Ordering::Less);
+        if below { open | 1 << bit } else { open }
+    })
+}
+
+fn looks(program: &Program, roles: u64) -> bool {
+    program.roles.iter().enumerate().any(|(bit, role)| roles >> bit & 1 == 1 && role.kind == RoleKind::Look)
+}
+
+/// One event on its way through the state of one key.
+struct Stepping<'a> {
+    program: &'a Program,
+    state: &'a mut KeyState,
+    timers: &'a mut VecDeque<(Micros, Position, Key)>,
+    stats: &'a mut RuleStats,
+    /// First events of this time belong to this revision.
+    accepts: bool,
+    event: &'a Arc<Event>,
+    pos: Position,
+    key: &'a [Value],
+    windows: &'a [Value],
+    around: Surroundings<'a>,
+    out: &'a mut Vec<Alert>,
+    used: &'a mut Vec<UsedUp>,
+}
+
+impl Stepping<'_> {
+    fn run(&mut self, roles: u64, scope: &Scope<'_>) {
+        let program = self.program;
+        let mut used_up = false;
+        for (bit, role) in program.roles.iter().enumerate().rev() {
+            let RoleKind::Step(number) = role.kind else { continue };
+            if roles >> bit & 1 == 1 && !used_up && all_true(&role.keyed, scope) {
+                if let Some(count) = self.stats.step_events.get_mut(number) {
+                    *count += 1;
+                }
+                used_up = self.step(number);
+            }
+        }
+        for (bit, role) in program.roles.iter().enumerate() {
+            if roles >> bit & 1 == 0 {
+                continue;
+            }
+            match role.kind {
+                RoleKind::Absence(number) if all_true(&role.keyed, scope) => self.absence(number),
+                RoleKind::Look if program.strict => {
+                    if let Some(seen) = self.state.seen.get_mut(role.stream) {
+                        *seen = self.pos;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The event fits a step by itself. True if an alert used it up.
+    fn step(&mut self, number: usize) -> bool {
+        let Some(reach_ts) = self.reach(number) else { return false };
+        let Some(step) = self.program.steps.get(number) else { return false };
+        if let Some(count) = self.stats.step_reached.get_mut(number) {
+            *count += 1;
+        }
+        let last = number + 1 == self.program.steps.len();
+        let full = self.is_full();
+        if full && !last {
+            return false;
+        }
+        let row = self.row(number, reach_ts);
+        if let Some(list) = self.state.lists.get_mut(number) {
+            list.push_back(row);
+        }
+        if !last {
+            return false;
+        }
+        if self.program.trailing > 0 {
+            self.timers.push_back((self.event.ts + self.program.trailing, self.pos, self.key.into()));
+            return false;
+        }
+        let moment =
+            Moment { time: self.event.ts, by: FiredBy::Event, end: self.pos, key: self.key, windows: self.windows };
+        let fired = complete(self.program, self.state, self.stats, &moment, self.around, self.out, self.used);
+        if (!step.keeps_end || full)
+            && let Some(list) = self.state.lists.get_mut(number)
+            && list.back().is_some_and(|row| row.pos == self.pos)
+        {
+            list.pop_back();
+        }
+        fired && self.program.overlap == Overlap::None
+    }
+
+    /// Time of the newest first event of any prefix that could lead to this step now; none if there is no such prefix.
+    /// A filter: it may say yes too often, since only the search tests what depends on the choice.
+    fn reach(&self, number: usize) -> Option<Micros> {
+        let Some(before) = number.checked_sub(1) else { return self.accepts.then_some(self.event.ts).or_else(|| self.repeat_reach()) };
+        let (step, previous) = (self.program.steps.get(number)?, self.program.steps.get(before)?);
+        let list = self.state.lists.get(before)?;
+        let newest = list.back()?;
+        let complete = list.get(list.len().checked_sub(previous.min)?)?;
+        if step.within.is_some_and(|within| self.event.ts - newest.ts > within) {
+            return None;
+        }
+        // A single event that must directly precede this one is the newest of its list, or none is.
+        let single = previous.max == 1 && step.max == 1;
+        if step.immediately && single && self.union_before(number) != newest.pos {
+            return None;
+        }
+        (self.event.ts - complete.reach_ts <= self.program.within).then_some(complete.reach_ts)
+    }
+
+    /// A revision that has been replaced takes no new first events, but its open first repeats go on.
+    fn repeat_reach(&self) -> Option<Micros> {
+        let repeats = self.program.steps.first().is_some_and(|step| step.max != 1);
+        self.state.lists.first().and_then(|list| list.back()).filter(|_| repeats).map(|row| row.reach_ts)
+    }
+
+    fn union_before(&self, number: usize) -> Position {
+        let seen = |step: usize| {
+            let stream = self.program.steps.get(step).map_or(0, |step| step.stream);
+            self.state.seen.get(stream).copied().unwrap_or(0)
+        };
+        seen(number).max(number.checked_sub(1).map_or(0, seen))
+    }
+
+    fn row(&self, number: usize, reach_ts: Micros) -> Row {
+        let step = self.program.steps.get(number);
+        let floors = step.map_or(&[][..], |step| &step.gap).iter();
+        Row {
+            pos: self.pos,
+            ts: self.event.ts,
+            reach_ts,
+            own_before: step.and_then(|step| self.state.seen.get(step.stream)).copied().unwrap_or(0),
+            union_before: self.union_before(number),
+            floor: floors.filter_map(|gap| self.state.absences.get(*gap)).map(|a| a.floor).max().unwrap_or(0),
+            marked: number == 0 && !self.accepts,
+            event: Arc::clone(self.event),
+            windows: if step.is_some_and(|step| step.keeps_windows) { self.windows.into() } else { Box::default() },
+        }
+    }
+
+    fn absence(&mut self, number: usize) {
+        let (Some(absence), Some(state)) = (self.program.absences.get(number), self.state.absences.get_mut(number))
+        else {
+            return;
+        };
+        if !absence.keeps_rows {
+            state.floor = self.pos;
+        } else if self.state.lists.first().is_some_and(|list| !list.is_empty())
+            && state.rows.back().is_none_or(|row| row.pos != self.pos)
+        {
+            state.rows.push_back(Row {
+                pos: self.pos,
+                ts: self.event.ts,
+                reach_ts: self.event.ts,
+                own_before: 0,
+                union_before: 0,
+                floor: 0,
+                marked: false,
+                event: Arc::clone(self.event),
+                windows: self.windows.into(),
+            });
+        }
+    }
+
+    /// The cap on candidates is met: the newest is refused until the lists are below half of it.
+    fn is_full(&mut self) -> bool {
+        let Some(cap) = self.around.limits.candidates else { return false };
+        let rows = self.state.rows();
+        self.state.saturated = rows >= cap || (self.state.saturated && rows >= cap / 2);
+        let full = rows >= cap;
+        self.stats.capped += u64::from(full);
+        full
+    }
+}
+
+/// A moment at which choices may be complete.
+struct Moment<'a> {
+    time: Micros,
+    by: FiredBy,
+    end: Position,
+    key: &'a [Value],
+    windows: &'a [Value],
+}
+
+/// Finds the choices complete at a moment and fires those that `overlap` allows. True if any did.
+fn complete(
+    program: &Program,
+    held: &mut KeyState,
+    stats: &mut RuleStats,
+    moment: &Moment<'_>,
+    around: Surroundings<'_>,
+    out: &mut Vec<Alert>,
+    used: &mut Vec<UsedUp>,
+) -> bool {
+    let question = Question {
+        program,
+        state: held,
+        key: moment.key,
+        partitions: around.partitions,
+        end: moment.end,
+        windows: moment.windows,
+        latches: held.latches,
+        work: around.limits.search_work.unwrap_or(u64::MAX),
+    };
+    let (mut last_sent, mut suppressed, mut fired) = (held.last_sent, held.suppressed, 0_usize);
+    let mut firsts: Vec<Position> = Vec::new();
+    let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
+    let mut capped = false;
+    let found = search(question, &mut |taken, scope| {
+        if program.overlap == Overlap::All && fired >= cap {
+            capped = true;
+            return Next::Stop;
+        }
+        fired += 1;
+        if program.overlap == Overlap::PerStart {
+            firsts.extend(taken.first().and_then(|rows| rows.first()).map(|row| row.pos));
+        }
+        let cooling = program
+            .cooldown
+            .zip(last_sent)
+            .is_some_and(|(cooldown, sent)| moment.time - sent < cooldown);
+        if cooling {
+            stats.suppressed_cooldown += 1;
+            suppressed += 1;
+        } else {
+            last_sent = Some(moment.time);
+            stats.matches += 1;
+            if around.count_only {
+                stats.checksum = stats.checksum.wrapping_add(checksum(taken));
+            } else {
+                let facts = emit::Facts { time: moment.time, by: moment.by, suppressed, truncated: held.saturated };
+                out.push(emit::alert(program, taken, scope, &facts));
+            }
+            stats.alerts += 1;
+            suppressed = 0;
+        }
+        match program.overlap {
+            Overlap::None | Overlap::PerEnd => Next::Stop,
+            Overlap::PerStart => Next::FirstEvent,
+            Overlap::All => Next::Choice,
+        }
+    });
+    stats.suppressed_unless += u64::from(fired == 0 && found.silenced > 0);
+    stats.capped += u64::from(capped || found.cut);
+    if fired == 0 {
+        return false;
+    }
+    if program.cooldown.is_some() {
+        (held.last_sent, held.suppressed) = (last_sent, suppressed);
+    }
+    held.latches = close_latches(program, held.latches);
+    used_up(program, held, moment, &firsts, used);
+    true
+}
+
+fn close_latches(program: &Program, latches: u32) -> u32 {
+    (0..program.latches.len()).fold(latches, |open, bit| open & !(1 << bit))
+}
+
+/// Applies `overlap` after alerts.
+fn used_up(
+    program: &Program,
+    held: &mut KeyState,
+    moment: &Moment<'_>,
+    firsts: &[Position],
+    used: &mut Vec<UsedUp>,
+) {
+    match program.overlap {
+        Overlap::None => held.use_up(moment.end),
+        Overlap::PerStart => {
+            if let Some(list) = held.lists.first_mut() {
+                for first in firsts {
+                    if let Ok(at) = list.binary_search_by_key(first, |row| row.pos)
+                        && let Some(row) = list.get_mut(at)
+                    {
+                        row.marked = true;
+                    }
+                }
+            }
+        }
+        Overlap::PerEnd | Overlap::All => {}
+    }
+    if program.overlap == Overlap::None || program.cooldown.is_some() {
+        used.push(UsedUp { key: moment.key.into(), last: moment.end, sent: held.last_sent });
+    }
+}
+
+/// The order-free checksum of one match of the published workloads (times in milliseconds from a fixed base).
+fn checksum(taken: &[Vec<&Row>]) -> u64 {
+    const BASE_MS: i64 = 1_700_000_000_000;
+    let first = taken.first().and_then(|rows| rows.first()).map_or(0, |row| row.ts / 1000);
+    let last = taken.last().and_then(|rows| rows.last()).map_or(0, |row| row.ts / 1000);
+    let (from, to) = ((first - BASE_MS) as u64, (last - BASE_MS) as u64);
+    let mixed = from.wrapping_mul(1_000_003).wrapping_add(to).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ ((last as u64) << 7)
+}
+

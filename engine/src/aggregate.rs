@@ -1,0 +1,75 @@
+//! Aggregates by walking their values, as the language defines them: nulls skipped, floats added in event order.
+
+use crate::collections::Map;
+use crate::expr::arithmetic;
+use crate::value::Value;
+use pattern_dsl::ir::{Aggregate, BinaryOp};
+use std::cmp::Ordering;
+
+/// The aggregate of the values in event order. `count` counts non-null values (one per event where it has no argument).
+pub(crate) fn of_values(kind: Aggregate, values: impl Iterator<Item = Value>) -> Value {
+    match kind {
+        Aggregate::First => values.into_iter().next().unwrap_or_default(),
+        Aggregate::Last => values.last().unwrap_or_default(),
+        Aggregate::Collect => Value::List(Box::new(values.filter(|value| !value.is_null()).collect())),
+        _ => of_known(kind, values.filter(|value| !value.is_null())),
+    }
+}
+
+fn of_known(kind: Aggregate, mut values: impl Iterator<Item = Value>) -> Value {
+    match kind {
+        Aggregate::Count => Value::Int(values.count() as i64),
+        Aggregate::Sum => sum(values).0,
+        Aggregate::Avg => match sum(values) {
+            (_, 0) => Value::Null,
+            (total, count) => arithmetic(BinaryOp::Divide, &total, &Value::Int(count)),
+        },
+        Aggregate::Min | Aggregate::Max => {
+            let wanted = if kind == Aggregate::Min { Ordering::Less } else { Ordering::Greater };
+            let Some(first) = values.next() else { return Value::Null };
+            values.fold(first, |best, value| if value.compare(&best) == Some(wanted) { value } else { best })
+        }
+        Aggregate::Distinct => {
+            let mut seen: Map<Value, ()> = Map::default();
+            for value in values {
+                seen.insert(value, ());
+            }
+            Value::Int(seen.len() as i64)
+        }
+        Aggregate::Median => median(values.collect()),
+        Aggregate::Stddev => stddev(&values.filter_map(|value| value.as_f64()).collect::<Vec<_>>()),
+        Aggregate::First | Aggregate::Last | Aggregate::Collect => Value::Null,
+    }
+}
+
+/// Sum and count; the sum of nothing is 0, an overflow is null.
+fn sum(values: impl Iterator<Item = Value>) -> (Value, i64) {
+    let mut total = Value::Int(0);
+    let mut count = 0;
+    for value in values {
+        total = if count == 0 { value } else { arithmetic(BinaryOp::Add, &total, &value) };
+        count += 1;
+    }
+    (total, count)
+}
+
+fn median(mut values: Vec<Value>) -> Value {
+    values.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
+    let middle = values.len() / 2;
+    let Some(upper) = values.get(middle).cloned() else { return Value::Null };
+    if values.len() % 2 == 1 {
+        return upper;
+    }
+    let Some(lower) = values.get(middle - 1) else { return Value::Null };
+    arithmetic(BinaryOp::Divide, &arithmetic(BinaryOp::Add, lower, &upper), &Value::Int(2))
+}
+
+fn stddev(values: &[f64]) -> Value {
+    if values.len() < 2 {
+        return Value::Null;
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+    Value::Float((squares / (count - 1.0)).sqrt())
+}

@@ -1,0 +1,179 @@
+//! A choice becomes an alert: its clauses evaluated, its evidence written down, its id derived.
+//!
+//! INVARIANT: the id depends on rule name, key, what fired it, its time and the identities of its events - on nothing else.
+
+use crate::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
+use crate::expr::{Scope, identity};
+use crate::program::{Program, ReasonProgram};
+use crate::state::Row;
+use crate::value::Value;
+use arcstr::ArcStr;
+use pattern_dsl::types::Micros;
+
+/// What an alert says beside its choice.
+pub(crate) struct Facts {
+    pub(crate) time: Micros,
+    pub(crate) by: FiredBy,
+    pub(crate) suppressed: u64,
+    pub(crate) truncated: bool,
+}
+
+/// Builds the alert of a complete choice.
+pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Alert {
+    let first = taken.first().and_then(|rows| rows.first());
+    let last = taken.last().and_then(|rows| rows.last());
+    let (started, ended) = (first.map_or(facts.time, |row| row.ts), last.map_or(facts.time, |row| row.ts));
+    let severity = match program.severity.as_ref().map(|node| node.eval(scope)) {
+        Some(Value::String(word)) => word,
+        _ => arcstr::literal!("medium"),
+    };
+    let score = match program.score.as_ref().map(|node| node.eval(scope)) {
+        None | Some(Value::Null) => Value::Int(default_score(&severity)),
+        Some(score) => score,
+    };
+    let mut bounds = Vec::new();
+    if program.rule.within.is_some() {
+        let text = format!("within {}", crate::value::format_duration(program.within));
+        bounds.push((text, ended - started));
+    }
+    Alert {
+        id: alert_id(program, taken, scope, facts),
+        rule: program.name.clone(),
+        revision: program.revision,
+        title: program.rule.title.as_deref().map(ArcStr::from),
+        mode: program.rule.mode,
+        keys: program.key_names.iter().cloned().zip(scope.key.iter().cloned()).collect(),
+        fired_by: facts.by,
+        time: facts.time,
+        started,
+        ended,
+        severity,
+        score,
+        reason: reason(program, scope),
+        fields: program.emit.iter().map(|(name, node)| (name.clone(), node.eval(scope))).collect(),
+        evidence: evidence(program, taken, scope, facts),
+        bounds,
+        send: program.rule.send.clone(),
+        suppressed_since_last: facts.suppressed,
+        truncated: facts.truncated,
+    }
+}
+
+fn default_score(severity: &str) -> i64 {
+    match severity {
+        "info" => 10,
+        "low" => 25,
+        "high" => 75,
+        "critical" => 100,
+        _ => 50,
+    }
+}
+
+fn reason(program: &Program, scope: &Scope<'_>) -> String {
+    let mut text = String::new();
+    for part in &program.reason {
+        match part {
+            ReasonProgram::Text(part) => text.push_str(part),
+            ReasonProgram::Value(node) => text.push_str(&node.eval(scope).to_string()),
+        }
+    }
+    text
+}
+
+fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    for (number, (step, rows)) in program.steps.iter().zip(taken).enumerate() {
+        let before = number.checked_sub(1).and_then(|before| taken.get(before)).and_then(|rows| rows.last());
+        let first = rows.first().map_or(facts.time, |row| row.ts);
+        for gap in &step.gap {
+            if let Some(absence) = program.absences.get(*gap) {
+                let from = before.map_or(first, |row| row.ts);
+                evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until: first });
+            }
+        }
+        let held = rows.first().map_or_else(Vec::new, |row| {
+            // Its terms read what the steps before have taken, and of itself nothing yet.
+            let earlier: Vec<Vec<&Row>> = taken.iter().take(number).cloned().collect();
+            let scope = Scope {
+                this: Some(row.event.view()),
+                taken: &earlier,
+                own: number,
+                windows: &row.windows,
+                ..*scope
+            };
+            let held = step.comparisons.iter().map(|(text, left, right)| Held {
+                text: text.clone(),
+                left: left.eval(&scope),
+                right: right.eval(&scope),
+            });
+            held.collect()
+        });
+        let events = rows.iter().map(|row| evidence_event(row, &step.shown, scope.partitions)).collect();
+        evidence.push(Evidence::Step {
+            step: step.name.clone(),
+            stream: step.stream_name.clone(),
+            events,
+            held,
+        });
+    }
+    let end = taken.last().and_then(|rows| rows.last()).map_or(facts.time, |row| row.ts);
+    for absence in program.absences.iter().filter(|absence| absence.trailing) {
+        let until = end + absence.duration;
+        evidence.push(Evidence::Absence { absent: absence.text.clone(), from: end, until });
+    }
+    evidence
+}
+
+fn evidence_event(row: &Row, shown: &[(usize, ArcStr, bool)], partitions: &[ArcStr]) -> EvidenceEvent {
+    let view = row.event.view();
+    EvidenceEvent {
+        id: identity(&view, partitions).to_string(),
+        ts: row.ts,
+        fields: shown.iter().map(|(slot, name, _)| (name.clone(), view.slot(*slot).clone())).collect(),
+        masked: shown.iter().filter(|(_, _, masked)| *masked).map(|(_, name, _)| name.clone()).collect(),
+    }
+}
+
+/// First 128 bits of BLAKE3 over length-prefixed parts, base32 (RFC 4648, lower case) without padding.
+fn alert_id(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(program.name.as_bytes());
+    for value in scope.key {
+        part(value.to_string().as_bytes());
+    }
+    part(match facts.by {
+        FiredBy::Event => b"event",
+        FiredBy::Timer => b"timer",
+    });
+    part(&facts.time.to_le_bytes());
+    for (step, rows) in taken.iter().enumerate() {
+        for row in rows {
+            part(&(step as u32).to_le_bytes());
+            part(identity(&row.event.view(), scope.partitions).as_bytes());
+        }
+    }
+    base32(hasher.finalize().as_bytes())
+}
+
+fn base32(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut text = String::with_capacity(26);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in bytes.iter().take(16) {
+        bits = bits << 8 | u32::from(*byte);
+        held += 8;
+        while held >= 5 {
+            held -= 5;
+            text.push(char::from(ALPHABET[(bits >> held & 31) as usize]));
+        }
+        bits &= (1 << held) - 1;
+    }
+    if held > 0 {
+        text.push(char::from(ALPHABET[(bits << (5 - held) & 31) as usize]));
+    }
+    text
+}

@@ -1,0 +1,385 @@
+//! Expressions as the matcher evaluates them: names are slots, constants are values, patterns are compiled.
+//!
+//! Unknown (null) follows SQL: a comparison with null is null, `and`/`or` are three-valued. Overflow and division by
+//! zero give null.
+
+use crate::aggregate;
+use crate::collections::Map;
+use crate::event::EventRef;
+use crate::state::Row;
+use crate::value::Value;
+use arcstr::ArcStr;
+use pattern_dsl::decimal::Decimal;
+use pattern_dsl::ir::{Aggregate, BinaryOp, Function, Of, Trend};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Literal(Value),
+    /// Slot of the event looked at.
+    This(usize),
+    /// Slot of a plain step's event.
+    Step(usize, usize),
+    Ts(Of),
+    Id(Of),
+    StreamName(Of, ArcStr),
+    Key(usize),
+    Not(Box<Node>),
+    Neg(Box<Node>),
+    Binary(BinaryOp, Box<Node>, Box<Node>),
+    IsNull(Box<Node>),
+    If(Box<Node>, Box<Node>, Box<Node>),
+    InList(Box<Node>, Arc<Map<Value, ()>>),
+    List(Vec<Node>),
+    Call(Function, Vec<Node>),
+    Aggregate(Aggregate, usize, Option<Box<Node>>),
+    Window(usize),
+    Reaches(usize, Box<Node>, Box<Node>),
+    Trend(Trend, Box<Node>),
+    Matches(Box<Node>, Box<regex::Regex>),
+    Object(Vec<(ArcStr, Node)>),
+}
+
+/// What an expression may read.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    /// The event looked at.
+    pub(crate) this: Option<EventRef<'a>>,
+    /// Key values.
+    pub(crate) key: &'a [Value],
+    /// What each step has taken so far.
+    pub(crate) taken: &'a [Vec<&'a Row>],
+    /// The step whose `where` this is: trends look at what it took before.
+    pub(crate) own: usize,
+    /// Values of the rule's windows, by index.
+    pub(crate) windows: &'a [Value],
+    /// Bit i: latch i is open.
+    pub(crate) latches: u32,
+    /// Partition names, for events without a declared id.
+    pub(crate) partitions: &'a [ArcStr],
+}
+
+impl<'a> Scope<'a> {
+    fn event(&self, of: Of) -> Option<EventRef<'a>> {
+        match of {
+            Of::This => self.this,
+            Of::Step(step) => self.taken.get(step).and_then(|rows| rows.first()).map(|row| row.event.view()),
+        }
+    }
+}
+
+/// The identity of an event: its declared id, else its source position (`auth.jsonl:17`).
+pub(crate) fn identity(event: &EventRef<'_>, partitions: &[ArcStr]) -> ArcStr {
+    match &event.id {
+        Some(id) => ArcStr::from(*id),
+        None => {
+            let name = partitions.get(event.partition as usize).map_or("?", |name| name.as_str());
+            ArcStr::from(format!("{name}:{}", event.offset))
+        }
+    }
+}
+
+impl Node {
+    /// True, false or unknown.
+    pub(crate) fn test(&self, scope: &Scope<'_>) -> Option<bool> {
+        match self {
+            Self::Binary(op, left, right) => match op {
+                BinaryOp::And => match (left.test(scope), right.test(scope)) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                },
+                BinaryOp::Or => match (left.test(scope), right.test(scope)) {
+                    (Some(true), _) | (_, Some(true)) => Some(true),
+                    (Some(false), Some(false)) => Some(false),
+                    _ => None,
+                },
+                BinaryOp::Equal
+                | BinaryOp::NotEqual
+                | BinaryOp::Less
+                | BinaryOp::LessOrEqual
+                | BinaryOp::Greater
+                | BinaryOp::GreaterOrEqual => {
+                    let (a, b);
+                    let left = match left.peek(scope) {
+                        Some(value) => value,
+                        None => {
+                            a = left.eval(scope);
+                            &a
+                        }
+                    };
+                    let right = match right.peek(scope) {
+                        Some(value) => value,
+                        None => {
+                            b = right.eval(scope);
+                            &b
+                        }
+                    };
+                    compare(*op, left, right)
+                }
+                _ => self.eval(scope).as_bool(),
+            },
+            Self::Not(inner) => inner.test(scope).map(|value| !value),
+            _ => self.eval(scope).as_bool(),
+        }
+    }
+
+    /// A value that can be had without copying.
+    fn peek<'v>(&'v self, scope: &Scope<'v>) -> Option<&'v Value> {
+        match self {
+            Self::Literal(value) => Some(value),
+            Self::This(slot) => scope.this.map(|event| event.slot(*slot)),
+            Self::Step(step, slot) => scope.event(Of::Step(*step)).map(|event| event.slot(*slot)),
+            Self::Key(part) => scope.key.get(*part),
+            Self::Window(window) => scope.windows.get(*window),
+            _ => None,
+        }
+    }
+
+    /// The value; null where something it needs is unknown.
+    pub(crate) fn eval(&self, scope: &Scope<'_>) -> Value {
+        if let Some(value) = self.peek(scope) {
+            return value.clone();
+        }
+        match self {
+            Self::Literal(_) | Self::This(_) | Self::Step(..) | Self::Key(_) | Self::Window(_) => Value::Null,
+            Self::Ts(of) => scope.event(*of).map_or(Value::Null, |event| Value::Instant(event.ts)),
+            Self::Id(of) => {
+                scope.event(*of).map_or(Value::Null, |event| Value::String(identity(&event, scope.partitions)))
+            }
+            Self::StreamName(of, name) => scope.event(*of).map_or(Value::Null, |_| Value::String(name.clone())),
+            Self::Not(_) => bool_value(self.test(scope)),
+            Self::Neg(inner) => negate(&inner.eval(scope)),
+            Self::Binary(op, left, right) => self.binary(*op, left, right, scope),
+            Self::IsNull(inner) => Value::Bool(inner.eval(scope).is_null()),
+            Self::If(condition, then, otherwise) => {
+                if condition.test(scope) == Some(true) {
+                    then.eval(scope)
+                } else {
+                    otherwise.eval(scope)
+                }
+            }
+            Self::InList(inner, list) => match inner.eval(scope) {
+                Value::Null => Value::Null,
+                value => Value::Bool(list.contains_key(&value)),
+            },
+            Self::List(items) => Value::List(Box::new(items.iter().map(|item| item.eval(scope)).collect())),
+            Self::Call(function, arguments) => call(*function, arguments, scope),
+            Self::Aggregate(kind, step, argument) => {
+                let rows = scope.taken.get(*step).map_or(&[][..], Vec::as_slice);
+                let values = rows.iter().map(|row| match argument {
+                    None => Value::Bool(true),
+                    Some(argument) => argument.eval(&Scope { this: Some(row.event.view()), ..*scope }),
+                });
+                aggregate::of_values(*kind, values)
+            }
+            Self::Reaches(latch, value, limit) => {
+                let reached = compare(BinaryOp::GreaterOrEqual, &value.eval(scope), &limit.eval(scope));
+                bool_value(reached.map(|reached| reached && scope.latches >> latch & 1 == 1))
+            }
+            Self::Trend(trend, inner) => {
+                let Some(before) = scope.taken.get(scope.own).and_then(|rows| rows.last()) else {
+                    return Value::Bool(true);
+                };
+                let op = match trend {
+                    Trend::Rising => BinaryOp::Greater,
+                    Trend::Falling => BinaryOp::Less,
+                    Trend::Changed => BinaryOp::NotEqual,
+                };
+                let earlier = inner.eval(&Scope { this: Some(before.event.view()), ..*scope });
+                bool_value(compare(op, &inner.eval(scope), &earlier))
+            }
+            Self::Matches(inner, regex) => match inner.eval(scope) {
+                Value::String(text) => Value::Bool(regex.is_match(&text)),
+                _ => Value::Null,
+            },
+            Self::Object(pairs) => Value::Object(Box::new(
+                pairs.iter().map(|(name, value)| (name.clone(), value.eval(scope))).collect(),
+            )),
+        }
+    }
+
+    fn binary(&self, op: BinaryOp, left: &Node, right: &Node, scope: &Scope<'_>) -> Value {
+        match op {
+            BinaryOp::And
+            | BinaryOp::Or
+            | BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessOrEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterOrEqual => bool_value(self.test(scope)),
+            BinaryOp::Coalesce => match left.eval(scope) {
+                Value::Null => right.eval(scope),
+                value => value,
+            },
+            BinaryOp::In => is_in(&left.eval(scope), &right.eval(scope)),
+            BinaryOp::Contains | BinaryOp::StartsWith | BinaryOp::EndsWith => {
+                text_test(op, &left.eval(scope), &right.eval(scope))
+            }
+            BinaryOp::Matches => Value::Null,
+            BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Remainder => {
+                arithmetic(op, &left.eval(scope), &right.eval(scope))
+            }
+        }
+    }
+}
+
+fn bool_value(value: Option<bool>) -> Value {
+    value.map_or(Value::Null, Value::Bool)
+}
+
+fn compare(op: BinaryOp, left: &Value, right: &Value) -> Option<bool> {
+    if left.is_null() || right.is_null() {
+        return None;
+    }
+    let order = match (left, right) {
+        (Value::List(_), Value::List(_)) | (Value::Object(_), Value::Object(_)) => {
+            Some(if left == right { Ordering::Equal } else { Ordering::Less })
+        }
+        _ => left.compare(right),
+    };
+    // Not a number compares with nothing, and differs from everything.
+    let Some(order) = order else { return Some(op == BinaryOp::NotEqual) };
+    Some(match op {
+        BinaryOp::Equal => order == Ordering::Equal,
+        BinaryOp::NotEqual => order != Ordering::Equal,
+        BinaryOp::Less => order == Ordering::Less,
+        BinaryOp::LessOrEqual => order != Ordering::Greater,
+        BinaryOp::Greater => order == Ordering::Greater,
+        _ => order != Ordering::Less,
+    })
+}
+
+fn is_in(value: &Value, set: &Value) -> Value {
+    let (false, Value::List(items)) = (value.is_null(), set) else { return Value::Null };
+    if items.iter().any(|item| compare(BinaryOp::Equal, value, item) == Some(true)) {
+        Value::Bool(true)
+    } else if items.iter().any(Value::is_null) {
+        Value::Null
+    } else {
+        Value::Bool(false)
+    }
+}
+
+fn text_test(op: BinaryOp, left: &Value, right: &Value) -> Value {
+    match (left, right) {
+        (Value::String(text), Value::String(part)) => Value::Bool(match op {
+            BinaryOp::Contains => text.contains(part.as_str()),
+            BinaryOp::StartsWith => text.starts_with(part.as_str()),
+            _ => text.ends_with(part.as_str()),
+        }),
+        (Value::List(_), _) if op == BinaryOp::Contains => is_in(right, left),
+        _ => Value::Null,
+    }
+}
+
+fn negate(value: &Value) -> Value {
+    match value {
+        Value::Int(value) => value.checked_neg().map_or(Value::Null, Value::Int),
+        Value::Decimal(value) => value.checked_neg().map_or(Value::Null, Value::decimal),
+        Value::Float(value) => Value::Float(-value),
+        Value::Duration(value) => value.checked_neg().map_or(Value::Null, Value::Duration),
+        _ => Value::Null,
+    }
+}
+
+/// `left op right`; null on overflow and division by zero.
+pub(crate) fn arithmetic(op: BinaryOp, left: &Value, right: &Value) -> Value {
+    use BinaryOp::{Add, Divide, Multiply, Remainder, Subtract};
+    match (left, right) {
+        (Value::Int(a), Value::Int(b)) if op != Divide => {
+            let result = match op {
+                Add => a.checked_add(*b),
+                Subtract => a.checked_sub(*b),
+                Multiply => a.checked_mul(*b),
+                _ => a.checked_rem(*b),
+            };
+            result.map_or(Value::Null, Value::Int)
+        }
+        (Value::Float(_), Value::Int(_) | Value::Decimal(_) | Value::Float(_))
+        | (Value::Int(_) | Value::Decimal(_), Value::Float(_)) => {
+            let (Some(a), Some(b)) = (left.as_f64(), right.as_f64()) else { return Value::Null };
+            match op {
+                Add => Value::Float(a + b),
+                Subtract => Value::Float(a - b),
+                Multiply => Value::Float(a * b),
+                Divide if b == 0.0 => Value::Null,
+                Remainder if b == 0.0 => Value::Null,
+                Divide => Value::Float(a / b),
+                _ => Value::Float(a % b),
+            }
+        }
+        (Value::Int(_) | Value::Decimal(_), Value::Int(_) | Value::Decimal(_)) => {
+            let (Some(a), Some(b)) = (left.as_decimal(), right.as_decimal()) else { return Value::Null };
+            decimal_arithmetic(op, a, b)
+        }
+        _ => time_arithmetic(op, left, right),
+    }
+}
+
+fn decimal_arithmetic(op: BinaryOp, a: Decimal, b: Decimal) -> Value {
+    let result = match op {
+        BinaryOp::Add => a.checked_add(b),
+        BinaryOp::Subtract => a.checked_sub(b),
+        BinaryOp::Multiply => a.checked_mul(b),
+        BinaryOp::Divide => a.checked_div(b),
+        _ => a.checked_rem(b),
+    };
+    result.map_or(Value::Null, Value::decimal)
+}
+
+fn time_arithmetic(op: BinaryOp, left: &Value, right: &Value) -> Value {
+    use BinaryOp::{Add, Divide, Multiply, Subtract};
+    let duration = |value: Option<i64>| value.map_or(Value::Null, Value::Duration);
+    match (op, left, right) {
+        (Subtract, Value::Instant(a), Value::Instant(b)) => duration(a.checked_sub(*b)),
+        (Add, Value::Instant(a), Value::Duration(b)) | (Add, Value::Duration(b), Value::Instant(a)) => {
+            a.checked_add(*b).map_or(Value::Null, Value::Instant)
+        }
+        (Subtract, Value::Instant(a), Value::Duration(b)) => a.checked_sub(*b).map_or(Value::Null, Value::Instant),
+        (Add, Value::Duration(a), Value::Duration(b)) => duration(a.checked_add(*b)),
+        (Subtract, Value::Duration(a), Value::Duration(b)) => duration(a.checked_sub(*b)),
+        (Multiply, Value::Duration(a), Value::Int(b)) | (Multiply, Value::Int(b), Value::Duration(a)) => {
+            duration(a.checked_mul(*b))
+        }
+        (Divide, Value::Duration(a), Value::Int(b)) => duration(a.checked_div(*b)),
+        (Divide, Value::Duration(a), Value::Duration(b)) => {
+            decimal_arithmetic(Divide, Decimal::from_int(*a), Decimal::from_int(*b))
+        }
+        _ => Value::Null,
+    }
+}
+
+fn call(function: Function, arguments: &[Node], scope: &Scope<'_>) -> Value {
+    let argument = |index: usize| arguments.get(index).map_or(Value::Null, |node| node.eval(scope));
+    match function {
+        Function::Ratio => arithmetic(BinaryOp::Divide, &argument(0), &argument(1)),
+        Function::Min | Function::Max => {
+            let values: Vec<Value> = arguments.iter().map(|node| node.eval(scope)).collect();
+            if values.iter().any(Value::is_null) {
+                return Value::Null;
+            }
+            let kind = if function == Function::Min { Aggregate::Min } else { Aggregate::Max };
+            aggregate::of_values(kind, values.into_iter())
+        }
+        Function::Abs => match argument(0) {
+            Value::Int(value) => value.checked_abs().map_or(Value::Null, Value::Int),
+            Value::Float(value) => Value::Float(value.abs()),
+            Value::Decimal(value) if value.units < 0 => negate(&Value::Decimal(value)),
+            value @ Value::Decimal(_) => value,
+            Value::Duration(value) => value.checked_abs().map_or(Value::Null, Value::Duration),
+            _ => Value::Null,
+        },
+        Function::Lower | Function::Upper | Function::Length => match argument(0) {
+            Value::String(text) => match function {
+                Function::Lower => Value::String(text.to_lowercase().into()),
+                Function::Upper => Value::String(text.to_uppercase().into()),
+                _ => Value::Int(text.chars().count() as i64),
+            },
+            _ => Value::Null,
+        },
+    }
+}

@@ -1,0 +1,296 @@
+//! Declarations of a file: `stream`, `list`, `const`, `rule`; and those that are refused: `lookup`, `def`, `template`.
+
+use super::{Parsed, Parser};
+use crate::ast::{Const, Field, File, Ident, List, Path, Stream, Time, TypeName};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::ir::TimeFormat;
+use crate::lex::Kind;
+
+const DECLARATIONS: &[&str] = &["stream", "list", "lookup", "const", "def", "template", "rule"];
+const STREAM_CLAUSES: &[&str] = &["topic", "key", "id", "fields", "time", "late", "idle"];
+
+impl Parser<'_> {
+    pub(super) fn file(&mut self) -> File {
+        let mut file = File::default();
+        while *self.kind() != Kind::End {
+            let start = self.at;
+            if self.declaration(&mut file).is_err() {
+                self.recover(start, DECLARATIONS);
+                if self.at_sign("}") {
+                    self.bump();
+                }
+            }
+        }
+        file
+    }
+
+    fn declaration(&mut self, file: &mut File) -> Parsed<()> {
+        let span = self.span();
+        match self.kind().clone() {
+            Kind::Name(word) => match word.as_str() {
+                "stream" => file.streams.push(self.stream()?),
+                "list" => {
+                    if let Some(list) = self.list()? {
+                        file.lists.push(list);
+                    }
+                }
+                "const" => {
+                    self.bump();
+                    let name = self.name("the name of the const")?;
+                    self.sign("=")?;
+                    let value = self.expr()?;
+                    file.consts.push(Const { name, value });
+                }
+                "rule" => {
+                    if let Some(rule) = self.rule()? {
+                        file.rules.push(rule);
+                    }
+                }
+                "lookup" | "template" => {
+                    self.unsupported(span, &word, "");
+                    self.skip_declaration();
+                }
+                "def" => {
+                    self.unsupported(span, "def", "write the condition out");
+                    self.bump();
+                    self.name("the name of the def")?;
+                    self.skip_group();
+                    self.sign("=")?;
+                    self.expr()?;
+                }
+                other => {
+                    let message = format!("expected a declaration, found `{other}`");
+                    let diagnostic = Diagnostic::error("E101", span, message)
+                        .nearest(other, DECLARATIONS.iter().copied())
+                        .or_help("a file holds `stream`, `list`, `const` and `rule`");
+                    self.report(diagnostic);
+                    return Err(super::Fail);
+                }
+            },
+            _ => return Err(self.expected_with("a declaration", "a file holds `stream`, `list`, `const` and `rule`")),
+        }
+        Ok(())
+    }
+
+    /// To the end of the first braces, or the next declaration.
+    fn skip_declaration(&mut self) {
+        self.bump();
+        while *self.kind() != Kind::End && !self.at_rule() {
+            if self.at_sign("(") {
+                self.skip_group();
+            } else if self.at_sign("{") {
+                self.skip_group();
+                return;
+            } else {
+                self.bump();
+            }
+        }
+    }
+
+    fn given_twice(&mut self, seen: &mut Vec<String>, word: &str) {
+        if seen.iter().any(|s| s == word) {
+            let span = self.span();
+            self.report(Diagnostic::error("E106", span, format!("`{word}` is given twice")).help("keep one"));
+        }
+        seen.push(word.to_owned());
+    }
+
+    fn stream(&mut self) -> Parsed<Stream> {
+        self.bump();
+        let name = self.name("the name of the stream")?;
+        let mut stream = Stream {
+            name,
+            topic: None,
+            topic_filter: None,
+            key: None,
+            id: None,
+            dedupe: None,
+            fields: Vec::new(),
+            time: None,
+            late: None,
+            idle: None,
+        };
+        self.sign("{")?;
+        let mut seen = Vec::new();
+        loop {
+            if self.eat_sign("}") {
+                return Ok(stream);
+            }
+            if *self.kind() == Kind::End || self.at_rule() {
+                return Err(self.expected("`}`"));
+            }
+            let start = self.at;
+            if self.stream_clause(&mut stream, &mut seen).is_err() {
+                self.recover(start, STREAM_CLAUSES);
+            }
+        }
+    }
+
+    fn stream_clause(&mut self, stream: &mut Stream, seen: &mut Vec<String>) -> Parsed<()> {
+        let span = self.span();
+        let Kind::Name(word) = self.kind().clone() else {
+            return Err(self.expected_with("a clause of the stream or `}`", "`topic`, `key`, `id`, `fields`, `time`, `late`, `idle`"));
+        };
+        if STREAM_CLAUSES.contains(&word.as_str()) {
+            self.given_twice(seen, &word);
+            self.bump();
+        }
+        match word.as_str() {
+            "topic" => {
+                stream.topic = Some(self.string("a topic in quotes")?);
+                if self.eat_word("where") {
+                    stream.topic_filter = Some(self.expr()?);
+                }
+            }
+            "key" => stream.key = Some(self.path("a field")?),
+            "id" => {
+                stream.id = Some(self.path("a field")?);
+                if self.eat_word("dedupe") {
+                    stream.dedupe = Some(self.bound_or_zero()?);
+                }
+            }
+            "fields" => {
+                self.sign("{")?;
+                stream.fields = self.list_until("}", |p| {
+                    let path = p.path("a field")?;
+                    p.sign(":")?;
+                    let ty = p.type_name()?;
+                    let mask = p.eat_word("mask");
+                    Ok(Field { path, ty, mask })
+                })?;
+            }
+            "time" => stream.time = Some(self.time()?),
+            "late" => stream.late = Some(self.bound_or_zero()?),
+            "idle" => stream.idle = Some(self.duration()?),
+            other => {
+                let diagnostic = Diagnostic::error("E103", span, format!("`{other}` is not a clause"))
+                    .nearest(other, STREAM_CLAUSES.iter().copied())
+                    .or_help("a stream has `topic`, `key`, `id`, `fields`, `time`, `late`, `idle`");
+                self.report(diagnostic);
+                return Err(super::Fail);
+            }
+        }
+        Ok(())
+    }
+
+    /// A duration, or a bare 0.
+    fn bound_or_zero(&mut self) -> Parsed<i64> {
+        if matches!(self.kind(), Kind::Number(n) if n == "0") {
+            self.bump();
+            return Ok(0);
+        }
+        self.duration()
+    }
+
+    fn time(&mut self) -> Parsed<Time> {
+        let path: Path = self.path("the time field")?;
+        if path.len() == 1 && path.first().is_some_and(|p| p.name == "record" && !p.quoted) {
+            let span = self.last_span();
+            self.unsupported(span, "time record", "name a field of the event");
+        }
+        let in_order = self.eat_word("in");
+        if in_order {
+            self.word("order")?;
+        }
+        let mut format = TimeFormat::Auto;
+        if self.eat_word("as") {
+            let span = self.span();
+            match self.kind().clone() {
+                Kind::Name(word) => {
+                    format = match word.as_str() {
+                        "rfc3339" => TimeFormat::Rfc3339,
+                        "epoch_s" => TimeFormat::EpochSeconds,
+                        "epoch_ms" => TimeFormat::EpochMillis,
+                        "epoch_us" => TimeFormat::EpochMicros,
+                        other => {
+                            let formats = ["rfc3339", "epoch_s", "epoch_ms", "epoch_us"];
+                            let diagnostic = Diagnostic::error("E101", span, format!("expected a time format, found `{other}`"))
+                                .nearest(other, formats)
+                                .or_help("`rfc3339`, `epoch_s`, `epoch_ms` or `epoch_us`");
+                            self.report(diagnostic);
+                            TimeFormat::Auto
+                        }
+                    };
+                    self.bump();
+                }
+                Kind::Text(_) => {
+                    self.unsupported(span, "as \"..\"", "`rfc3339`, `epoch_s`, `epoch_ms` or `epoch_us`");
+                    self.bump();
+                }
+                _ => return Err(self.expected("a time format")),
+            }
+        }
+        if self.at_word("zone") && matches!(self.peek(1), Kind::Text(_)) {
+            let span = self.span();
+            self.unsupported(span, "zone", "");
+            self.bump();
+            self.bump();
+        }
+        Ok(Time { path, in_order, format })
+    }
+
+    fn type_name(&mut self) -> Parsed<TypeName> {
+        let name: Ident = self.name("a type")?;
+        let mut words = Vec::new();
+        let open = self.span();
+        if self.eat_sign("(") {
+            words = self.list_until(")", |p| p.name("a word of the enum"))?;
+            if name.name != "enum" {
+                let message = format!("`{}` takes no words", name.name);
+                self.report(Diagnostic::error("E101", open, message).help("only `enum(a, b)` does"));
+            }
+        }
+        if self.eat_sign("<") {
+            self.type_name()?;
+            self.sign(">")?;
+        }
+        const TYPES: &[&str] = &["bool", "int", "decimal", "float", "string", "instant", "duration", "enum"];
+        match name.name.as_str() {
+            "enum" if words.is_empty() => {
+                let span = name.span;
+                self.report(Diagnostic::error("E101", span, "expected words after `enum`").help("`enum(pos, ecom)`"));
+            }
+            n if TYPES.contains(&n) => {}
+            n @ ("ip" | "geo" | "list") => self.unsupported(name.span, n, if n == "ip" { "declare it `string`" } else { "" }),
+            n => {
+                let other = ["number", "text", "str", "boolean", "integer", "double", "timestamp", "datetime"];
+                let meant = ["decimal", "string", "string", "bool", "int", "float", "instant", "instant"];
+                let known = other.iter().zip(meant).find(|(o, _)| **o == n).map(|(_, m)| m);
+                let known = known.or_else(|| nearest(n, TYPES.iter().copied()));
+                let help = match known {
+                    Some(best) => format!("did you mean `{best}`?"),
+                    None => format!("one of `{}`", TYPES.join("`, `")),
+                };
+                self.report(Diagnostic::error("E101", name.span, format!("expected a type, found `{n}`")).help(help));
+            }
+        }
+        let optional = self.eat_sign("?");
+        Ok(TypeName { name, words, optional })
+    }
+
+    fn list(&mut self) -> Parsed<Option<List>> {
+        self.bump();
+        let name = self.name("the name of the list")?;
+        let keyed = self.at_word("by");
+        if keyed {
+            let span = self.span();
+            self.unsupported(span, "by", "a list without a key");
+            self.bump();
+            self.name("the name of the key")?;
+            self.sign(":")?;
+            self.type_name()?;
+        }
+        self.sign(":")?;
+        let ty = self.type_name()?;
+        // `list a: string: string`, as some write a keyed list.
+        let mut from = None;
+        let mut items = Vec::new();
+        if self.eat_word("from") {
+            from = Some(self.string("a file in quotes")?);
+        } else if self.eat_sign("=") {
+            self.sign("[")?;
+            items = self.list_until("]", Self::expr)?;
+        }
+        Ok((!keyed).then_some(List { name, ty, from, items }))
+    }
+}

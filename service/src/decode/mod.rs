@@ -1,0 +1,305 @@
+//! A line of input to typed slots: JSON objects and CSV records through one trie of wanted paths.
+//!
+//! A [`Decoder`] belongs to one stream and one source (so that a number's time unit, once fixed by its size, holds for
+//! that source). It reuses its buffers: nothing is allocated for values that no rule reads.
+//!
+//! INVARIANT: `a.b` reads the key `b` of the object `a`; only where that object is missing, the literal key `a.b`.
+
+pub mod csv;
+mod json;
+pub mod time;
+mod value;
+
+pub(crate) use self::value::type_name;
+
+use self::time::Unit;
+use arcstr::ArcStr;
+use engine::event::StreamLayout;
+use engine::value::Value;
+use pattern_dsl::ir;
+use pattern_dsl::types::{Micros, Type};
+use std::fmt;
+
+/// Why a line was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeError {
+    /// A stable word: `not_json`, `wrong_type`, `no_time`, `bad_time`, `not_csv`.
+    pub code: &'static str,
+    /// The cause, with the field and its value.
+    pub message: String,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// A decoded event; borrows the decoder's buffers until the next call.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoded<'a> {
+    /// Event time in microseconds.
+    pub ts: Micros,
+    /// Declared id, if the stream has one and this event carries it.
+    pub id: Option<&'a str>,
+    /// Wanted fields in slot order.
+    pub slots: &'a [Value],
+}
+
+/// What a leaf of the trie is read into.
+#[derive(Debug, Clone, PartialEq)]
+enum Target {
+    Slot(usize, Type),
+    Time,
+    Id,
+}
+
+/// One level of wanted keys.
+#[derive(Debug, Default)]
+struct Node {
+    children: Vec<Child>,
+}
+
+#[derive(Debug)]
+struct Child {
+    key: Box<str>,
+    /// What the value itself is wanted for; `true` marks the literal-key fallback.
+    targets: Vec<(Target, bool)>,
+    /// Wanted keys below it.
+    below: Node,
+}
+
+impl Node {
+    fn child(&mut self, key: &str) -> &mut Child {
+        let at = match self.children.iter().position(|c| &*c.key == key) {
+            Some(at) => at,
+            None => {
+                self.children.push(Child { key: key.into(), targets: Vec::new(), below: Self::default() });
+                self.children.len() - 1
+            }
+        };
+        &mut self.children[at]
+    }
+
+    fn insert(&mut self, path: &[String], target: &Target) {
+        match path {
+            [] => {}
+            [last] => self.child(last).targets.push((target.clone(), false)),
+            [first, rest @ ..] => {
+                self.child(&path.join(".")).targets.push((target.clone(), true));
+                self.child(first).below.insert(rest, target);
+            }
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&Child> {
+        self.children.iter().find(|c| &*c.key == key)
+    }
+}
+
+/// Where a target's value came from so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    None,
+    Literal,
+    Path,
+}
+
+/// The buffers that one line fills.
+#[derive(Debug)]
+struct State {
+    slots: Vec<Value>,
+    /// Of each slot, then of time and id.
+    origins: Vec<Origin>,
+    ts: Option<Micros>,
+    id: String,
+    has_id: bool,
+    unit: Option<Unit>,
+    format: ir::TimeFormat,
+    /// Accept scalars of another type as text (inferred streams, where a field mixes types).
+    lenient: bool,
+    error: Option<DecodeError>,
+    strings: Strings,
+}
+
+/// Recently seen short strings, so that repeated words share one allocation.
+#[derive(Debug)]
+struct Strings {
+    recent: Vec<ArcStr>,
+}
+
+impl Strings {
+    const SIZE: usize = 1024;
+
+    fn get(&mut self, text: &str) -> ArcStr {
+        if text.len() > 40 {
+            return ArcStr::from(text);
+        }
+        let mut hash = text.len() as u64;
+        for byte in text.bytes() {
+            hash = (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+        let place = &mut self.recent[(hash >> 54) as usize % Self::SIZE];
+        if place.as_str() != text {
+            *place = ArcStr::from(text);
+        }
+        place.clone()
+    }
+}
+
+/// Turns lines of one stream into slots.
+#[derive(Debug)]
+pub struct Decoder {
+    trie: Node,
+    state: State,
+    time_name: String,
+    columns: Vec<Vec<(Target, String)>>,
+}
+
+impl Decoder {
+    /// A decoder for the fields of `layout`, in its slot order, with the stream's time and id.
+    #[must_use]
+    pub fn new(stream: &ir::Stream, layout: &StreamLayout) -> Self {
+        let mut trie = Node::default();
+        for (slot, field) in layout.fields.iter().enumerate() {
+            trie.insert(&field.path, &Target::Slot(slot, field.ty.clone()));
+        }
+        if let Some(id) = &stream.id {
+            trie.insert(id, &Target::Id);
+        }
+        Self::with_trie(trie, layout.fields.len(), stream)
+    }
+
+    /// A decoder that reads nothing but the time.
+    #[must_use]
+    pub fn time_only(stream: &ir::Stream) -> Self {
+        Self::with_trie(Node::default(), 0, stream)
+    }
+
+    fn with_trie(mut trie: Node, slots: usize, stream: &ir::Stream) -> Self {
+        trie.insert(&stream.time.path, &Target::Time);
+        let state = State {
+            slots: vec![Value::Null; slots],
+            origins: vec![Origin::None; slots + 2],
+            ts: None,
+            id: String::new(),
+            has_id: false,
+            unit: Unit::of(stream.time.format),
+            format: stream.time.format,
+            lenient: !stream.declared,
+            error: None,
+            strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
+        };
+        Self { trie, state, time_name: stream.time.path.join("."), columns: Vec::new() }
+    }
+
+    /// The unit of times written as numbers, once an event has fixed it.
+    #[must_use]
+    pub fn time_unit(&self) -> Option<Unit> {
+        self.state.unit
+    }
+
+    /// Fixes the unit of times written as numbers, as an earlier decoder of the same source did.
+    pub fn set_time_unit(&mut self, unit: Option<Unit>) {
+        if unit.is_some() {
+            self.state.unit = unit;
+        }
+    }
+
+    /// Reads one JSON object.
+    ///
+    /// # Errors
+    /// Not a JSON object, a field of the wrong type, or no readable time.
+    pub fn decode(&mut self, line: &[u8]) -> Result<Decoded<'_>, DecodeError> {
+        self.state.reset();
+        json::read(&self.trie, &mut self.state, line)?;
+        self.finish()
+    }
+
+    /// Says which columns the following records have.
+    pub fn set_columns<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        self.columns = names.map(|name| self.wanted(name)).collect();
+    }
+
+    fn wanted(&self, column: &str) -> Vec<(Target, String)> {
+        let targets = self.trie.find(column).into_iter().flat_map(|c| c.targets.iter());
+        targets.map(|(target, _)| (target.clone(), column.to_owned())).collect()
+    }
+
+    /// Reads one record of the columns set before; `NA` and empty are null.
+    ///
+    /// # Errors
+    /// A field of the wrong type, or no readable time.
+    pub fn decode_record<'a>(
+        &mut self,
+        fields: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Decoded<'_>, DecodeError> {
+        self.state.reset();
+        for (targets, bytes) in self.columns.iter().zip(fields) {
+            if targets.is_empty() || csv::is_null(bytes) {
+                continue;
+            }
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                return Err(DecodeError { code: "not_csv", message: "a field is not UTF-8".to_owned() });
+            };
+            for (target, name) in targets {
+                self.state.put_text(target, text, name)?;
+            }
+        }
+        self.finish()
+    }
+
+    fn finish(&self) -> Result<Decoded<'_>, DecodeError> {
+        let Some(ts) = self.state.ts else {
+            let message = format!("no time: field `{}` is missing or null", self.time_name);
+            return Err(DecodeError { code: "no_time", message });
+        };
+        let id = self.state.has_id.then_some(self.state.id.as_str());
+        Ok(Decoded { ts, id, slots: &self.state.slots })
+    }
+}
+
+/// Reads one field as text: the stream's name of a split file.
+#[derive(Debug)]
+pub struct FieldReader {
+    decoder: Decoder,
+}
+
+impl FieldReader {
+    /// For a dotted path.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        let mut trie = Node::default();
+        let parts: Vec<String> = path.split('.').map(str::to_owned).collect();
+        trie.insert(&parts, &Target::Slot(0, Type::String));
+        let state = State {
+            slots: vec![Value::Null],
+            origins: vec![Origin::None; 3],
+            ts: None,
+            id: String::new(),
+            has_id: false,
+            unit: None,
+            format: ir::TimeFormat::Auto,
+            lenient: true,
+            error: None,
+            strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
+        };
+        Self { decoder: Decoder { trie, state, time_name: String::new(), columns: Vec::new() } }
+    }
+
+    /// The field's text in a JSON line; none if it is absent or null.
+    ///
+    /// # Errors
+    /// Not a JSON object.
+    pub fn read(&mut self, line: &[u8]) -> Result<Option<ArcStr>, DecodeError> {
+        let decoder = &mut self.decoder;
+        decoder.state.reset();
+        json::read(&decoder.trie, &mut decoder.state, line)?;
+        Ok(match decoder.state.slots.first() {
+            Some(Value::String(text)) => Some(text.clone()),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! Typed values of one line put into the buffers, and what is said when they do not fit.
+
+use super::time::{Unit, parse_duration, parse_rfc3339};
+use super::{DecodeError, Origin, State, Target};
+use engine::value::Value;
+use pattern_dsl::decimal::Decimal;
+use pattern_dsl::ir::TimeFormat;
+use pattern_dsl::types::Type;
+
+/// A scalar as the JSON parser saw it.
+pub(super) enum Scalar<'a> {
+    Bool(bool),
+    Int(i64),
+    /// A whole number past `i64`.
+    Big(u64),
+    Float(f64),
+    Text(&'a str),
+}
+
+impl std::fmt::Display for Scalar<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bool(v) => write!(f, "{v}"),
+            Self::Int(v) => write!(f, "{v}"),
+            Self::Big(v) => write!(f, "{v}"),
+            Self::Float(v) => write!(f, "{v}"),
+            Self::Text(v) => {
+                let short: String = v.chars().take(60).collect();
+                write!(f, "{short:?}")
+            }
+        }
+    }
+}
+
+/// `decimal`, `string`, ... as the language writes it.
+pub(crate) fn type_name(ty: &Type) -> String {
+    match ty {
+        Type::Bool => "bool".to_owned(),
+        Type::Int => "int".to_owned(),
+        Type::Decimal => "decimal".to_owned(),
+        Type::Float => "float".to_owned(),
+        Type::String => "string".to_owned(),
+        Type::Instant => "instant".to_owned(),
+        Type::Duration => "duration".to_owned(),
+        Type::Enum(words) => format!("enum({})", words.join(", ")),
+    }
+}
+
+pub(super) fn wrong(field: &str, wanted: &str, value: &dyn std::fmt::Display) -> DecodeError {
+    DecodeError { code: "wrong_type", message: format!("field `{field}`: expected {wanted}, found {value}") }
+}
+
+fn bad_time(field: &str, value: &dyn std::fmt::Display) -> DecodeError {
+    let message = format!("time field `{field}`: {value} is not a time (RFC 3339 with offset, or epoch number)");
+    DecodeError { code: "bad_time", message }
+}
+
+impl State {
+    pub(super) fn reset(&mut self) {
+        self.slots.fill(Value::Null);
+        self.origins.fill(Origin::None);
+        self.ts = None;
+        self.has_id = false;
+        self.error = None;
+    }
+
+    /// Claims a target for a value; false if a better place has given it already.
+    pub(super) fn claim(&mut self, target: &Target, literal: bool) -> bool {
+        let at = match target {
+            Target::Slot(slot, _) => *slot,
+            Target::Time => self.slots.len(),
+            Target::Id => self.slots.len() + 1,
+        };
+        let Some(origin) = self.origins.get_mut(at) else { return false };
+        if literal && *origin == Origin::Path {
+            return false;
+        }
+        *origin = if literal { Origin::Literal } else { Origin::Path };
+        true
+    }
+
+    pub(super) fn put_null(&mut self, target: &Target) {
+        match target {
+            Target::Slot(slot, _) => self.slots[*slot] = Value::Null,
+            Target::Time => self.ts = None,
+            Target::Id => self.has_id = false,
+        }
+    }
+
+    /// Puts a scalar into a target, in the target's type.
+    pub(super) fn put(&mut self, target: &Target, value: &Scalar<'_>, field: &str) -> Result<(), DecodeError> {
+        match target {
+            Target::Slot(slot, ty) => {
+                let typed = self.typed(ty, value).ok_or_else(|| wrong(field, &type_name(ty), value))?;
+                self.slots[*slot] = typed;
+            }
+            Target::Time => self.ts = Some(self.time(value).ok_or_else(|| bad_time(field, value))?),
+            Target::Id => {
+                self.id.clear();
+                match value {
+                    Scalar::Text(text) => self.id.push_str(text),
+                    other => self.id.push_str(&other.to_string()),
+                }
+                self.has_id = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the exact text of a number into a decimal target.
+    pub(super) fn put_decimal(&mut self, slot: usize, text: &str, field: &str) -> Result<(), DecodeError> {
+        let Some(decimal) = Decimal::parse(text) else {
+            let wanted = "decimal (at most 18 digits after the point; declare the field `float`)";
+            return Err(wrong(field, wanted, &text));
+        };
+        match &mut self.slots[slot] {
+            Value::Decimal(place) => **place = decimal,
+            place => *place = Value::Decimal(Box::new(decimal)),
+        }
+        Ok(())
+    }
+
+    fn typed(&mut self, ty: &Type, value: &Scalar<'_>) -> Option<Value> {
+        Some(match (ty, value) {
+            (Type::Bool, Scalar::Bool(v)) => Value::Bool(*v),
+            (Type::Int, Scalar::Int(v)) => Value::Int(*v),
+            (Type::Int, Scalar::Float(v)) if v.fract() == 0.0 && v.abs() < 9.0e15 => Value::Int(*v as i64),
+            (Type::Float, Scalar::Int(v)) => Value::Float(*v as f64),
+            (Type::Float, Scalar::Big(v)) => Value::Float(*v as f64),
+            (Type::Float, Scalar::Float(v)) => Value::Float(*v),
+            (Type::String, Scalar::Text(v)) => Value::String(self.strings.get(v)),
+            (Type::String, other) if self.lenient => Value::String(self.strings.get(&other.to_string())),
+            (Type::Enum(words), Scalar::Text(v)) if words.iter().any(|w| w == v) => {
+                Value::String(self.strings.get(v))
+            }
+            (Type::Instant, _) => Value::Instant(instant(value, None)?),
+            (Type::Duration, Scalar::Int(v)) => Value::Duration(*v),
+            (Type::Duration, Scalar::Text(v)) => Value::Duration(parse_duration(v)?),
+            (Type::Decimal, Scalar::Int(v)) => Value::Decimal(Box::new(Decimal::from_int(*v))),
+            (Type::Decimal, Scalar::Big(v)) => Value::Decimal(Box::new(Decimal::parse(&v.to_string())?)),
+            _ => return None,
+        })
+    }
+
+    /// Reads the time; the first number fixes the unit.
+    fn time(&mut self, value: &Scalar<'_>) -> Option<i64> {
+        if self.format == TimeFormat::Rfc3339 && !matches!(value, Scalar::Text(_)) {
+            return None;
+        }
+        if self.unit.is_none() {
+            match value {
+                Scalar::Int(v) => self.unit = Some(Unit::by_size(*v)),
+                Scalar::Float(v) => self.unit = Some(Unit::by_size(*v as i64)),
+                _ => {}
+            }
+        }
+        instant(value, self.unit)
+    }
+
+    /// Puts the text of a CSV field into a target.
+    pub(super) fn put_text(&mut self, target: &Target, text: &str, field: &str) -> Result<(), DecodeError> {
+        let scalar = match target {
+            Target::Slot(_, Type::String | Type::Enum(_)) | Target::Id => Scalar::Text(text),
+            Target::Slot(slot, Type::Decimal) => return self.put_decimal(*slot, text, field),
+            Target::Slot(_, Type::Bool) => match text {
+                "true" | "True" | "TRUE" => Scalar::Bool(true),
+                "false" | "False" | "FALSE" => Scalar::Bool(false),
+                _ => Scalar::Text(text),
+            },
+            _ => match (text.parse::<i64>(), text.parse::<f64>()) {
+                (Ok(v), _) => Scalar::Int(v),
+                (_, Ok(v)) if v.is_finite() => Scalar::Float(v),
+                _ => Scalar::Text(text),
+            },
+        };
+        self.put(target, &scalar, field)
+    }
+}
+
+fn instant(value: &Scalar<'_>, unit: Option<Unit>) -> Option<i64> {
+    match value {
+        Scalar::Text(text) => match text.parse::<i64>() {
+            Ok(number) => unit.unwrap_or_else(|| Unit::by_size(number)).to_micros(number),
+            Err(_) => parse_rfc3339(text.as_bytes()),
+        },
+        Scalar::Int(v) => unit.unwrap_or_else(|| Unit::by_size(*v)).to_micros(*v),
+        Scalar::Float(v) if v.abs() < 9.0e15 => {
+            let unit = unit.unwrap_or_else(|| Unit::by_size(*v as i64));
+            let scale = unit.to_micros(1)? as f64;
+            Some((v * scale).round() as i64)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,270 @@
+//! The alert as a CloudEvent 1.0 with JSON data (language section 10), written directly.
+//!
+//! Decimals are JSON numbers with their digits as they are; times RFC 3339 in UTC.
+
+use super::Masks;
+use crate::decode::time::{format_duration, format_rfc3339};
+use engine::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
+use engine::value::Value;
+use pattern_dsl::ir::Mode;
+
+/// How much evidence is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Detail {
+    /// The first event of each step, and how many more there are.
+    Brief,
+    /// Every event of every step.
+    Full,
+}
+
+/// One line: the alert as a structured CloudEvent with brief evidence.
+#[must_use]
+pub fn cloud_event(alert: &Alert) -> String {
+    cloud_event_with(alert, Detail::Brief)
+}
+
+/// One line: the alert as a structured CloudEvent.
+#[must_use]
+pub fn cloud_event_with(alert: &Alert, detail: Detail) -> String {
+    let masks = Masks::of(alert);
+    let mut w = Writer::default();
+    let keys: Vec<String> = alert.keys.iter().map(|(_, v)| masks.text(v)).collect();
+    let subject: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+    w.open('{');
+    w.text("specversion", "1.0");
+    w.text("id", &alert.id);
+    w.text("type", "tripline.alert.v1");
+    w.text("source", &format!("/rules/{}", alert.rule));
+    w.text("subject", &subject.join(","));
+    w.text("time", &format_rfc3339(alert.time));
+    w.text("datacontenttype", "application/json");
+    w.text("dataschema", &format!("/v1/rules/{}/schemas/{}", alert.rule, alert.revision));
+    w.text("partitionkey", &keys.join(","));
+    w.text("severitytext", &alert.severity.to_uppercase());
+    w.key("data");
+    data(&mut w, alert, &masks, detail);
+    w.close('}');
+    w.out
+}
+
+/// The alert's `data` alone, as a JSON object.
+#[must_use]
+pub fn alert_data(alert: &Alert, detail: Detail) -> String {
+    let mut w = Writer::default();
+    data(&mut w, alert, &Masks::of(alert), detail);
+    w.out
+}
+
+fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail) {
+    w.open('{');
+    w.text("rule", &alert.rule);
+    w.raw("revision", &alert.revision.to_string());
+    w.text("mode", mode_word(alert.mode));
+    w.text("severity", &alert.severity);
+    w.value("score", &alert.score, masks);
+    if let Some(title) = &alert.title {
+        w.text("title", title);
+    }
+    w.text("reason", &masks.cover(&alert.reason));
+    w.pairs("keys", &alert.keys, masks);
+    w.text("started", &format_rfc3339(alert.started));
+    w.text("ended", &format_rfc3339(alert.ended));
+    w.text("fired_by", fired_by(alert.fired_by));
+    w.pairs("fields", &alert.fields, masks);
+    w.key("why");
+    w.open('[');
+    for evidence in &alert.evidence {
+        w.item();
+        why(w, evidence, masks, detail);
+    }
+    w.close(']');
+    w.key("bounds");
+    w.open('[');
+    for (text, used) in &alert.bounds {
+        w.item();
+        w.open('{');
+        w.text("text", text);
+        w.text("used", &format_duration(*used));
+        w.close('}');
+    }
+    w.close(']');
+    w.raw("lists", "{}");
+    w.raw("suppressed_since_last", &alert.suppressed_since_last.to_string());
+    w.raw("truncated", if alert.truncated { "true" } else { "false" });
+    w.close('}');
+}
+
+fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
+    w.open('{');
+    match evidence {
+        Evidence::Step { step, stream, events, held } => {
+            w.text("step", step);
+            w.text("stream", stream);
+            w.raw("count", &events.len().to_string());
+            let shown = if detail == Detail::Full { events.len() } else { events.len().min(1) };
+            w.key("events");
+            w.open('[');
+            for one in events.iter().take(shown) {
+                w.item();
+                event(w, stream, one, masks);
+            }
+            w.close(']');
+            if shown < events.len() {
+                w.raw("more", &(events.len() - shown).to_string());
+            }
+            w.key("held");
+            w.open('[');
+            for one in held {
+                w.item();
+                comparison(w, one, masks);
+            }
+            w.close(']');
+        }
+        Evidence::Absence { absent, from, until } => {
+            w.text("absent", absent);
+            w.text("from", &format_rfc3339(*from));
+            w.text("until", &format_rfc3339(*until));
+        }
+    }
+    w.close('}');
+}
+
+fn event(w: &mut Writer, stream: &str, event: &EvidenceEvent, masks: &Masks) {
+    w.open('{');
+    w.text("id", &event.id);
+    w.text("ts", &format_rfc3339(event.ts));
+    w.text("stream", stream);
+    for (name, value) in &event.fields {
+        if !matches!(name.as_str(), "id" | "ts" | "stream") {
+            w.value(name, value, masks);
+        }
+    }
+    w.close('}');
+}
+
+fn comparison(w: &mut Writer, held: &Held, masks: &Masks) {
+    w.open('{');
+    w.text("text", &held.text);
+    w.value("left", &held.left, masks);
+    w.value("right", &held.right, masks);
+    w.close('}');
+}
+
+/// The word of a mode.
+#[must_use]
+pub fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Shadow => "shadow",
+        Mode::Off => "off",
+    }
+}
+
+/// The word of what completed a match.
+#[must_use]
+pub fn fired_by(fired_by: FiredBy) -> &'static str {
+    match fired_by {
+        FiredBy::Event => "event",
+        FiredBy::Timer => "timer",
+    }
+}
+
+/// A value as JSON.
+#[must_use]
+pub fn value_json(value: &Value) -> String {
+    let mut w = Writer::default();
+    w.put(value, &Masks::default());
+    w.out
+}
+
+/// Writes JSON with commas where they belong.
+#[derive(Debug, Default)]
+struct Writer {
+    out: String,
+}
+
+impl Writer {
+    fn open(&mut self, bracket: char) {
+        self.out.push(bracket);
+    }
+    fn close(&mut self, bracket: char) {
+        self.out.push(bracket);
+    }
+    fn item(&mut self) {
+        if !self.out.ends_with(['{', '[', ':']) && !self.out.is_empty() {
+            self.out.push(',');
+        }
+    }
+    fn string(&mut self, text: &str) {
+        self.out.push('"');
+        for c in text.chars() {
+            match c {
+                '"' => self.out.push_str("\\\""),
+                '\\' => self.out.push_str("\\\\"),
+                '\n' => self.out.push_str("\\n"),
+                '\r' => self.out.push_str("\\r"),
+                '\t' => self.out.push_str("\\t"),
+                c if (c as u32) < 0x20 => self.out.push_str(&format!("\\u{:04x}", c as u32)),
+                c => self.out.push(c),
+            }
+        }
+        self.out.push('"');
+    }
+    fn key(&mut self, name: &str) {
+        self.item();
+        self.string(name);
+        self.out.push(':');
+    }
+    fn text(&mut self, name: &str, text: &str) {
+        self.key(name);
+        self.string(text);
+    }
+    fn raw(&mut self, name: &str, json: &str) {
+        self.key(name);
+        self.out.push_str(json);
+    }
+    fn value(&mut self, name: &str, value: &Value, masks: &Masks) {
+        self.key(name);
+        self.put(value, masks);
+    }
+    fn pairs<N: AsRef<str>>(&mut self, name: &str, pairs: &[(N, Value)], masks: &Masks) {
+        self.key(name);
+        self.open('{');
+        for (name, value) in pairs {
+            self.value(name.as_ref(), value, masks);
+        }
+        self.close('}');
+    }
+    fn put(&mut self, value: &Value, masks: &Masks) {
+        if let Some(hash) = masks.hidden(value) {
+            return self.string(hash);
+        }
+        match value {
+            Value::Null => self.out.push_str("null"),
+            Value::Bool(v) => self.out.push_str(if *v { "true" } else { "false" }),
+            Value::Int(v) => self.out.push_str(&v.to_string()),
+            Value::Decimal(v) => self.out.push_str(&v.to_string()),
+            Value::Float(v) => match serde_json::Number::from_f64(*v) {
+                Some(number) => self.out.push_str(&number.to_string()),
+                None => self.out.push_str("null"),
+            },
+            Value::String(v) => self.string(v),
+            Value::Instant(_) | Value::Duration(_) => self.string(&super::value_text(value)),
+            Value::List(items) => {
+                self.open('[');
+                for item in items.iter() {
+                    self.item();
+                    self.put(item, masks);
+                }
+                self.close(']');
+            }
+            Value::Object(pairs) => {
+                self.open('{');
+                for (name, value) in pairs.iter() {
+                    self.value(name, value, masks);
+                }
+                self.close('}');
+            }
+        }
+    }
+}

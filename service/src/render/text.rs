@@ -1,0 +1,99 @@
+//! The alert as people read it: severity, time, key, reason, then the events and the comparisons that held.
+
+use super::json::{Detail, mode_word};
+use super::{Masks, value_text};
+use crate::decode::time::{format_duration, format_rfc3339};
+use engine::alert::{Alert, Evidence, FiredBy};
+use pattern_dsl::ir::Mode;
+
+/// Several lines, ending with a line break.
+#[must_use]
+pub fn alert_text(alert: &Alert, detail: Detail, colour: bool) -> String {
+    let masks = Masks::of(alert);
+    let (on, bold, off) = if colour { (tint(&alert.severity), "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+    let keys: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+    let mut out = format!(
+        "{on}{:<8}{off} {}  {bold}{}{off}  {}",
+        alert.severity.to_uppercase(),
+        format_rfc3339(alert.time),
+        alert.rule,
+        keys.join(" ")
+    );
+    if alert.mode == Mode::Shadow {
+        out.push_str(&format!("  ({})", mode_word(alert.mode)));
+    }
+    out.push('\n');
+    match (&alert.title, alert.reason.is_empty()) {
+        (_, false) => out.push_str(&format!("  {}\n", masks.cover(&alert.reason))),
+        (Some(title), true) => out.push_str(&format!("  {title}\n")),
+        (None, true) => {}
+    }
+    if !alert.fields.is_empty() {
+        let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", masks.text(v))).collect();
+        out.push_str(&format!("  {}\n", fields.join(", ")));
+    }
+    for evidence in &alert.evidence {
+        out.push_str(&evidence_text(evidence, &masks, detail));
+    }
+    if alert.fired_by == FiredBy::Timer {
+        out.push_str("  fired when time ran out\n");
+    }
+    let bounds: Vec<_> = alert.bounds.iter().map(|(t, used)| format!("{t} (used {})", format_duration(*used))).collect();
+    if !bounds.is_empty() {
+        out.push_str(&format!("  {}\n", bounds.join(", ")));
+    }
+    if alert.suppressed_since_last > 0 {
+        out.push_str(&format!("  {} more were silenced by the cool-down before this one\n", alert.suppressed_since_last));
+    }
+    if alert.truncated {
+        out.push_str("  a limit was met: the evidence may be incomplete\n");
+    }
+    out
+}
+
+fn tint(severity: &str) -> &'static str {
+    match severity {
+        "critical" => "\x1b[1;31m",
+        "high" => "\x1b[31m",
+        "medium" => "\x1b[33m",
+        _ => "\x1b[36m",
+    }
+}
+
+fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
+    let mut out = String::new();
+    match evidence {
+        Evidence::Step { step, stream, events, held } => {
+            let shown = if detail == Detail::Full { events.len() } else { events.len().min(3) };
+            for (at, event) in events.iter().take(shown).enumerate() {
+                let name = if at > 0 {
+                    String::new()
+                } else if step == stream {
+                    step.to_string()
+                } else {
+                    format!("{step} ({stream})")
+                };
+                let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+                let time = format_rfc3339(event.ts);
+                out.push_str(&format!("    {name:<20} {time}  {}  {}\n", event.id, fields.join(" ")));
+            }
+            if shown < events.len() {
+                out.push_str(&format!("    {:<20} and {} more\n", "", events.len() - shown));
+            }
+            for one in held {
+                let sides = format!("{} and {}", masks.text(&one.left), masks.text(&one.right));
+                out.push_str(&format!("    {:<20} {}: {sides}\n", "", one.text));
+            }
+        }
+        Evidence::Absence { absent, from, until } => {
+            out.push_str(&format!("    {absent}: nothing from {} to {}\n", format_rfc3339(*from), format_rfc3339(*until)));
+        }
+    }
+    out
+}
+
+/// A key's values as one text: what `--key` names.
+#[must_use]
+pub fn key_text(alert: &Alert) -> String {
+    alert.keys.iter().map(|(_, v)| value_text(v)).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,186 @@
+//! Rule files: found, read, compiled; and the lists they use, filled from files.
+//!
+//! `*.cep` files are rules, a folder stands for all of them below it. What is wrong in them is rendered once, on
+//! stderr, and ends the command with 1.
+
+use crate::failure::Failure;
+use pattern_dsl::decimal::Decimal;
+use pattern_dsl::types::{Literal, Type};
+use pattern_dsl::{Compiled, Environment, SourceText, ir};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Literals by list name, as a task takes them.
+pub type Lists = BTreeMap<String, Vec<Literal>>;
+
+/// Arguments told apart: rules and events.
+#[must_use]
+pub fn split_arguments(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let is_rule = |p: &&PathBuf| p.is_dir() || p.extension().is_some_and(|e| e == "cep");
+    (paths.iter().filter(is_rule).cloned().collect(), paths.iter().filter(|p| !is_rule(p)).cloned().collect())
+}
+
+/// Reads rule files, folders in name order.
+///
+/// # Errors
+/// A path that is missing or unreadable, or a folder without rules.
+pub fn load(paths: &[PathBuf]) -> Result<Vec<SourceText>, Failure> {
+    if paths.is_empty() {
+        return Err(Failure::usage("no rules given: name a .cep file or a folder of them"));
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = files.len();
+            walk(path, &mut files)?;
+            if files.len() == before {
+                return Err(Failure::usage(format!("{}: no .cep file below this folder", path.display())));
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let mut sources = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        sources.push(SourceText { name: file.display().to_string(), text });
+    }
+    Ok(sources)
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let unreadable = |error| Failure::usage(format!("{}: {error}", folder.display()));
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        entries.push(entry.map_err(unreadable)?.path());
+    }
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "cep") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Compiles; findings are shown on stderr.
+///
+/// # Errors
+/// Any error in the rules.
+pub fn compile(sources: &[SourceText], environment: &Environment, warnings: bool) -> Result<Compiled, Failure> {
+    let compiled = pattern_dsl::compile(sources, environment);
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let shown: Vec<_> = compiled.diagnostics.iter().filter(|d| warnings || d.is_error()).cloned().collect();
+    if !shown.is_empty() {
+        eprint!("{}", pattern_dsl::render(&shown, sources, colour));
+    }
+    if compiled.has_errors() {
+        let count = compiled.diagnostics.iter().filter(|d| d.is_error()).count();
+        return Err(Failure::finding(format!("{count} error{} in the rules", if count == 1 { "" } else { "s" })));
+    }
+    Ok(compiled)
+}
+
+/// Streams that these files declare themselves.
+#[must_use]
+pub fn declared_streams(sources: &[SourceText], environment: &Environment) -> Vec<ir::Stream> {
+    let compiled = pattern_dsl::compile(sources, environment);
+    compiled.module.streams.into_iter().filter(|s| s.declared).collect()
+}
+
+/// Fills the module's lists from the rules, their `from` files and `--list`.
+///
+/// # Errors
+/// A list file that is missing or has an item of the wrong type, or a `--list` that no rule knows.
+pub fn fill_lists(
+    module: &ir::Module,
+    sources: &[SourceText],
+    given: &[(String, PathBuf)],
+) -> Result<Lists, Failure> {
+    let mut lists = Lists::new();
+    for list in &module.lists {
+        let from = match (given.iter().rev().find(|(name, _)| *name == list.name), &list.from) {
+            (Some((_, path)), _) => Some(path.clone()),
+            (None, Some(from)) => Some(beside(from, sources)),
+            (None, None) => None,
+        };
+        let mut items = list.items.clone();
+        if let Some(path) = from {
+            items.extend(read_list(&path, &list.ty)?);
+        }
+        lists.insert(list.name.clone(), items);
+    }
+    for (name, _) in given {
+        if !lists.contains_key(name) {
+            return Err(Failure::usage(format!("--list {name}: no rule uses a list `@{name}`")));
+        }
+    }
+    Ok(lists)
+}
+
+fn beside(from: &str, sources: &[SourceText]) -> PathBuf {
+    let candidates = sources.iter().filter_map(|s| Path::new(&s.name).parent().map(|p| p.join(from)));
+    candidates.into_iter().find(|p| p.is_file()).unwrap_or_else(|| PathBuf::from(from))
+}
+
+/// Reads a list file: a JSON array, or one item a line.
+///
+/// # Errors
+/// A missing file, or an item of another type.
+pub fn read_list(path: &Path, ty: &Type) -> Result<Vec<Literal>, Failure> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let items: Vec<String> = if text.trim_start().starts_with('[') {
+        let raw: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: not a JSON array: {error}", path.display())))?;
+        raw.iter().map(|item| serde_json::from_str::<String>(item.get()).unwrap_or_else(|_| item.get().to_owned())).collect()
+    } else {
+        text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect()
+    };
+    let mut literals = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        let Some(literal) = read_literal(item, ty) else {
+            let ty = crate::decode::type_name(ty);
+            return Err(Failure::usage(format!("{}: item {} `{item}` is not {ty}", path.display(), at + 1)));
+        };
+        literals.push(literal);
+    }
+    Ok(literals)
+}
+
+/// A literal of a type from its text.
+#[must_use]
+pub fn read_literal(text: &str, ty: &Type) -> Option<Literal> {
+    use crate::decode::time::{parse_duration, parse_rfc3339};
+    Some(match ty {
+        Type::Bool => Literal::Bool(text.parse().ok()?),
+        Type::Int => Literal::Int(text.parse().ok()?),
+        Type::Decimal => Literal::Decimal(Decimal::parse(text)?),
+        Type::Float => Literal::Float(text.parse().ok()?),
+        Type::String | Type::Enum(_) => Literal::String(text.to_owned()),
+        Type::Instant => Literal::Instant(parse_rfc3339(text.as_bytes())?),
+        Type::Duration => Literal::Duration(parse_duration(text)?),
+    })
+}
+
+/// `NAME=VALUE` of an option.
+///
+/// # Errors
+/// There is no `=`.
+pub fn name_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not NAME=VALUE")),
+    }
+}
+
+/// `NAME=PATH` of an option.
+///
+/// # Errors
+/// There is no `=`.
+pub fn name_path(text: &str) -> Result<(String, PathBuf), String> {
+    name_value(text).map(|(name, path)| (name, PathBuf::from(path)))
+}

@@ -1,0 +1,429 @@
+//! The task with what surrounds it: streams, rules, decoders, and how log entries change them.
+//!
+//! INVARIANT: live work and replay go through the same methods with the same arguments, so they reach the same state.
+
+use super::language::{self, CompileError};
+use crate::decode::Decoder;
+use crate::store::{Control, Entry, FolderState};
+use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
+use engine::task::{Input, Options, Outputs, Partition, Task};
+use pattern_dsl::ir;
+use pattern_dsl::types::{Literal, Micros};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How far a recorded tick stays behind the wall clock at least, so that an event on its way is not made late.
+const TICK_SLACK: Micros = 2_000_000;
+
+/// Where a rule came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Folder,
+    Api,
+}
+
+/// A rule that is active.
+#[derive(Debug, Clone)]
+pub(crate) struct ActiveRule {
+    pub(crate) origin: Origin,
+    pub(crate) text: String,
+    pub(crate) revision: u32,
+    pub(crate) effective_from: Option<Micros>,
+    pub(crate) recorded: i64,
+    pub(crate) rule: ir::Rule,
+    pub(crate) streams: Vec<String>,
+    print: String,
+}
+
+/// A stream that events can be posted to.
+struct Source {
+    ir: ir::Stream,
+    id: StreamId,
+    partition: usize,
+    decoder: Decoder,
+    /// How many of the decoder's slots are the engine's.
+    wanted: usize,
+}
+
+/// A local topic: partition 0 of it.
+struct Topic {
+    name: String,
+    streams: Vec<StreamId>,
+    id: Option<PartitionId>,
+    next: u64,
+    late: Micros,
+    idle: Micros,
+    newest: Option<Micros>,
+    lag: i64,
+    heard: Instant,
+}
+
+/// Why a line was not taken.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// The task and its surroundings.
+pub(crate) struct Core {
+    task: Task,
+    streams: Vec<ir::Stream>,
+    lists: Vec<ir::List>,
+    items: BTreeMap<String, Vec<Literal>>,
+    sources: BTreeMap<String, Source>,
+    topics: Vec<Topic>,
+    rules: BTreeMap<String, ActiveRule>,
+    folder: Option<FolderState>,
+    last_tick: Micros,
+    idle_max: Option<Micros>,
+    live_within: Micros,
+    /// What the last steps caused; the matcher drains it.
+    pub(crate) out: Outputs,
+}
+
+impl Source {
+    /// A decoder for what the engine wants, and behind it for every other declared field, so that types are checked.
+    fn rebuild(&mut self, layout: &StreamLayout) {
+        self.wanted = layout.fields.len();
+        let mut all = layout.clone();
+        for field in &self.ir.fields {
+            if !all.fields.iter().any(|f| f.path == field.path) {
+                all.fields.push(WantedField { path: field.path.clone(), ty: field.ty.clone() });
+            }
+        }
+        let unit = self.decoder.time_unit();
+        self.decoder = Decoder::new(&self.ir, &all);
+        self.decoder.set_time_unit(unit);
+    }
+}
+
+impl Core {
+    pub(crate) fn new(options: Options, idle_max: Option<Duration>, live_within: Duration) -> Self {
+        Self {
+            task: Task::new(options),
+            streams: Vec::new(),
+            lists: Vec::new(),
+            items: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            topics: Vec::new(),
+            rules: BTreeMap::new(),
+            folder: None,
+            last_tick: Micros::MIN,
+            idle_max: idle_max.map(|d| d.as_micros() as i64),
+            live_within: live_within.as_micros() as i64,
+            out: Outputs::default(),
+        }
+    }
+
+    pub(crate) fn rules(&self) -> &BTreeMap<String, ActiveRule> {
+        &self.rules
+    }
+
+    pub(crate) fn folder(&self) -> Option<&FolderState> {
+        self.folder.as_ref()
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Streams with their local topic.
+    pub(crate) fn stream_topics(&self) -> BTreeMap<String, String> {
+        self.sources.iter().map(|(n, s)| (n.clone(), self.topics[s.partition].name.clone())).collect()
+    }
+
+    /// Decodes an event and steps the task with it. Returns the topic and the offset it gets there.
+    pub(crate) fn accept(&mut self, stream: &str, raw: &[u8], arrived: i64) -> Result<(String, u64), Rejection> {
+        let Some(source) = self.sources.get_mut(stream) else {
+            return Err(Rejection { code: "unknown_stream".into(), message: format!("no stream `{stream}`") });
+        };
+        let decoded = source
+            .decoder
+            .decode(raw)
+            .map_err(|e| Rejection { code: e.code.to_string(), message: e.message.to_string() })?;
+        let topic = &mut self.topics[source.partition];
+        let offset = topic.next;
+        topic.next += 1;
+        topic.heard = Instant::now();
+        if topic.newest.is_none_or(|n| decoded.ts > n) {
+            topic.newest = Some(decoded.ts);
+            topic.lag = arrived.saturating_sub(decoded.ts);
+        }
+        if let Some(partition) = topic.id {
+            let event = EventRef {
+                stream: source.id,
+                ts: decoded.ts,
+                partition,
+                offset,
+                id: decoded.id,
+                slots: &decoded.slots[..source.wanted.min(decoded.slots.len())],
+            };
+            self.task.step(Input::Event(event), &mut self.out);
+        }
+        Ok((topic.name.clone(), offset))
+    }
+
+    /// The first instant after every accepted event.
+    pub(crate) fn next_activation(&self) -> Micros {
+        let newest = self.topics.iter().filter_map(|t| t.newest).max().map_or(Micros::MIN, |n| n + 1);
+        self.task.next_activation().max(newest).max(self.last_tick)
+    }
+
+    /// True if no event was accepted yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.topics.iter().all(|t| t.newest.is_none())
+    }
+
+    /// Compiles the source of one rule against the known streams and checks that it holds just that.
+    pub(crate) fn check_rule(&self, id: &str, text: &str) -> Result<language::Checked, CompileError> {
+        language::compile_rule(id, text, &self.streams, &self.lists)
+    }
+
+    /// Diagnostics of any text, with the names of its rules.
+    pub(crate) fn check_text(&self, text: &str) -> serde_json::Value {
+        language::check_text(text, &self.streams, &self.lists)
+    }
+
+    /// Puts a rule from the API. Returns its revision.
+    pub(crate) fn put(
+        &mut self,
+        id: &str,
+        text: &str,
+        at: Micros,
+        recorded: i64,
+    ) -> Result<u32, CompileError> {
+        let checked = self.check_rule(id, text)?;
+        let revision = self.activate(&checked.module, Some(at))?.get(id).copied().unwrap_or(1);
+        for rule in &checked.module.rules {
+            let active = self.active(&checked.module, rule, Origin::Api, text, revision, Some(at), recorded);
+            self.rules.insert(id.to_owned(), active);
+        }
+        Ok(revision)
+    }
+
+    /// Deletes a rule.
+    pub(crate) fn delete(&mut self, id: &str) -> bool {
+        let known = self.rules.remove(id).is_some();
+        self.task.retire(id) || known
+    }
+
+    /// Takes over the state of the rules folder: new and changed rules are activated, missing ones retired.
+    pub(crate) fn take_folder(
+        &mut self,
+        state: &FolderState,
+        at: Option<Micros>,
+        recorded: i64,
+    ) -> Result<(), CompileError> {
+        let mut module = language::compile_folder(state)?;
+        module.rules.retain(|r| !state.skipped.contains(&r.name));
+        let wanted: BTreeSet<String> = module.rules.iter().map(|r| r.name.clone()).collect();
+        let gone: Vec<String> = self
+            .rules
+            .iter()
+            .filter(|(name, rule)| rule.origin == Origin::Folder && !wanted.contains(*name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for stream in &module.streams {
+            self.add_stream(stream);
+        }
+        self.streams.clone_from(&module.streams);
+        self.lists.clone_from(&module.lists);
+        self.items = language::items(&module.lists, &state.lists);
+        let all = std::mem::take(&mut module.rules);
+        let changed: Vec<ir::Rule> = all
+            .into_iter()
+            .filter(|rule| {
+                let print = self.print(&module, rule);
+                self.rules.get(&rule.name).is_none_or(|a| a.print != print || a.origin != Origin::Folder)
+            })
+            .collect();
+        module.rules = changed;
+        let revisions = self.activate(&module, at)?;
+        for rule in &module.rules {
+            let revision = revisions.get(&rule.name).copied().unwrap_or(1);
+            let active = self.active(&module, rule, Origin::Folder, &rule.text, revision, at, recorded);
+            self.rules.insert(rule.name.clone(), active);
+        }
+        for name in gone {
+            self.delete(&name);
+        }
+        self.folder = Some(state.clone());
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place builds the record from its parts")]
+    fn active(
+        &self,
+        module: &ir::Module,
+        rule: &ir::Rule,
+        origin: Origin,
+        text: &str,
+        revision: u32,
+        at: Option<Micros>,
+        recorded: i64,
+    ) -> ActiveRule {
+        ActiveRule {
+            origin,
+            text: text.to_owned(),
+            revision,
+            effective_from: at,
+            recorded,
+            rule: rule.clone(),
+            streams: rule.streams.iter().map(|s| module.streams[s.stream].name.clone()).collect(),
+            print: self.print(module, rule),
+        }
+    }
+
+    /// What makes two readings of a folder rule the same.
+    fn print(&self, module: &ir::Module, rule: &ir::Rule) -> String {
+        let mut text = language::without_spans(&format!("{rule:?}"));
+        for stream in &rule.streams {
+            text.push_str(&language::without_spans(&format!("{:?}", module.streams[stream.stream])));
+        }
+        if text.contains("InList(") {
+            text.push_str(&format!("{:?}", self.items));
+        }
+        text
+    }
+
+    fn activate(&mut self, module: &ir::Module, at: Option<Micros>) -> Result<BTreeMap<String, u32>, CompileError> {
+        if module.rules.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        for stream in &module.streams {
+            self.add_stream(stream);
+        }
+        let mut items = self.items.clone();
+        for (name, list) in language::items(&module.lists, &BTreeMap::new()) {
+            items.entry(name).or_insert(list);
+        }
+        let revisions =
+            self.task.activate(module, &items, at).map_err(|e| CompileError::text(format!("{e:?}")))?;
+        for rule in &module.rules {
+            for stream in &rule.streams {
+                self.open_partition(&module.streams[stream.stream].name);
+            }
+        }
+        self.refresh_decoders();
+        Ok(revisions.into_iter().collect())
+    }
+
+    /// Registers a stream; a stream that is known keeps its partition.
+    fn add_stream(&mut self, stream: &ir::Stream) {
+        let id = self.task.add_stream(stream);
+        let layout = layout_of(&self.task, id, &stream.name);
+        if let Some(source) = self.sources.get_mut(&stream.name) {
+            if source.ir != *stream {
+                source.ir = stream.clone();
+                source.rebuild(&layout);
+            }
+            return;
+        }
+        let name = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
+        let partition = self.topics.iter().position(|t| t.name == name).unwrap_or_else(|| {
+            self.topics.push(Topic {
+                name,
+                streams: Vec::new(),
+                id: None,
+                next: 0,
+                late: 0,
+                idle: 0,
+                newest: None,
+                lag: 0,
+                heard: Instant::now(),
+            });
+            self.topics.len() - 1
+        });
+        let topic = &mut self.topics[partition];
+        topic.streams.push(id);
+        topic.late = topic.late.max(stream.late);
+        topic.idle = topic.idle.max(self.idle_max.map_or(stream.idle, |m| stream.idle.min(m)));
+        let decoder = Decoder::time_only(stream);
+        let mut source = Source { ir: stream.clone(), id, partition, decoder, wanted: 0 };
+        source.rebuild(&layout);
+        self.sources.insert(stream.name.clone(), source);
+    }
+
+    /// Declares the partition of a stream that a rule reads.
+    fn open_partition(&mut self, stream: &str) {
+        let Some(source) = self.sources.get(stream) else { return };
+        let topic = &mut self.topics[source.partition];
+        if topic.id.is_none() {
+            topic.heard = Instant::now();
+            let partition = Partition { name: topic.name.clone(), streams: topic.streams.clone() };
+            topic.id = Some(self.task.add_partition(partition));
+        }
+    }
+
+    fn refresh_decoders(&mut self) {
+        for (name, source) in &mut self.sources {
+            source.rebuild(&layout_of(&self.task, source.id, name));
+        }
+    }
+
+    /// Where time has to move because streams are silent, if anywhere: a decision to record.
+    pub(crate) fn due_tick(&self, now: Instant, wall: i64) -> Option<Micros> {
+        let open: Vec<&Topic> = self.topics.iter().filter(|t| t.id.is_some()).collect();
+        let silent = |t: &Topic| now.duration_since(t.heard).as_micros() as i64 >= t.idle;
+        let newest = open.iter().filter_map(|t| t.newest.map(|n| (n, t.lag))).max()?;
+        let spoken: Vec<&&Topic> = open.iter().filter(|t| !silent(t) && t.newest.is_some()).collect();
+        let to = if open.iter().all(|t| silent(t)) {
+            if newest.1 > self.live_within || !self.is_waiting() {
+                return None;
+            }
+            wall - open.iter().map(|t| t.late).max().unwrap_or(0).max(TICK_SLACK)
+        } else if open.iter().any(|t| silent(t)) && !spoken.is_empty() && open.iter().all(|t| silent(t) || t.newest.is_some()) {
+            spoken.iter().filter_map(|t| t.newest.map(|n| n - t.late)).min()?
+        } else {
+            return None;
+        };
+        (to > self.last_tick).then_some(to)
+    }
+
+    /// True if time alone could still change something.
+    fn is_waiting(&self) -> bool {
+        self.task.held_until().is_some() || self.task.stats().iter().any(|(_, s)| s.still_open > 0)
+    }
+
+    /// The instant at which everything accepted so far is complete.
+    pub(crate) fn newest(&self) -> Option<Micros> {
+        self.topics.iter().filter_map(|t| t.newest).max()
+    }
+
+    /// Time moves to an instant, as recorded.
+    pub(crate) fn tick(&mut self, to: Micros) {
+        self.last_tick = self.last_tick.max(to);
+        self.task.step(Input::Time(to), &mut self.out);
+    }
+
+    /// Takes an entry of the log again.
+    pub(crate) fn replay(&mut self, entry: &Entry) -> Result<(), String> {
+        match entry {
+            Entry::Event { stream, raw, arrived, .. } => {
+                self.accept(stream, raw, *arrived).map(|_| ()).map_err(|r| r.message)
+            }
+            Entry::Control(control) => match control.as_ref() {
+                Control::Tick { to } => {
+                    self.tick(*to);
+                    Ok(())
+                }
+                Control::Put { id, text, at, recorded, .. } => {
+                    self.put(id, text, *at, *recorded).map(|_| ()).map_err(|e| e.to_string())
+                }
+                Control::Delete { id, .. } => {
+                    self.delete(id);
+                    Ok(())
+                }
+                Control::Folder { state, at, recorded } => {
+                    self.take_folder(state, *at, *recorded).map_err(|e| e.to_string())
+                }
+            },
+        }
+    }
+}
+
+fn layout_of(task: &Task, id: StreamId, name: &str) -> StreamLayout {
+    let found = task.layout().streams.get(id as usize).filter(|l| l.name.as_str() == name);
+    found.cloned().unwrap_or_else(|| StreamLayout { name: name.into(), fields: Vec::new() })
+}

@@ -1,0 +1,163 @@
+//! The service's view of the rule language: folders and single rules compiled, diagnostics as JSON.
+
+use crate::store::FolderState;
+use engine::alert::Alert;
+use engine::value::Value as EngineValue;
+use pattern_dsl::diagnostic::Diagnostic;
+use pattern_dsl::types::{Literal, Type};
+use pattern_dsl::{Environment, SourceText, ir};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A rule that may be put, with its warnings.
+pub(crate) struct Checked {
+    pub(crate) module: ir::Module,
+    pub(crate) warnings: Vec<Value>,
+}
+
+/// Why a text cannot be used.
+#[derive(Debug)]
+pub(crate) struct CompileError {
+    /// For people, with source lines.
+    pub(crate) rendered: String,
+    /// For programs.
+    pub(crate) diagnostics: Vec<Value>,
+}
+
+impl CompileError {
+    /// An error without a place.
+    pub(crate) fn text(message: String) -> Self {
+        Self { rendered: message, diagnostics: Vec::new() }
+    }
+
+    fn of(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Self {
+        Self {
+            rendered: pattern_dsl::render(diagnostics, sources, false),
+            diagnostics: located(diagnostics, sources),
+        }
+    }
+}
+
+impl std::fmt::Display for CompileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let first = self.diagnostics.first().and_then(|d| d.get("message")).and_then(Value::as_str);
+        f.write_str(first.unwrap_or(&self.rendered))
+    }
+}
+
+fn located(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Vec<Value> {
+    pattern_dsl::locate(diagnostics, sources)
+        .iter()
+        .map(|d| serde_json::to_value(d).unwrap_or_default())
+        .collect()
+}
+
+fn environment(streams: &[ir::Stream], lists: &[ir::List]) -> Environment {
+    Environment {
+        streams: streams.to_vec(),
+        lists: lists.iter().map(|l| (l.name.clone(), Some(l.ty.clone()))).collect(),
+        require_declared: true,
+    }
+}
+
+/// Compiles the body of `PUT /v1/rules/{id}`.
+pub(crate) fn compile_rule(
+    id: &str,
+    text: &str,
+    streams: &[ir::Stream],
+    lists: &[ir::List],
+) -> Result<Checked, CompileError> {
+    let sources = [SourceText { name: format!("{id}.cep"), text: text.to_owned() }];
+    let compiled = pattern_dsl::compile(&sources, &environment(streams, lists));
+    if compiled.has_errors() {
+        return Err(CompileError::of(&compiled.diagnostics, &sources));
+    }
+    let names: Vec<&str> = compiled.module.rules.iter().map(|r| r.name.as_str()).collect();
+    let extra_stream = compiled.module.streams.iter().find(|s| streams.iter().all(|known| known.name != s.name));
+    let message = match (names.as_slice(), extra_stream) {
+        ([name], None) if *name == id => None,
+        ([name], None) => Some(format!("the body holds `{name}`, the path says `{id}`")),
+        ([], _) => Some(format!("the body holds no rule, the path says `{id}`")),
+        (_, Some(stream)) => Some(format!("the body declares the stream `{}`; streams come from the rules folder", stream.name)),
+        (many, None) => Some(format!("the body holds {} rules, the path says `{id}`", many.len())),
+    };
+    if let Some(message) = message {
+        let span = pattern_dsl::Span { source: 0, start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+        return Err(CompileError::of(&[Diagnostic::error("E108", span, message)], &sources));
+    }
+    Ok(Checked { warnings: located(&compiled.diagnostics, &sources), module: compiled.module })
+}
+
+/// Compiles all files of the rules folder.
+pub(crate) fn compile_folder(state: &FolderState) -> Result<ir::Module, CompileError> {
+    let sources: Vec<SourceText> =
+        state.files.iter().map(|(name, text)| SourceText { name: name.clone(), text: text.clone() }).collect();
+    let compiled = pattern_dsl::compile(&sources, &Environment { require_declared: true, ..Environment::default() });
+    if compiled.has_errors() {
+        return Err(CompileError::of(&compiled.diagnostics, &sources));
+    }
+    Ok(compiled.module)
+}
+
+/// The answer of `POST /v1/rules:check`.
+pub(crate) fn check_text(text: &str, streams: &[ir::Stream], lists: &[ir::List]) -> Value {
+    let sources = [SourceText { name: "rules.cep".into(), text: text.to_owned() }];
+    let compiled = pattern_dsl::compile(&sources, &environment(streams, lists));
+    let rules: Vec<&str> = compiled.module.rules.iter().map(|r| r.name.as_str()).collect();
+    json!({
+        "ok": !compiled.has_errors(),
+        "rules": rules,
+        "diagnostics": located(&compiled.diagnostics, &sources),
+    })
+}
+
+/// Items of every list: those written in rules, and those read from files.
+pub(crate) fn items(
+    lists: &[ir::List],
+    files: &BTreeMap<String, Vec<Literal>>,
+) -> BTreeMap<String, Vec<Literal>> {
+    let mut all = BTreeMap::new();
+    for list in lists {
+        let mut items = list.items.clone();
+        items.extend(files.get(&list.name).into_iter().flatten().cloned());
+        if list.from.is_none() || files.contains_key(&list.name) {
+            all.insert(list.name.clone(), items);
+        }
+    }
+    all
+}
+
+/// One item of a list's file.
+pub(crate) fn item(text: &str, ty: &Type) -> Option<Literal> {
+    Some(match ty {
+        Type::Bool => Literal::Bool(text.parse().ok()?),
+        Type::Int => Literal::Int(text.parse().ok()?),
+        Type::Decimal => Literal::Decimal(pattern_dsl::decimal::Decimal::parse(text)?),
+        Type::Float => Literal::Float(text.parse().ok()?),
+        Type::Instant => Literal::Instant(crate::decode::time::parse_rfc3339(text.as_bytes())?),
+        Type::Duration => Literal::Duration(crate::decode::time::parse_duration(text)?),
+        Type::String | Type::Enum(_) => Literal::String(text.to_owned()),
+    })
+}
+
+/// Debug text of a rule without the places in its file: `Span { .. }`.
+pub(crate) fn without_spans(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("Span {") {
+        out.push_str(&rest[..at]);
+        rest = rest[at..].find('}').map_or("", |end| &rest[at + end + 1..]);
+    }
+    out.push_str(rest);
+    out
+}
+
+/// An alert as its CloudEvent.
+pub(crate) fn cloud_event(alert: &Alert) -> String {
+    crate::render::json::cloud_event(alert, crate::render::json::Detail::Full)
+}
+
+/// A key part as text.
+pub(crate) fn text_of(value: &EngineValue) -> String {
+    crate::render::text_of(value)
+}

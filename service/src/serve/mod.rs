@@ -1,0 +1,216 @@
+//! `tripline serve`: store, matcher, HTTP and webhooks wired together.
+//!
+//! Start: open the store, replay its log silently, compare with what was committed, take the rules folder, listen.
+//! Stop: no new requests, finish those in the queue, end.
+
+mod core;
+mod folder;
+pub(crate) mod language;
+pub(crate) mod matcher;
+mod recover;
+pub(crate) mod view;
+
+use crate::config::Config;
+use crate::store::Store;
+use anyhow::Context;
+use matcher::{Answer, Ask, Request};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{oneshot, watch};
+use view::View;
+
+/// What the parts of a running service share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) token: Option<String>,
+    /// Bytes that wait for the matcher.
+    pub(crate) queued: AtomicUsize,
+    /// The store failed: nothing is taken any more.
+    pub(crate) failed: AtomicBool,
+    pub(crate) ready: AtomicBool,
+    /// Alerts committed so far.
+    pub(crate) committed: watch::Sender<u64>,
+    /// True when the service drains.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Changes when an endpoint was put.
+    pub(crate) endpoints: watch::Sender<u64>,
+    pub(crate) started: i64,
+    beat: AtomicI64,
+    view: RwLock<Arc<View>>,
+    queue: SyncSender<Request>,
+}
+
+/// Why a request was not queued.
+pub(crate) enum Refused {
+    /// The queue is full.
+    Full,
+    /// The matcher is gone.
+    Gone,
+}
+
+impl Shared {
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_view(&self, view: View) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// The matcher's sign of life.
+    pub(crate) fn beat(&self, now: i64) {
+        self.beat.store(now, Ordering::Relaxed);
+    }
+
+    /// Microseconds since the matcher's last sign of life.
+    pub(crate) fn silence(&self) -> i64 {
+        now_micros() - self.beat.load(Ordering::Relaxed)
+    }
+
+    /// Asks the matcher and waits for its answer.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { ask, reply };
+        let bytes = request.bytes();
+        let waiting = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        let refuse = |why| {
+            self.queued.fetch_sub(bytes, Ordering::Relaxed);
+            Err(why)
+        };
+        if waiting > 0 && waiting + bytes > self.config.ingest.queue_bytes {
+            return refuse(Refused::Full);
+        }
+        match self.queue.try_send(request) {
+            Ok(()) => answer.await.map_err(|_| Refused::Gone),
+            Err(TrySendError::Full(_)) => refuse(Refused::Full),
+            Err(TrySendError::Disconnected(_)) => refuse(Refused::Gone),
+        }
+    }
+}
+
+/// A service that runs in this process.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
+    webhooks: tokio::task::JoinHandle<()>,
+    matcher: std::thread::JoinHandle<()>,
+}
+
+/// Starts a service.
+///
+/// # Errors
+/// The store, the rules or the address cannot be used.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let token = if config.dev {
+        anyhow::ensure!(config.server.listen.ip().is_loopback(), "--dev listens on this machine only, not on {}", config.server.listen);
+        None
+    } else {
+        Some(config.token().map_err(anyhow::Error::msg)?)
+    };
+    crate::telemetry::install_metrics();
+    let listener = tokio::net::TcpListener::bind(config.server.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.server.listen))?;
+    let address = listener.local_addr()?;
+    let (shared, matcher) = tokio::task::spawn_blocking(move || open(config, token)).await??;
+    let http = crate::api::spawn(listener, shared.clone());
+    let webhooks = tokio::spawn(crate::sink::webhook::dispatch(shared.clone()));
+    shared.ready.store(true, Ordering::Release);
+    Ok(Running { address, shared, http, webhooks, matcher })
+}
+
+/// Opens the store, rebuilds the task and starts the matcher's thread.
+fn open(config: Config, token: Option<String>) -> anyhow::Result<(Arc<Shared>, std::thread::JoinHandle<()>)> {
+    let store = Store::open(&config.store.data)?;
+    let (core, head) = recover::recover(&store, &config)?;
+    let (queue, requests) = sync_channel(config.ingest.queue.max(1));
+    let shared = Arc::new(Shared {
+        config,
+        store: store.clone(),
+        token,
+        queued: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        ready: AtomicBool::new(false),
+        committed: watch::Sender::new(head.alerts),
+        stopping: watch::Sender::new(false),
+        endpoints: watch::Sender::new(0),
+        started: now_micros(),
+        beat: AtomicI64::new(now_micros()),
+        view: RwLock::default(),
+        queue,
+    });
+    let matcher = matcher::Matcher { core, store, head, shared: shared.clone() };
+    matcher.publish();
+    let thread = std::thread::Builder::new().name("matcher".into()).spawn(move || matcher.run(&requests))?;
+    Ok((shared, thread))
+}
+
+impl Running {
+    /// Time moves past the newest event: the end of recorded data.
+    pub(crate) async fn finish_input(&self) {
+        let _ = self.shared.ask(Ask::Finish).await;
+    }
+
+    /// Stops: no new requests, finish those that wait, end.
+    ///
+    /// # Errors
+    /// The server ended with an error.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shared.ready.store(false, Ordering::Release);
+        self.shared.stopping.send_replace(true);
+        let http = tokio::time::timeout(Duration::from_secs(10), self.http).await;
+        while let Err(Refused::Full) = self.shared.ask(Ask::Stop).await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let matcher = self.matcher;
+        let _ = tokio::task::spawn_blocking(move || matcher.join()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(10), self.webhooks).await;
+        match http {
+            Ok(Ok(result)) => Ok(result?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs a service until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// It cannot start.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let running = start(config).await?;
+    {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "listening http://{}", running.address)?;
+        out.flush()?;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("draining");
+    running.stop().await
+}
+
+/// Microseconds since the epoch, now.
+pub(crate) fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
+}
+
+/// A time as answers show it.
+pub(crate) fn rfc3339(micros: i64) -> String {
+    crate::decode::time::format_rfc3339(micros)
+}
+
+/// Hash of a text, for ETags and idempotency keys.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

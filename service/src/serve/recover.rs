@@ -1,0 +1,122 @@
+//! Start: silent replay of the log, the comparison with what was committed, then the rules folder.
+
+use super::core::{Core, Origin};
+use super::{folder, language, now_micros, rfc3339};
+use crate::config::{Config, OnConflict, duration};
+use crate::store::{Control, Entry, FolderState, Head, Store};
+use anyhow::{Context, bail};
+use engine::task::{Limits, Options};
+use metrics::{counter, gauge};
+use pattern_dsl::ir::Mode;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The task as it stood at the last commit, with the rules folder as it is now.
+pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, Head)> {
+    let begun = Instant::now();
+    let head = store.head()?;
+    let mut core = new_core(config);
+    let replayed = replay(store, &mut core, &head)?;
+    gauge!("tripline_restore_duration_seconds").set(begun.elapsed().as_secs_f64());
+    counter!("tripline_replayed_events_total").increment(replayed);
+    if replayed > 0 {
+        tracing::info!(entries = replayed, alerts = head.alerts, seconds = begun.elapsed().as_secs_f64(), "replayed the log");
+    }
+    let forgotten = store.forget_idempotency(now_micros() - 86_400_000_000)?;
+    tracing::debug!(forgotten, "old idempotency keys");
+    let mut head = head;
+    if let Some(path) = &config.rules.folder {
+        take_folder(store, &mut core, &mut head, path, config.rules.on_conflict)?;
+    }
+    Ok((core, head))
+}
+
+fn new_core(config: &Config) -> Core {
+    let limits = Limits {
+        candidates: Some(config.limits.candidates),
+        matches_per_moment: Some(config.limits.matches_per_moment),
+        search_work: Some(config.limits.search_work),
+    };
+    let idle_max = config.time.idle_max.as_deref().and_then(duration);
+    let live_within = duration(&config.time.live_within).unwrap_or(Duration::from_secs(600));
+    Core::new(Options { limits, count_only: false }, idle_max, live_within)
+}
+
+/// Replays without telling anyone, and compares the alerts found with those committed.
+fn replay(store: &Store, core: &mut Core, head: &Head) -> anyhow::Result<u64> {
+    let mut found = Head { next_seq: head.next_seq, ..Head::default() };
+    let mut entries = 0;
+    for item in store.log_from(0) {
+        let (seq, entry) = item?;
+        if let Err(why) = core.replay(&entry) {
+            tracing::error!(seq, why, "an entry of the log could not be taken again");
+            counter!("tripline_determinism_violations_total").increment(1);
+        }
+        for alert in core.out.alerts.drain(..).filter(|a| a.mode != Mode::Off) {
+            found.add(&alert.id);
+        }
+        core.out.late.clear();
+        core.out.duplicates.clear();
+        entries += 1;
+    }
+    if found != *head {
+        counter!("tripline_determinism_violations_total").increment(1);
+        tracing::error!(found = found.alerts, committed = head.alerts, "replay found other alerts than were committed");
+    }
+    Ok(entries)
+}
+
+/// Takes the rules folder if it changed, and records that.
+fn take_folder(
+    store: &Store,
+    core: &mut Core,
+    head: &mut Head,
+    path: &Path,
+    on_conflict: OnConflict,
+) -> anyhow::Result<()> {
+    let mut state = folder::read(path).map_err(anyhow::Error::msg)?;
+    state.skipped = conflicts(core, &state, path, on_conflict)?;
+    if core.folder() == Some(&state) {
+        return Ok(());
+    }
+    let at = (!core.is_fresh()).then(|| core.next_activation());
+    let recorded = now_micros();
+    core.take_folder(&state, at, recorded).map_err(|e| anyhow::Error::msg(e.rendered))?;
+    let mut commit = store.commit();
+    commit.log(head.next_seq, &Entry::Control(Box::new(Control::Folder { state, at, recorded })));
+    head.next_seq += 1;
+    for alert in core.out.alerts.drain(..).filter(|a| a.mode != Mode::Off) {
+        head.add(&alert.id);
+        commit.alert(&super::matcher::stored(head.alerts, &alert));
+    }
+    commit.finish(head).context("recording the rules folder")?;
+    tracing::info!(rules = core.rules().len(), "took the rules folder {}", path.display());
+    Ok(())
+}
+
+/// Rules of the folder that are passed over because the API has them.
+fn conflicts(core: &Core, state: &FolderState, path: &Path, on_conflict: OnConflict) -> anyhow::Result<Vec<String>> {
+    let module = language::compile_folder(state).map_err(|e| anyhow::Error::msg(e.rendered))?;
+    let mut skipped = Vec::new();
+    for rule in &module.rules {
+        let Some(active) = core.rules().get(&rule.name).filter(|a| a.origin == Origin::Api) else { continue };
+        match on_conflict {
+            OnConflict::Folder => {}
+            OnConflict::Api => skipped.push(rule.name.clone()),
+            OnConflict::Refuse => {
+                let file = state.files.get(source_of(state, &rule.text));
+                let place = file.map_or_else(|| path.display().to_string(), |(name, _)| name.clone());
+                bail!(
+                    "rule `{}` is in {place} and was put over HTTP (revision {}, {}): delete one, or set `[rules] on_conflict` to \"folder\" or \"api\"",
+                    rule.name, active.revision, rfc3339(active.recorded)
+                );
+            }
+        }
+    }
+    Ok(skipped)
+}
+
+/// The file that holds a rule's text.
+fn source_of(state: &FolderState, text: &str) -> usize {
+    state.files.iter().position(|(_, file)| file.contains(text)).unwrap_or(0)
+}

@@ -1,0 +1,55 @@
+//! What readers see of the rules and streams without asking the matcher.
+
+use super::core::{ActiveRule, Core, Origin};
+use super::matcher::etag;
+use pattern_dsl::ir::Mode;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Rules and streams at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) rules: BTreeMap<String, ActiveRule>,
+    /// Stream -> topic.
+    pub(crate) streams: BTreeMap<String, String>,
+}
+
+impl View {
+    pub(crate) fn of(core: &Core) -> Self {
+        Self { rules: core.rules().clone(), streams: core.stream_topics() }
+    }
+
+    /// A rule as `GET /v1/rules/{id}` shows it, with its ETag.
+    pub(crate) fn rule(&self, id: &str) -> Option<(Value, String)> {
+        let active = self.rules.get(id)?;
+        let mut shown = self.summary(id, active);
+        shown["source"] = json!(active.text);
+        Some((shown, etag(active)))
+    }
+
+    /// A rule as lists show it.
+    pub(crate) fn summary(&self, id: &str, active: &ActiveRule) -> Value {
+        let rule = &active.rule;
+        json!({
+            "id": id,
+            "revision": active.revision,
+            "mode": mode(rule.mode),
+            "state": if rule.mode == Mode::Off { "off" } else { "active" },
+            "origin": if active.origin == Origin::Folder { "folder" } else { "api" },
+            "etag": etag(active),
+            "effective_from": active.effective_from.map(super::rfc3339),
+            "recorded": super::rfc3339(active.recorded),
+            "title": rule.title, "owner": rule.owner, "tags": rule.tags,
+            "streams": active.streams,
+        })
+    }
+}
+
+/// The language's word.
+pub(crate) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Shadow => "shadow",
+        Mode::Off => "off",
+    }
+}

@@ -1,0 +1,5 @@
+//! Where committed alerts go besides the store.
+
+mod guard;
+pub(crate) mod signature;
+pub(crate) mod webhook;
