@@ -82,6 +82,18 @@ pub(crate) fn identity(event: &EventRef<'_>, partitions: &[ArcStr]) -> ArcStr {
 }
 
 impl Node {
+    /// It reads a window or a latch.
+    pub(crate) fn reads_window(&self) -> bool {
+        match self {
+            Self::Window(_) | Self::Reaches(..) => true,
+            Self::Not(a) | Self::Neg(a) | Self::IsNull(a) | Self::InList(a, _) | Self::Matches(a, _) => a.reads_window(),
+            Self::Binary(_, a, b) => a.reads_window() || b.reads_window(),
+            Self::If(a, b, c) => a.reads_window() || b.reads_window() || c.reads_window(),
+            Self::List(items) | Self::Call(_, items) => items.iter().any(Self::reads_window),
+            _ => false,
+        }
+    }
+
     /// True, false or unknown.
     pub(crate) fn test(&self, scope: &Scope<'_>) -> Option<bool> {
         match self {

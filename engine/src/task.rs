@@ -5,7 +5,8 @@ use crate::alert::Alert;
 use crate::collections::Map;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
-use crate::program;
+use crate::compile;
+use crate::program::Program;
 use crate::time::{Clock, PartitionTime};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Mode, Module, Stream};
@@ -33,6 +34,8 @@ pub struct Options {
     pub count_only: bool,
     /// The caller feeds events in order of time over all partitions: no partition is waited for.
     pub sorted_input: bool,
+    /// Remember every event, for [`Task::attempts`].
+    pub keep_history: bool,
 }
 
 /// A partition of the input.
@@ -92,19 +95,6 @@ pub struct RuleStats {
     pub checksum: u64,
 }
 
-/// One attempt, as `why` tells it.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    /// True if this attempt fired.
-    pub fired: bool,
-    /// For each step begun: its name, time, event ids.
-    pub steps: Vec<(String, Micros, Vec<String>)>,
-    /// The step or clause that failed: name.
-    pub failed_at: Option<String>,
-    /// The comparison's text with both values, or why nothing came (`no transfer within 1h of entry`).
-    pub because: Option<String>,
-}
-
 /// Why rules could not be activated.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -130,14 +120,14 @@ const DRAINING_MAX: usize = 8;
 
 /// What a task knows of a stream beside its fields.
 #[derive(Debug)]
-struct StreamTime {
+pub(crate) struct StreamTime {
     topic: String,
     late: Micros,
     in_order: bool,
     dedupe: Micros,
     /// Ids of the last `dedupe`, with their times; in order of arrival for forgetting.
-    ids: Map<ArcStr, Micros>,
-    id_order: VecDeque<(Micros, ArcStr)>,
+    pub(crate) ids: Map<ArcStr, Micros>,
+    pub(crate) id_order: VecDeque<(Micros, ArcStr)>,
 }
 
 /// One matcher with its keyed state.
@@ -146,8 +136,8 @@ pub struct Task {
     options: Options,
     pub(crate) layout: Layout,
     index: Index,
-    streams: Vec<StreamTime>,
-    partition_names: Vec<ArcStr>,
+    pub(crate) streams: Vec<StreamTime>,
+    pub(crate) partition_names: Vec<ArcStr>,
     partition_streams: Vec<Vec<StreamId>>,
     pub(crate) clock: Clock,
     /// By name, then revision.
@@ -162,6 +152,10 @@ pub struct Task {
     due: [Micros; 2],
     wanted: Vec<(u32, u64)>,
     used: Vec<UsedUp>,
+    /// With `keep_history`: all events accepted.
+    pub(crate) history: Vec<Arc<Event>>,
+    /// With `keep_history`: rule and first event of each alert.
+    pub(crate) fired: Vec<(ArcStr, String)>,
 }
 
 impl Task {
@@ -184,6 +178,8 @@ impl Task {
             due: [Micros::MAX; 2],
             wanted: Vec::new(),
             used: Vec::new(),
+            history: Vec::new(),
+            fired: Vec::new(),
         }
     }
 
@@ -195,7 +191,7 @@ impl Task {
 
     /// Registers a stream's time settings (also done by `activate` for every stream of its module). Idempotent by name.
     pub fn add_stream(&mut self, stream: &Stream) -> StreamId {
-        let id = program::stream_id(&mut self.layout, stream);
+        let id = compile::stream_id(&mut self.layout, stream);
         self.index.ensure(self.layout.streams.len());
         if self.streams.len() <= id as usize {
             self.streams.push(StreamTime {
@@ -248,7 +244,7 @@ impl Task {
                 return Err(ActivateError::DrainFull(rule.name.clone()));
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
-            let program = program::compile(module, rule, revision, lists, &mut self.layout, &mut self.index)?;
+            let program = compile::compile(module, rule, revision, lists, &mut self.layout, &mut self.index)?;
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
             let mut run = RuleRun::new(Arc::new(program), at);
@@ -314,6 +310,14 @@ impl Task {
 
     /// Takes one input; appends what it causes to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outputs) {
+        let before = out.alerts.len();
+        self.take(input, out);
+        if self.options.keep_history {
+            self.remember(out.alerts.get(before..).unwrap_or_default());
+        }
+    }
+
+    fn take(&mut self, input: Input<'_>, out: &mut Outputs) {
         match input {
             Input::Event(event) => self.event(event, out),
             Input::Idle(partition) => {
@@ -345,6 +349,9 @@ impl Task {
             return;
         }
         self.clock.seen(event.partition, event.ts);
+        if self.options.keep_history {
+            self.history.push(Arc::new(event.to_event()));
+        }
         let [direct_due, _] = self.due;
         if direct_due < event.ts {
             self.ring(0, event.ts - 1, out);
@@ -373,6 +380,11 @@ impl Task {
                 self.release(watermark, out);
             }
         }
+    }
+
+    /// After a restore: the next timers are to be looked for again.
+    pub(crate) fn ring_all_next(&mut self) {
+        self.due = [Micros::MIN; 2];
     }
 
     fn is_duplicate(&mut self, event: &EventRef<'_>) -> bool {
@@ -544,7 +556,7 @@ impl RuleStats {
 }
 
 impl RuleRun {
-    fn new(program: Arc<program::Program>, from: Option<Micros>) -> Self {
+    fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
         let steps = program.steps.len();
         let stats =
             RuleStats { step_events: vec![0; steps], step_reached: vec![0; steps], ..RuleStats::default() };

@@ -1,1 +1,245 @@
-//! Helpers for the cross-crate tests.
+//! The engine beside the definition: one case through both, and what differs.
+//!
+//! The oracle says which alerts a rule must give; here the engine runs the same rule on the same events, in several ways
+//! that must not matter: at once, saved and restored at every position, with its partitions interleaved otherwise.
+
+use engine::alert::{Alert, Evidence, FiredBy};
+use engine::event::EventRef;
+use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
+use engine::value::Value;
+use oracle::random::Case;
+use oracle::{Event, Firing, Outcome};
+use pattern_dsl::ir::Module;
+use pattern_dsl::types::Literal;
+use pattern_dsl::{Environment, SourceText};
+use std::collections::BTreeMap;
+
+/// How the engine is fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// In event-time order, as files are.
+    Sorted,
+    /// In event-time order, the state saved and put into a new task before every event.
+    Restored,
+    /// One partition a stream, each in order, interleaved by the seed.
+    Interleaved(u64),
+}
+
+/// Compiles the case's text with its streams.
+///
+/// # Errors
+/// The diagnostics, if there are errors.
+pub fn compile(case: &Case) -> Result<Module, String> {
+    let sources = [SourceText { name: "case.cep".to_owned(), text: case.text.clone() }];
+    let environment = Environment { streams: case.streams.clone(), ..Environment::default() };
+    let compiled = pattern_dsl::compile(&sources, &environment);
+    if compiled.has_errors() {
+        return Err(pattern_dsl::render(&compiled.diagnostics, &sources, false));
+    }
+    Ok(compiled.module)
+}
+
+/// A task without limits, with the module's rules and one partition (or one a stream).
+fn task(module: &Module, feed: Feed) -> Task {
+    let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
+    let sorted_input = !matches!(feed, Feed::Interleaved(_));
+    let mut task = Task::new(Options { limits, count_only: false, sorted_input, keep_history: false });
+    let streams: Vec<u32> = module.streams.iter().map(|stream| task.add_stream(stream)).collect();
+    for (number, _) in streams.iter().enumerate() {
+        let held = if sorted_input { streams.clone() } else { vec![number as u32] };
+        task.add_partition(Partition { name: format!("p{number}"), streams: held });
+    }
+    task.activate(module, &BTreeMap::new(), None).expect("a compiled rule activates");
+    task
+}
+
+/// The order in which events are given to the engine.
+fn order(events: &[Event], feed: Feed) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..events.len()).collect();
+    let Feed::Interleaved(mut seed) = feed else { return order };
+    let mut queues: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (number, event) in events.iter().enumerate().rev() {
+        queues.entry(event.stream).or_default().push(number);
+    }
+    order.clear();
+    while !queues.is_empty() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let stream = *queues.keys().nth((seed >> 33) as usize % queues.len()).expect("a queue is left");
+        let queue = queues.get_mut(&stream).expect("it is a key");
+        order.extend(queue.pop());
+        if queue.is_empty() {
+            queues.remove(&stream);
+        }
+    }
+    order
+}
+
+/// Runs the engine; gives its alerts and the counts of suppressed matches.
+#[must_use]
+pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>, u64, u64) {
+    let mut engine = task(module, feed);
+    let mut out = Outputs::default();
+    for number in order(events, feed) {
+        let event = &events[number];
+        if feed == Feed::Restored {
+            let saved = engine.save();
+            engine = task(module, feed);
+            engine.restore(&saved).expect("its own state");
+            assert_eq!(engine.save(), saved, "a restored state saves to the same bytes");
+        }
+        let layout = &engine.layout().streams[event.stream];
+        let fields = &module.streams[event.stream].fields;
+        let slots: Vec<Value> = layout
+            .fields
+            .iter()
+            .map(|wanted| {
+                let field = fields.iter().position(|field| field.path == wanted.path).expect("a known field");
+                Value::from_literal(event.fields.get(field).unwrap_or(&Literal::Null))
+            })
+            .collect();
+        // Names a place in the case: the partition is not the event's own where all share one.
+        let partition = if matches!(feed, Feed::Interleaved(_)) { event.stream as u32 } else { event.partition };
+        let id = format!("{number}");
+        engine.step(
+            Input::Event(EventRef {
+                stream: event.stream as u32,
+                ts: event.ts,
+                partition,
+                offset: event.offset,
+                id: Some(&id),
+                slots: &slots,
+            }),
+            &mut out,
+        );
+    }
+    engine.step(Input::End, &mut out);
+    assert!(out.late.is_empty(), "nothing is late in a case");
+    let stats = engine.stats();
+    let (cooldown, unless) =
+        stats.iter().fold((0, 0), |(a, b), (_, s)| (a + s.suppressed_cooldown, b + s.suppressed_unless));
+    (out.alerts, cooldown, unless)
+}
+
+/// An alert as a line that can be compared.
+fn engine_line(alert: &Alert) -> String {
+    let steps: Vec<String> = alert
+        .evidence
+        .iter()
+        .filter_map(|evidence| match evidence {
+            Evidence::Step { events, .. } => {
+                Some(events.iter().map(|event| event.id.clone()).collect::<Vec<_>>().join("+"))
+            }
+            Evidence::Absence { .. } => None,
+        })
+        .collect();
+    let key: Vec<String> = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
+    let fields: Vec<String> = alert.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!(
+        "{} key {} {} [{}] {} {} {:?} {}",
+        alert.time,
+        key.join(","),
+        if alert.fired_by == FiredBy::Timer { "timer" } else { "event" },
+        steps.join(" | "),
+        alert.severity,
+        alert.score,
+        alert.reason,
+        fields.join(" ")
+    )
+}
+
+fn oracle_line(firing: &Firing) -> String {
+    let show = |literal: &Literal| Value::from_literal(literal).to_string();
+    let steps: Vec<String> = firing
+        .steps
+        .iter()
+        .map(|taken| taken.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"))
+        .collect();
+    let key: Vec<String> = firing.key.iter().map(show).collect();
+    let fields: Vec<String> = firing.fields.iter().map(|(name, value)| format!("{name}={}", show(value))).collect();
+    format!(
+        "{} key {} {} [{}] {} {} {:?} {}",
+        firing.time,
+        key.join(","),
+        if firing.fired_by_timer { "timer" } else { "event" },
+        steps.join(" | "),
+        show(&firing.severity),
+        show(&firing.score),
+        firing.reason.clone().unwrap_or_default(),
+        fields.join(" ")
+    )
+}
+
+/// Runs both on a case. `None` if they agree, else what each says.
+///
+/// # Panics
+/// If the engine refuses what the language accepted.
+#[must_use]
+pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
+    let rule = module.rules.first()?;
+    let end = case.events.last()?.ts;
+    let outcome: Outcome = oracle::run(module, rule, &BTreeMap::new(), &case.events, end);
+    let (alerts, cooldown, unless) = run_engine(module, &case.events, feed);
+    let mut says: Vec<String> = alerts.iter().map(engine_line).collect();
+    says.push(format!("suppressed {cooldown} {unless}"));
+    let mut must: Vec<String> = outcome.firings.iter().map(oracle_line).collect();
+    must.push(format!("suppressed {} {}", outcome.suppressed_cooldown, outcome.suppressed_unless));
+    if says == must {
+        return None;
+    }
+    Some(format!("the definition says\n  {}\nthe engine says\n  {}\n", must.join("\n  "), says.join("\n  ")))
+}
+
+/// A failing case for people: rule, events, both answers, made as small as it gets.
+#[must_use]
+pub fn report(case: Case, feed: Feed) -> String {
+    let seed = case.seed;
+    let small = oracle::random::shrink(case, &mut |case| {
+        compile(case).is_ok_and(|module| difference(case, &module, feed).is_some())
+    });
+    let module = match compile(&small) {
+        Ok(module) => module,
+        Err(why) => return format!("seed {seed}: does not compile\n{why}"),
+    };
+    let mut text = format!("seed {seed}, {feed:?}\n{}\n", small.text);
+    for (number, event) in small.events.iter().enumerate() {
+        let stream = &module.streams[event.stream];
+        let fields: Vec<String> = stream
+            .fields
+            .iter()
+            .zip(&event.fields)
+            .map(|(field, value)| format!("{}={}", field.path.join("."), Value::from_literal(value)))
+            .collect();
+        text.push_str(&format!(
+            "  {number}: {}s {} {}\n",
+            event.ts as f64 / 1e6,
+            stream.name,
+            fields.join(" ")
+        ));
+    }
+    text.push_str(&difference(&small, &module, feed).unwrap_or_default());
+    text
+}
+
+/// Compares `count` cases from `first` on; gives the reports of the first few that differ, and how many compiled.
+#[must_use]
+pub fn compare(first: u64, count: u64) -> (Vec<String>, u64) {
+    let mut reports = Vec::new();
+    let mut compiled = 0;
+    for seed in first..first + count {
+        let case = oracle::random::case(seed);
+        let Ok(module) = compile(&case) else { continue };
+        compiled += 1;
+        let feeds = [Feed::Sorted, Feed::Interleaved(seed)];
+        let restored = (seed % 8 == 0).then_some(Feed::Restored);
+        for feed in feeds.into_iter().chain(restored) {
+            if difference(&case, &module, feed).is_some() {
+                reports.push(report(case.clone(), feed));
+                break;
+            }
+        }
+        if reports.len() >= 5 {
+            break;
+        }
+    }
+    (reports, compiled)
+}

@@ -19,17 +19,7 @@ pub(crate) fn read(folder: &Path) -> Result<FolderState, String> {
         let Some(from) = &list.from else { continue };
         let base = declared_in(&state, &list.name).unwrap_or_else(|| folder.to_owned());
         let path = base.join(from);
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("list {}: {}: {e}", list.name, path.display()))?;
-        let mut items = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            items.push(language::item(line, &list.ty).ok_or_else(|| {
-                format!("{}:{}: `{line}` does not fit the list's type", path.display(), number + 1)
-            })?);
-        }
+        let items = crate::ruleset::read_list(&path, &list.ty).map_err(|e| format!("list {}: {}", list.name, e.message))?;
         state.lists.insert(list.name.clone(), items);
     }
     Ok(state)

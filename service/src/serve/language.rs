@@ -1,10 +1,8 @@
 //! The service's view of the rule language: folders and single rules compiled, diagnostics as JSON.
 
 use crate::store::FolderState;
-use engine::alert::Alert;
-use engine::value::Value as EngineValue;
 use pattern_dsl::diagnostic::Diagnostic;
-use pattern_dsl::types::{Literal, Type};
+use pattern_dsl::types::Literal;
 use pattern_dsl::{Environment, SourceText, ir};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -127,19 +125,6 @@ pub(crate) fn items(
     all
 }
 
-/// One item of a list's file.
-pub(crate) fn item(text: &str, ty: &Type) -> Option<Literal> {
-    Some(match ty {
-        Type::Bool => Literal::Bool(text.parse().ok()?),
-        Type::Int => Literal::Int(text.parse().ok()?),
-        Type::Decimal => Literal::Decimal(pattern_dsl::decimal::Decimal::parse(text)?),
-        Type::Float => Literal::Float(text.parse().ok()?),
-        Type::Instant => Literal::Instant(crate::decode::time::parse_rfc3339(text.as_bytes())?),
-        Type::Duration => Literal::Duration(crate::decode::time::parse_duration(text)?),
-        Type::String | Type::Enum(_) => Literal::String(text.to_owned()),
-    })
-}
-
 /// Debug text of a rule without the places in its file: `Span { .. }`.
 pub(crate) fn without_spans(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -150,14 +135,4 @@ pub(crate) fn without_spans(text: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-/// An alert as its CloudEvent.
-pub(crate) fn cloud_event(alert: &Alert) -> String {
-    crate::render::json::cloud_event(alert, crate::render::json::Detail::Full)
-}
-
-/// A key part as text.
-pub(crate) fn text_of(value: &EngineValue) -> String {
-    crate::render::text_of(value)
 }

@@ -8,6 +8,7 @@ use super::language::CompileError;
 use super::view::View;
 use super::{Shared, now_micros};
 use crate::api::problem::Problem;
+use crate::render;
 use crate::store::{AlertHead, Commit, Control, Entry, Head, IdempotentReply, Store, StoredAlert};
 use engine::alert::Alert;
 use metrics::{counter, gauge, histogram};
@@ -363,15 +364,16 @@ pub(crate) fn stored(seq: u64, alert: &Alert) -> StoredAlert {
         Destination::Webhook(name) => Some(name.clone()),
         Destination::Topic(_) => None,
     });
+    let masks = render::Masks::of(alert);
     let head = AlertHead {
         id: alert.id.clone(),
         rule: alert.rule.to_string(),
-        key: alert.keys.iter().map(|(_, v)| super::language::text_of(v)).collect::<Vec<_>>().join(","),
+        key: alert.keys.iter().map(|(_, v)| masks.text(v)).collect::<Vec<_>>().join(","),
         severity: alert.severity.to_string(),
         shadow: alert.mode == Mode::Shadow,
         webhooks: webhooks.collect(),
     };
-    StoredAlert { seq, head, event: super::language::cloud_event(alert) }
+    StoredAlert { seq, head, event: render::cloud_event_with(alert, render::Detail::Full) }
 }
 
 /// The ETag of a rule.

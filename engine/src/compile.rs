@@ -1,0 +1,549 @@
+//! From a checked rule to its [`Program`]: fields become slots, terms become predicates, roles and nodes.
+//!
+//! Terms are sorted by what they read: those of the event alone are interned in the index, those of key, windows or latches
+//! stay with the role, those of other steps with the step.
+
+use crate::collections::Map;
+use crate::event::{Layout, StreamId, StreamLayout, WantedField};
+use crate::expr::Node;
+use crate::index::Index;
+use crate::program::{
+    AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram, WindowProgram,
+};
+use crate::task::ActivateError;
+use crate::value::Value;
+use arcstr::ArcStr;
+use pattern_dsl::ir::{Absence, Arrow, BinaryOp, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term};
+use pattern_dsl::types::{Literal, Micros};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Lists by their index in the module, as sets.
+type Lists = Vec<Arc<Map<Value, ()>>>;
+
+struct Compiler<'a> {
+    module: &'a Module,
+    rule: &'a Rule,
+    lists: Lists,
+    streams: Vec<StreamId>,
+    layout: &'a mut Layout,
+    latches: Vec<LatchProgram>,
+}
+
+/// Compiles a rule; adds the fields it reads to the layout and its predicates to the index.
+pub(crate) fn compile(
+    module: &Module,
+    rule: &Rule,
+    revision: u32,
+    lists: &BTreeMap<String, Vec<Literal>>,
+    layout: &mut Layout,
+    index: &mut Index,
+) -> Result<Program, ActivateError> {
+    let streams: Vec<StreamId> = rule
+        .streams
+        .iter()
+        .filter_map(|stream| module.streams.get(stream.stream))
+        .map(|stream| stream_id(layout, stream))
+        .collect();
+    index.ensure(layout.streams.len());
+    let sets = module.lists.iter().map(|list| {
+        let items = lists.get(&list.name).unwrap_or(&list.items);
+        Arc::new(items.iter().map(|item| (Value::from_literal(item), ())).collect())
+    });
+    let mut compiler =
+        Compiler { module, rule, lists: sets.collect(), streams, layout, latches: Vec::new() };
+    compiler.program(revision, index)
+}
+
+/// Id of a stream in the layout, added if it is new.
+pub(crate) fn stream_id(layout: &mut Layout, stream: &Stream) -> StreamId {
+    if let Some(id) = layout.streams.iter().position(|known| known.name == stream.name) {
+        return id as StreamId;
+    }
+    layout.streams.push(StreamLayout { name: stream.name.as_str().into(), fields: Vec::new() });
+    (layout.streams.len() - 1) as StreamId
+}
+
+impl Compiler<'_> {
+    fn program(&mut self, revision: u32, index: &mut Index) -> Result<Program, ActivateError> {
+        let rule = self.rule;
+        let mut roles = Vec::new();
+        let mut absences = Vec::new();
+        let mut steps = Vec::new();
+        let trailing = rule.trailing.iter().filter_map(|absence| absence.duration).max().unwrap_or(0);
+        for (number, step) in rule.steps.iter().enumerate() {
+            let gap = step
+                .gap
+                .iter()
+                .map(|absence| self.absence(absence, false, 0, &mut absences, &mut roles, index))
+                .collect::<Result<Vec<_>, _>>()?;
+            steps.push(self.step(number, step, gap, trailing > 0, &mut roles, index)?);
+        }
+        for absence in &rule.trailing {
+            self.absence(absence, true, trailing, &mut absences, &mut roles, index)?;
+        }
+        let windows = self.windows(&mut roles, index)?;
+        let strict = self.look_roles(&steps, &mut roles, index)?;
+        let within = rule.within.unwrap_or(0);
+        let mask = |wanted: &dyn Fn(RoleKind) -> bool| {
+            roles.iter().enumerate().filter(|(_, role)| wanted(role.kind)).fold(0, |mask, (bit, _)| mask | 1 << bit)
+        };
+        let latched = !self.latches.is_empty();
+        let creating = mask(&|kind| match kind {
+            RoleKind::Step(step) => step == 0,
+            RoleKind::Window(_) => true,
+            RoleKind::Look => latched,
+            RoleKind::Absence(_) => false,
+        });
+        let reading = mask(&|kind| !matches!(kind, RoleKind::Window(_)));
+        assert!(roles.len() <= 64, "rule `{}` wants events in more than 64 ways", rule.name);
+        Ok(Program {
+            name: rule.name.as_str().into(),
+            revision,
+            key_names: rule.keys.iter().map(|key| key.name.as_str().into()).collect(),
+            having: self.terms(&rule.having)?,
+            unless: self.terms(&rule.unless)?,
+            severity: rule.severity.as_ref().map(|expr| self.node(expr, Of::This, 0)).transpose()?,
+            score: rule.score.as_ref().map(|expr| self.node(expr, Of::This, 0)).transpose()?,
+            reason: self.reason()?,
+            emit: rule
+                .emit
+                .iter()
+                .map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, Of::This, 0)?)))
+                .collect::<Result<_, ActivateError>>()?,
+            within,
+            trailing,
+            horizon: within.saturating_add(trailing),
+            cooldown: rule.cooldown,
+            overlap: rule.overlap,
+            strict,
+            uniform_keys: uniform_keys(&roles),
+            creating,
+            reading,
+            streams: self.streams.clone(),
+            latches: std::mem::take(&mut self.latches),
+            rule: rule.clone(),
+            roles,
+            steps,
+            absences,
+            windows,
+        })
+    }
+
+    fn step(
+        &mut self,
+        number: usize,
+        step: &Step,
+        gap: Vec<usize>,
+        timed: bool,
+        roles: &mut Vec<Role>,
+        index: &mut Index,
+    ) -> Result<StepProgram, ActivateError> {
+        let stream = step.stream;
+        let (local, cross): (Vec<&Term>, Vec<&Term>) =
+            step.condition.iter().partition(|term| !reads_steps(&term.expr));
+        let keys = step.keys.iter().map(|field| self.slot(stream, *field)).collect();
+        roles.push(self.role(RoleKind::Step(number), stream, keys, &local, index)?);
+        let filter: &[Term] = self.rule.streams.get(stream).map_or(&[], |stream| &stream.filter);
+        let terms = step
+            .condition
+            .iter()
+            .chain(filter)
+            .map(|term| self.term(term, stream))
+            .collect::<Result<_, ActivateError>>()?;
+        let plain = step.max == Some(1);
+        let last = number + 1 == self.rule.steps.len();
+        let first_only =
+            number > 0 && (step.arrow == Arrow::First || (step.max.is_none() && !step.consecutive));
+        let keeps_windows = !self.rule.windows.is_empty();
+        Ok(StepProgram {
+            name: step.name.as_str().into(),
+            stream_name: self.stream(stream).map_or_else(ArcStr::new, |stream| stream.name.as_str().into()),
+            stream,
+            min: step.min as usize,
+            max: step.max.map_or(usize::MAX, |max| max as usize),
+            consecutive: step.consecutive,
+            immediately: number > 0 && step.arrow == Arrow::Immediately,
+            first_only,
+            within: if number > 0 { step.within } else { None },
+            cross: cross.iter().map(|term| self.node(&term.expr, Of::This, stream)).collect::<Result<_, _>>()?,
+            gap,
+            keeps_windows,
+            keeps_end: !last || !plain || first_only || timed,
+            shown: self.shown(number, step),
+            terms,
+        })
+    }
+
+    fn term(&mut self, term: &Term, stream: usize) -> Result<TermProgram, ActivateError> {
+        let sides = match &term.expr {
+            Expr::Binary(op, left, right) if is_comparison(*op) => Some((left, right)),
+            Expr::Reaches(_, left, right) => Some((left, right)),
+            _ => None,
+        };
+        let sides = match sides {
+            Some((left, right)) => {
+                Some((self.node(left, Of::This, stream)?, self.node(right, Of::This, stream)?))
+            }
+            None => None,
+        };
+        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, Of::This, stream)?, sides })
+    }
+
+    fn absence(
+        &mut self,
+        absence: &Absence,
+        trailing: bool,
+        longest: Micros,
+        absences: &mut Vec<AbsenceProgram>,
+        roles: &mut Vec<Role>,
+        index: &mut Index,
+    ) -> Result<usize, ActivateError> {
+        let number = absences.len();
+        let (local, cross): (Vec<&Term>, Vec<&Term>) =
+            absence.condition.iter().partition(|term| !reads_steps(&term.expr));
+        let mut cross_nodes = Vec::new();
+        for stream in &absence.streams {
+            let keys = self.stream_keys(*stream);
+            roles.push(self.role(RoleKind::Absence(number), *stream, keys, &local, index)?);
+            // Conditions are written for one stream, or read fields that all of them have at the same place.
+            cross_nodes = cross.iter().map(|term| self.node(&term.expr, Of::This, *stream)).collect::<Result<_, _>>()?;
+        }
+        let duration = absence.duration.unwrap_or(0);
+        absences.push(AbsenceProgram {
+            text: absence.text.clone(),
+            duration,
+            keeps_rows: !cross_nodes.is_empty() || (trailing && duration < longest),
+            cross: cross_nodes,
+            trailing,
+        });
+        Ok(number)
+    }
+
+    fn windows(&mut self, roles: &mut Vec<Role>, index: &mut Index) -> Result<Vec<WindowProgram>, ActivateError> {
+        let rule = self.rule;
+        let mut windows = Vec::new();
+        for (number, window) in rule.windows.iter().enumerate() {
+            let keys = self.stream_keys(window.stream);
+            let filter: Vec<&Term> = window.filter.iter().collect();
+            roles.push(self.role(RoleKind::Window(number), window.stream, keys, &filter, index)?);
+            windows.push(WindowProgram {
+                aggregate: window.aggregate,
+                argument: window
+                    .argument
+                    .as_ref()
+                    .map(|argument| self.node(argument, Of::This, window.stream))
+                    .transpose()?,
+                span: window.span,
+                before: window.before,
+            });
+        }
+        Ok(windows)
+    }
+
+    /// Roles of events that are looked at whatever they say. True if some step is strict.
+    fn look_roles(
+        &mut self,
+        steps: &[StepProgram],
+        roles: &mut Vec<Role>,
+        index: &mut Index,
+    ) -> Result<bool, ActivateError> {
+        let mut looked: Vec<usize> = Vec::new();
+        let mut strict = false;
+        for (number, step) in steps.iter().enumerate() {
+            if step.consecutive || step.immediately {
+                strict = true;
+                looked.push(step.stream);
+            }
+            if step.immediately {
+                looked.extend(number.checked_sub(1).and_then(|before| steps.get(before)).map(|before| before.stream));
+            }
+            let has_latch = self
+                .rule
+                .steps
+                .get(number)
+                .is_some_and(|step| step.condition.iter().any(|term| matches!(term.expr, Expr::Reaches(..))));
+            if has_latch {
+                looked.push(step.stream);
+            }
+        }
+        looked.sort_unstable();
+        looked.dedup();
+        for stream in looked {
+            let mut key_sets: Vec<Vec<usize>> = Vec::new();
+            for step in self.rule.steps.iter().filter(|step| step.stream == stream) {
+                let keys: Vec<usize> = step.keys.iter().map(|field| self.slot(stream, *field)).collect();
+                if !key_sets.contains(&keys) {
+                    key_sets.push(keys);
+                }
+            }
+            for keys in key_sets {
+                roles.push(self.role(RoleKind::Look, stream, keys, &[], index)?);
+            }
+        }
+        Ok(strict)
+    }
+
+    fn role(
+        &mut self,
+        kind: RoleKind,
+        stream: usize,
+        keys: Vec<usize>,
+        terms: &[&Term],
+        index: &mut Index,
+    ) -> Result<Role, ActivateError> {
+        let mut predicates = Vec::new();
+        let mut keyed = Vec::new();
+        let filter: &[Term] = self.rule.streams.get(stream).map_or(&[], |stream| &stream.filter);
+        let id = self.streams.get(stream).copied().unwrap_or(0);
+        for term in filter.iter().chain(terms.iter().copied()) {
+            let node = self.node(&term.expr, Of::This, stream)?;
+            if needs_key(&term.expr) {
+                keyed.push(node);
+            } else {
+                // Slots, not field numbers: equal texts mean equal predicates, whatever module they came from.
+                let name = format!("{node:?}");
+                predicates.push(index.intern(id, &name, node));
+            }
+        }
+        Ok(Role { kind, stream, keys, predicates, keyed })
+    }
+
+    fn stream(&self, stream: usize) -> Option<&Stream> {
+        self.rule.streams.get(stream).and_then(|stream| self.module.streams.get(stream.stream))
+    }
+
+    fn stream_keys(&mut self, stream: usize) -> Vec<usize> {
+        let keys = self.rule.streams.get(stream).and_then(|stream| stream.keys.clone()).unwrap_or_default();
+        keys.iter().map(|field| self.slot(stream, *field)).collect()
+    }
+
+    /// The slot of a stream's field, wanted from now on.
+    fn slot(&mut self, stream: usize, field: usize) -> usize {
+        let Some(declared) = self.stream(stream).and_then(|stream| stream.fields.get(field)).cloned() else {
+            return usize::MAX;
+        };
+        let wanted = WantedField { path: declared.path, ty: declared.ty };
+        let id = self.streams.get(stream).copied().unwrap_or(0);
+        let Some(layout) = self.layout.streams.get_mut(id as usize) else { return usize::MAX };
+        layout.fields.iter().position(|known| *known == wanted).unwrap_or_else(|| {
+            layout.fields.push(wanted);
+            layout.fields.len() - 1
+        })
+    }
+
+    fn terms(&mut self, terms: &[Term]) -> Result<Vec<Node>, ActivateError> {
+        terms.iter().map(|term| self.node(&term.expr, Of::This, 0)).collect()
+    }
+
+    fn reason(&mut self) -> Result<Vec<ReasonProgram>, ActivateError> {
+        let rule = self.rule;
+        rule.reason
+            .iter()
+            .map(|part| {
+                Ok(match part {
+                    ReasonPart::Text(text) => ReasonProgram::Text(text.clone()),
+                    ReasonPart::Value(expr) => ReasonProgram::Value(self.node(expr, Of::This, 0)?),
+                })
+            })
+            .collect()
+    }
+
+    /// Fields of a step's events that the rule reads, for evidence.
+    fn shown(&mut self, number: usize, step: &Step) -> Vec<(usize, ArcStr, bool)> {
+        let rule = self.rule;
+        let mut fields: Vec<usize> = step.keys.clone();
+        for term in &step.condition {
+            collect_fields(&term.expr, Of::This, &mut fields);
+        }
+        let clauses = rule.having.iter().chain(&rule.unless).map(|term| &term.expr);
+        let values = rule.emit.iter().map(|(_, expr)| expr).chain(&rule.severity).chain(&rule.score);
+        let reasons = rule.reason.iter().filter_map(|part| match part {
+            ReasonPart::Value(expr) => Some(expr),
+            ReasonPart::Text(_) => None,
+        });
+        let elsewhere = rule.steps.iter().flat_map(|step| {
+            step.condition.iter().chain(step.gap.iter().flat_map(|absence| &absence.condition)).map(|term| &term.expr)
+        });
+        let silent = rule.trailing.iter().flat_map(|absence| &absence.condition).map(|term| &term.expr);
+        for expr in clauses.chain(values).chain(reasons).chain(elsewhere).chain(silent) {
+            collect_fields(expr, Of::Step(number), &mut fields);
+        }
+        fields.sort_unstable();
+        fields.dedup();
+        let Some(stream) = self.stream(step.stream).cloned() else { return Vec::new() };
+        fields
+            .into_iter()
+            .filter_map(|field| stream.fields.get(field).map(|declared| (field, declared)))
+            .map(|(field, declared)| {
+                (self.slot(step.stream, field), ArcStr::from(declared.path.join(".")), declared.mask)
+            })
+            .collect()
+    }
+
+    /// Compiles an expression; `this` fields belong to the rule stream `stream`.
+    fn node(&mut self, expr: &Expr, of: Of, stream: usize) -> Result<Node, ActivateError> {
+        let mut inner = |expr: &Expr| self.node(expr, of, stream).map(Box::new);
+        Ok(match expr {
+            Expr::Literal(literal) => Node::Literal(Value::from_literal(literal)),
+            Expr::Field(Of::This, field) => Node::This(self.slot(stream, *field)),
+            Expr::Field(Of::Step(step), field) => {
+                let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
+                Node::Step(*step, self.slot(owner, *field))
+            }
+            Expr::Ts(of) => Node::Ts(*of),
+            Expr::Id(of) => Node::Id(*of),
+            Expr::StreamName(of) => {
+                let owner = match of {
+                    Of::This => stream,
+                    Of::Step(step) => self.rule.steps.get(*step).map_or(0, |step| step.stream),
+                };
+                Node::StreamName(*of, self.stream(owner).map_or_else(ArcStr::new, |s| s.name.as_str().into()))
+            }
+            Expr::Key(part) => Node::Key(*part),
+            Expr::Not(a) => Node::Not(inner(a)?),
+            Expr::Neg(a) => Node::Neg(inner(a)?),
+            Expr::Binary(BinaryOp::Matches, a, pattern) => {
+                let Expr::Literal(Literal::String(pattern)) = &**pattern else {
+                    return Err(ActivateError::Pattern("not a literal".to_owned()));
+                };
+                let regex =
+                    regex::Regex::new(pattern).map_err(|error| ActivateError::Pattern(error.to_string()))?;
+                Node::Matches(inner(a)?, Box::new(regex))
+            }
+            Expr::Binary(op, a, b) => Node::Binary(*op, inner(a)?, inner(b)?),
+            Expr::IsNull(a) => Node::IsNull(inner(a)?),
+            Expr::If(a, b, c) => Node::If(inner(a)?, inner(b)?, inner(c)?),
+            Expr::InList(a, list) => {
+                let set = self.lists.get(*list).cloned().unwrap_or_default();
+                Node::InList(Box::new(self.node(a, of, stream)?), set)
+            }
+            Expr::List(items) => {
+                Node::List(items.iter().map(|item| self.node(item, of, stream)).collect::<Result<_, _>>()?)
+            }
+            Expr::Call(function, arguments) => Node::Call(
+                *function,
+                arguments.iter().map(|item| self.node(item, of, stream)).collect::<Result<_, _>>()?,
+            ),
+            Expr::Aggregate(kind, step, argument) => {
+                let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
+                let argument = argument.as_ref().map(|argument| self.node(argument, Of::This, owner)).transpose()?;
+                Node::Aggregate(*kind, *step, argument.map(Box::new))
+            }
+            Expr::Window(window) => Node::Window(*window),
+            Expr::Reaches(latch, value, limit) => self.reaches(*latch, value, limit, stream)?,
+            Expr::Trend(trend, a) => Node::Trend(*trend, inner(a)?),
+            Expr::Object(pairs) => Node::Object(
+                pairs
+                    .iter()
+                    .map(|(name, value)| Ok((name.as_str().into(), self.node(value, of, stream)?)))
+                    .collect::<Result<_, ActivateError>>()?,
+            ),
+        })
+    }
+
+    fn reaches(
+        &mut self,
+        latch: usize,
+        value: &Expr,
+        limit: &Expr,
+        stream: usize,
+    ) -> Result<Node, ActivateError> {
+        if self.latches.len() <= latch {
+            let mut windows = Vec::new();
+            visit(value, &mut |expr| {
+                if let Expr::Window(window) = expr {
+                    windows.push(*window);
+                }
+            });
+            let program = LatchProgram {
+                value: self.node(value, Of::This, stream)?,
+                limit: self.node(limit, Of::This, stream)?,
+                windows,
+            };
+            self.latches.push(program);
+        }
+        Ok(Node::Reaches(
+            latch,
+            Box::new(self.node(value, Of::This, stream)?),
+            Box::new(self.node(limit, Of::This, stream)?),
+        ))
+    }
+}
+
+fn uniform_keys(roles: &[Role]) -> bool {
+    roles.iter().all(|role| roles.iter().all(|other| other.stream != role.stream || other.keys == role.keys))
+}
+
+fn is_comparison(op: BinaryOp) -> bool {
+    matches!(
+        op,
+        BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessOrEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterOrEqual
+            | BinaryOp::In
+    )
+}
+
+/// Calls `f` on the expression and everything inside it.
+pub(crate) fn visit(expr: &Expr, f: &mut impl FnMut(&Expr)) {
+    f(expr);
+    match expr {
+        Expr::Not(a) | Expr::Neg(a) | Expr::IsNull(a) | Expr::InList(a, _) | Expr::Trend(_, a) => visit(a, f),
+        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) => {
+            visit(a, f);
+            visit(b, f);
+        }
+        Expr::If(a, b, c) => {
+            visit(a, f);
+            visit(b, f);
+            visit(c, f);
+        }
+        Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|item| visit(item, f)),
+        Expr::Aggregate(_, _, Some(argument)) => visit(argument, f),
+        Expr::Object(pairs) => pairs.iter().for_each(|(_, value)| visit(value, f)),
+        _ => {}
+    }
+}
+
+/// The expression reads what steps have taken.
+fn reads_steps(expr: &Expr) -> bool {
+    let mut found = false;
+    visit(expr, &mut |expr| {
+        found |= matches!(
+            expr,
+            Expr::Field(Of::Step(_), _)
+                | Expr::Ts(Of::Step(_))
+                | Expr::Id(Of::Step(_))
+                | Expr::StreamName(Of::Step(_))
+                | Expr::Aggregate(..)
+                | Expr::Trend(..)
+        );
+    });
+    found
+}
+
+/// The expression reads the key, a window or a latch.
+fn needs_key(expr: &Expr) -> bool {
+    let mut found = false;
+    visit(expr, &mut |expr| found |= matches!(expr, Expr::Key(_) | Expr::Window(_) | Expr::Reaches(..) | Expr::Id(_)));
+    found
+}
+
+/// Fields of `of` that the expression reads; inside an aggregate over that step, also the argument's.
+fn collect_fields(expr: &Expr, of: Of, fields: &mut Vec<usize>) {
+    visit(expr, &mut |inner| match inner {
+        Expr::Field(owner, field) if *owner == of => fields.push(*field),
+        Expr::Aggregate(_, step, Some(argument)) if of == Of::Step(*step) => {
+            visit(argument, &mut |expr| {
+                if let Expr::Field(Of::This, field) = expr {
+                    fields.push(*field);
+                }
+            });
+        }
+        _ => {}
+    });
+}

@@ -1,0 +1,131 @@
+//! The whole state of a task as plain rows, and back.
+//!
+//! What rules say is not saved: a state is put back into a task in which the same revisions are active.
+//! INVARIANT: `restore(save(t))` continues exactly as `t` would; equal states save to equal bytes.
+
+use crate::advance::{Key, RuleState};
+use crate::collections::Map;
+use crate::event::Layout;
+use crate::state::{KeyState, Position};
+use crate::task::{RuleStats, Task};
+use crate::time::Clock;
+use pattern_dsl::types::Micros;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Raised with every change of the format.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Saved<'a> {
+    version: u32,
+    layout: &'a Layout,
+    clock: &'a Clock,
+    position: Position,
+    ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
+    rules: Vec<SavedRule<'a>>,
+}
+
+#[derive(Serialize)]
+struct SavedRule<'a> {
+    name: &'a str,
+    revision: u32,
+    keys: Vec<(&'a Key, &'a KeyState)>,
+    timers: &'a VecDeque<(Micros, Position, Key)>,
+    sweeps: &'a VecDeque<(Micros, Key)>,
+    from: Option<Micros>,
+    until: Option<Micros>,
+    stats: &'a RuleStats,
+}
+
+#[derive(Deserialize)]
+struct Loaded {
+    version: u32,
+    layout: Layout,
+    clock: Clock,
+    position: Position,
+    ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
+    rules: Vec<LoadedRule>,
+}
+
+#[derive(Deserialize)]
+struct LoadedRule {
+    name: String,
+    revision: u32,
+    keys: Vec<(Key, KeyState)>,
+    timers: VecDeque<(Micros, Position, Key)>,
+    sweeps: VecDeque<(Micros, Key)>,
+    from: Option<Micros>,
+    until: Option<Micros>,
+    stats: RuleStats,
+}
+
+impl Task {
+    /// The whole state as plain rows.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let rules = self.rules.iter().map(|run| {
+            let mut keys: Vec<(&Key, &KeyState)> = run.state.keys.iter().collect();
+            keys.sort_by_cached_key(|(key, _)| postcard::to_allocvec(key).unwrap_or_default());
+            SavedRule {
+                name: &run.program.name,
+                revision: run.program.revision,
+                keys,
+                timers: &run.state.timers,
+                sweeps: &run.state.sweeps,
+                from: run.state.from,
+                until: run.state.until,
+                stats: &run.state.stats,
+            }
+        });
+        let saved = Saved {
+            version: VERSION,
+            layout: &self.layout,
+            clock: &self.clock,
+            position: self.position,
+            ids: self.streams.iter().map(|stream| stream.id_order.iter().cloned().collect()).collect(),
+            rules: rules.collect(),
+        };
+        postcard::to_allocvec(&saved).expect("rows of plain values always encode")
+    }
+
+    /// Puts back a saved state into a task with the same streams, partitions and rules.
+    ///
+    /// # Errors
+    /// Bytes that are not such a state, or a state of other rules.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let loaded: Loaded = postcard::from_bytes(bytes).map_err(|error| format!("not a saved state: {error}"))?;
+        if loaded.version != VERSION {
+            return Err(format!("a state of format {}, not {VERSION}", loaded.version));
+        }
+        let known = self.rules.iter().map(|run| (run.program.name.as_str(), run.program.revision));
+        if !known.eq(loaded.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))) {
+            return Err("a state of other rules".to_owned());
+        }
+        let same_slots = self.layout.streams.len() == loaded.layout.streams.len()
+            && self.layout.streams.iter().zip(&loaded.layout.streams).all(|(a, b)| {
+                a.name == b.name && a.fields == b.fields
+            });
+        if !same_slots || self.clock.partitions.len() != loaded.clock.partitions.len() {
+            return Err("a state of other streams or partitions".to_owned());
+        }
+        self.clock = loaded.clock;
+        self.position = loaded.position;
+        for (stream, ids) in self.streams.iter_mut().zip(loaded.ids) {
+            stream.ids = ids.iter().map(|(ts, id)| (id.clone(), *ts)).collect();
+            stream.id_order = ids.into();
+        }
+        for (run, rule) in self.rules.iter_mut().zip(loaded.rules) {
+            run.state = RuleState {
+                keys: rule.keys.into_iter().collect::<Map<_, _>>(),
+                timers: rule.timers,
+                sweeps: rule.sweeps,
+                from: rule.from,
+                until: rule.until,
+                stats: rule.stats,
+            };
+        }
+        self.ring_all_next();
+        Ok(())
+    }
+}
