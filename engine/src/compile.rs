@@ -270,9 +270,12 @@ impl Compiler<'_> {
         looked.sort_unstable();
         looked.dedup();
         for stream in looked {
+            // Strictness looks at every event routed to the key, whether by its stream or by a step's own path.
+            let mapped = self.rule.streams.get(stream).and_then(|stream| stream.keys.clone());
+            let steps = self.rule.steps.iter().filter(|step| step.stream == stream).map(|step| step.keys.clone());
             let mut key_sets: Vec<Vec<usize>> = Vec::new();
-            for step in self.rule.steps.iter().filter(|step| step.stream == stream) {
-                let keys: Vec<usize> = step.keys.iter().map(|field| self.slot(stream, *field)).collect();
+            for fields in mapped.into_iter().chain(steps) {
+                let keys: Vec<usize> = fields.iter().map(|field| self.slot(stream, *field)).collect();
                 if !key_sets.contains(&keys) {
                     key_sets.push(keys);
                 }

@@ -146,7 +146,7 @@ impl<'a> Search<'a, '_> {
         let mut before = self.begin_taking(number);
         let kept = number.checked_sub(1).and_then(|b| self.taken.get(b)).map_or(0, Vec::len);
         if last && step.max == 1 && !step.first_only {
-            at = list.partition_point(|row| row.pos < self.question.end);
+            at = at.max(list.partition_point(|row| row.pos < self.question.end));
         }
         let mut flow = ControlFlow::Continue(());
         while let Some(row) = list.get(at) {

@@ -73,6 +73,8 @@ pub struct Time {
 pub struct Stream {
     /// Its name.
     pub name: Ident,
+    /// From `stream` to the closing brace.
+    pub span: Span,
     /// `topic`.
     pub topic: Option<String>,
     /// `topic .. where`.

@@ -49,7 +49,14 @@ impl Diagnostic {
     /// An error.
     #[must_use]
     pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, message: message.into(), span, help: None, suggestions: Vec::new() }
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            span,
+            help: None,
+            suggestions: Vec::new(),
+        }
     }
 
     /// A warning.
@@ -179,7 +186,10 @@ pub fn locate(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Vec<Located
             suggestions: d
                 .suggestions
                 .iter()
-                .map(|s| LocatedSuggestion { range: range_of(s.span, sources), replacement: s.replacement.clone() })
+                .map(|s| LocatedSuggestion {
+                    range: range_of(s.span, sources),
+                    replacement: s.replacement.clone(),
+                })
                 .collect(),
         })
         .collect()
@@ -196,23 +206,32 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[SourceText], colour: bool) 
             out.extend_from_slice(line.as_bytes());
             continue;
         };
-        let kind = if diagnostic.is_error() { ("error", Color::Red) } else { ("warning", Color::Yellow) };
-        let range = diagnostic.span.start as usize..(diagnostic.span.end as usize).max(diagnostic.span.start as usize);
-        let label = Label::new((name.clone(), range.clone())).with_color(kind.1);
-        let label = match &diagnostic.help {
-            Some(help) => label.with_message(help),
-            None => label.with_message("here"),
+        let (kind, word, paint) = match diagnostic.severity {
+            Severity::Error => (ReportKind::Error, "error", Color::Red),
+            Severity::Warning => (ReportKind::Warning, "warning", Color::Yellow),
         };
-        let report = Report::build(ReportKind::Custom(kind.0, kind.1), (name.clone(), range))
+        let range = diagnostic.span.start as usize
+            ..(diagnostic.span.end as usize).max(diagnostic.span.start as usize);
+        let label = Label::new((name.clone(), range.clone()))
+            .with_color(paint)
+            .with_message(diagnostic.help.as_deref().unwrap_or("here"));
+        let report = Report::build(kind, (name.clone(), range))
             .with_config(Config::default().with_color(colour).with_index_type(IndexType::Byte))
-            .with_code(diagnostic.code)
-            .with_message(&diagnostic.message)
             .with_label(label)
             .finish();
+        let header = format!("{word}[{}]:", diagnostic.code);
+        let header = match (colour, diagnostic.severity) {
+            (false, _) => header,
+            (true, Severity::Error) => format!("\u{1b}[31m{header}\u{1b}[0m"),
+            (true, Severity::Warning) => format!("\u{1b}[33m{header}\u{1b}[0m"),
+        };
+        out.extend_from_slice(format!("{header} {}\n", diagnostic.message).as_bytes());
         let cache = ariadne::sources(sources.iter().map(|s| (s.name.clone(), s.text.as_str())));
-        // Writing to a Vec does not fail; were it to, the rest is still worth showing.
-        if report.write(cache, &mut out).is_err() {
-            out.extend_from_slice(diagnostic.message.as_bytes());
+        // Writing to a Vec does not fail; were it to, the header above is still worth showing. Its own first line is the kind.
+        let mut body = Vec::new();
+        if report.write(cache, &mut body).is_ok() {
+            let first = body.iter().position(|b| *b == b'\n').map_or(body.len(), |at| at + 1);
+            out.extend_from_slice(body.get(first..).unwrap_or(&[]));
         }
     }
     let text = String::from_utf8_lossy(&out).into_owned();

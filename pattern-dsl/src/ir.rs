@@ -425,6 +425,9 @@ pub enum Destination {
     Webhook(String),
 }
 
+/// When, of which stream, and the fields: an event of a `test` block.
+pub type TestEvent = (Micros, usize, Vec<(String, Literal)>);
+
 /// A `test` block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Test {
@@ -434,7 +437,7 @@ pub struct Test {
     pub start: Option<Micros>,
     /// Events in written order: microseconds from the start, index into [`Module::streams`], fields by dotted name with
     /// `given` values already merged in.
-    pub events: Vec<(Micros, usize, Vec<(String, Literal)>)>,
+    pub events: Vec<TestEvent>,
     /// Time of the last `at` or `advance to`, from the start.
     pub end: Micros,
     /// What must happen. Alerts that nothing expects fail the test.

@@ -47,20 +47,30 @@ pub(crate) enum Kind {
 
 /// Longest first.
 const SIGNS: &[&str] = &[
-    "==", "!=", "<=", ">=", "??", "..", "{", "}", "(", ")", "[", "]", ",", ":", ".", "<", ">", "+", "-", "*", "/", "%", "?",
-    "@", "=",
+    "==", "!=", "<=", ">=", "??", "..", "{", "}", "(", ")", "[", "]", ",", ":", ".", "<", ">", "+", "-", "*",
+    "/", "%", "?", "@", "=",
 ];
 
-const UNITS: &[(&str, Micros)] =
-    &[("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
+const UNITS: &[(&str, Micros)] = &[
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+];
 
 fn name(i: &str) -> IResult<&str, &str> {
-    recognize(pair(satisfy(|c| c.is_ascii_alphabetic() || c == '_'), take_while(|c: char| c.is_ascii_alphanumeric() || c == '_')))
-        .parse(i)
+    recognize(pair(
+        satisfy(|c| c.is_ascii_alphabetic() || c == '_'),
+        take_while(|c: char| c.is_ascii_alphanumeric() || c == '_'),
+    ))
+    .parse(i)
 }
 
 fn digits(i: &str) -> IResult<&str, &str> {
-    recognize(pair(satisfy(|c| c.is_ascii_digit()), take_while(|c: char| c.is_ascii_digit() || c == '_'))).parse(i)
+    recognize(pair(satisfy(|c| c.is_ascii_digit()), take_while(|c: char| c.is_ascii_digit() || c == '_')))
+        .parse(i)
 }
 
 fn plain_digits(i: &str) -> IResult<&str, &str> {
@@ -85,7 +95,9 @@ fn alone<'a>(
     let mut inner = inner;
     move |i: &'a str| {
         let (rest, found) = inner.parse(i)?;
-        let (_, _) = verify(take_while(|c: char| c.is_ascii_alphanumeric() || c == '_'), |s: &str| s.is_empty()).parse(rest)?;
+        let (_, _) =
+            verify(take_while(|c: char| c.is_ascii_alphanumeric() || c == '_'), |s: &str| s.is_empty())
+                .parse(rest)?;
         Ok((rest, found))
     }
 }
@@ -115,6 +127,28 @@ pub(crate) fn lex(source: u32, text: &str, base: usize, diagnostics: &mut Vec<Di
     let mut lexer = Lexer { source, base, text, rest: text, first: true, tokens: Vec::new(), diagnostics };
     lexer.run();
     lexer.tokens
+}
+
+/// What a text with no meaning was probably meant as, so that the grammar has no second complaint; and what follows it.
+fn stand_in(rest: &str, next: char) -> (&str, Option<Kind>) {
+    let after = |length: usize| rest.get(length..).unwrap_or("");
+    match next {
+        '&' | '|' => {
+            let to = rest.trim_start_matches(next);
+            (to, Some(Kind::Name(if next == '&' { "and" } else { "or" }.to_owned())))
+        }
+        '\'' => match after(1).find(['\'', '\n']) {
+            Some(at) if after(1 + at).starts_with('\'') => {
+                (after(at + 2), Some(Kind::Text(after(1).get(..at).unwrap_or("").to_owned())))
+            }
+            _ => (after(1), None),
+        },
+        _ if next.is_alphabetic() => {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            (after(end), Some(Kind::Quoted(rest.get(..end).unwrap_or("").to_owned())))
+        }
+        _ => (after(next.len_utf8()), None),
+    }
 }
 
 struct Lexer<'a, 'd> {
@@ -161,8 +195,9 @@ impl<'a> Lexer<'a, '_> {
             } else if let Some(sign) = SIGNS.iter().find(|s| rest.starts_with(**s)) {
                 self.push(Kind::Sign(sign), rest.get(sign.len()..).unwrap_or(""));
             } else {
-                let to = rest.get(next.len_utf8()..).unwrap_or("");
-                let message = format!("`{next}` cannot stand here");
+                let (to, stand_in) = stand_in(rest, next);
+                let shown = rest.get(..rest.len() - to.len()).unwrap_or("");
+                let message = format!("`{shown}` cannot stand here");
                 let help = match next {
                     '!' => "`not`, or `!=`",
                     '&' => "`and`",
@@ -172,7 +207,10 @@ impl<'a> Lexer<'a, '_> {
                     _ => "remove it, or quote the name in backticks",
                 };
                 self.diagnostics.push(Diagnostic::error("E101", self.span(rest, to), message).help(help));
-                self.rest = to;
+                match stand_in {
+                    Some(kind) => self.push(kind, to),
+                    None => self.rest = to,
+                }
             }
         }
         self.push(Kind::End, self.rest);
@@ -195,7 +233,10 @@ impl<'a> Lexer<'a, '_> {
         let to = self.rest.find('\n').and_then(|at| self.rest.get(at..)).unwrap_or("");
         let span = self.span(self.rest, to);
         let shown = Span { end: span.start + 1, ..span };
-        self.diagnostics.push(Diagnostic::error("E102", shown, "this string is not closed").help("close it on the same line: `\"..\"` or `r\"..\"`"));
+        self.diagnostics.push(
+            Diagnostic::error("E102", shown, "this string is not closed")
+                .help("close it on the same line: `\"..\"` or `r\"..\"`"),
+        );
         let inner = self.rest.get(1..self.rest.len() - to.len()).unwrap_or("").to_owned();
         self.push(Kind::Text(inner), to);
     }
@@ -212,8 +253,12 @@ impl<'a> Lexer<'a, '_> {
                 let to = rest.find('\n').and_then(|at| rest.get(at..)).unwrap_or("");
                 let span = self.span(rest, to);
                 let shown = Span { end: span.start + 1, ..span };
-                self.diagnostics.push(Diagnostic::error("E102", shown, "this quoted name is not closed or is empty").help("close it with a backtick on the same line"));
-                let inner = rest.get(1..rest.len() - to.len()).unwrap_or("").trim_matches('`').trim().to_owned();
+                self.diagnostics.push(
+                    Diagnostic::error("E102", shown, "this quoted name is not closed or is empty")
+                        .help("close it with a backtick on the same line"),
+                );
+                let inner =
+                    rest.get(1..rest.len() - to.len()).unwrap_or("").trim_matches('`').trim().to_owned();
                 self.push(Kind::Quoted(inner), to);
             }
         }
@@ -238,8 +283,11 @@ impl<'a> Lexer<'a, '_> {
                         't' => value.push('\t'),
                         'u' => {
                             let rest = whole.get(at + 2..).unwrap_or("");
-                            let inner = rest.strip_prefix('{').and_then(|r| r.split_once('}')).map(|(hex, _)| hex);
-                            let decoded = inner.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
+                            let inner =
+                                rest.strip_prefix('{').and_then(|r| r.split_once('}')).map(|(hex, _)| hex);
+                            let decoded = inner
+                                .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+                                .and_then(char::from_u32);
                             let length = inner.map_or(0, |hex| hex.len() + 2);
                             match decoded {
                                 Some(c) => value.push(c),
@@ -263,8 +311,10 @@ impl<'a> Lexer<'a, '_> {
         let start = self.span(whole, whole).start + at as u32;
         let span = Span { source: self.source, start, end: start + length as u32 };
         let text = whole.get(at..at + length).unwrap_or("\\");
-        self.diagnostics
-            .push(Diagnostic::error("E102", span, format!("`{text}` is not an escape")).help("one of `\\\"`, `\\\\`, `\\n`, `\\t`, `\\u{..}`, or a raw string `r\"..\"`"));
+        self.diagnostics.push(
+            Diagnostic::error("E102", span, format!("`{text}` is not an escape"))
+                .help("one of `\\\"`, `\\\\`, `\\n`, `\\t`, `\\u{..}`, or a raw string `r\"..\"`"),
+        );
     }
 
     fn numeric(&mut self) {
@@ -277,9 +327,10 @@ impl<'a> Lexer<'a, '_> {
         } else if let Ok((to, text)) = alone(number).parse(rest) {
             self.push(Kind::Number(text.replace('_', "")), to);
         } else {
-            let (to, text) = take_while::<_, _, nom::error::Error<&str>>(|c: char| c.is_ascii_alphanumeric() || c == '_')
-                .parse(rest)
-                .unwrap_or(("", rest));
+            let (to, text) =
+                take_while::<_, _, nom::error::Error<&str>>(|c: char| c.is_ascii_alphanumeric() || c == '_')
+                    .parse(rest)
+                    .unwrap_or(("", rest));
             let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(0);
             let (count, unit) = text.split_at(at);
             let short = match unit.to_ascii_lowercase().as_str() {

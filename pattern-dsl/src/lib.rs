@@ -6,12 +6,14 @@
 //! INVARIANT: what the language defines but this crate does not support is refused (E390, E391), never ignored.
 
 pub mod ast;
+mod check;
 mod codes;
 pub mod decimal;
 pub mod diagnostic;
 mod instant;
 pub mod ir;
 mod lex;
+mod lower;
 mod parse;
 pub mod source;
 pub mod types;
@@ -57,15 +59,22 @@ pub fn parse(source_index: u32, text: &str) -> (ast::File, Vec<Diagnostic>) {
 /// Compiles files that may refer to one another's streams, lists and consts.
 #[must_use]
 pub fn compile(sources: &[SourceText], environment: &Environment) -> Compiled {
-    let _ = (sources, environment);
-    Compiled::default()
+    lower::compile(sources, environment)
 }
 
 /// The streams that the rules of these files name, each once, in written order.
 #[must_use]
 pub fn stream_names(sources: &[SourceText]) -> Vec<String> {
-    let _ = sources;
-    Vec::new()
+    let mut names: Vec<String> = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let (file, _) = parse(index as u32, &source.text);
+        for name in file.rules.iter().flat_map(lower::rule_streams) {
+            if !names.contains(&name.name) {
+                names.push(name.name.clone());
+            }
+        }
+    }
+    names
 }
 
 /// A duration as rules write it: `1h30m`.
@@ -76,9 +85,17 @@ pub fn format_duration(micros: types::Micros) -> String {
     }
     let mut rest = micros.unsigned_abs();
     let mut text = String::from(if micros < 0 { "-" } else { "" });
-    for (unit, scale) in [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1u64)] {
+    for (unit, scale) in [
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("m", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1_000),
+        ("us", 1u64),
+    ] {
         if rest >= scale {
-            text.push_str(&format!("{}{unit}", rest / scale));
+            text.push_str(&(rest / scale).to_string());
+            text.push_str(unit);
             rest %= scale;
         }
     }

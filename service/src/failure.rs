@@ -38,6 +38,10 @@ impl std::error::Error for Failure {}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            // Whoever read our output has seen enough.
+            return Self { code: 0, message: String::new() };
+        }
         Self { code: 1, message: format!("input or output failed: {error}") }
     }
 }

@@ -1,2 +1,8 @@
 //! The `tripline` binary.
-fn main() {}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    service::cli::main()
+}

@@ -35,6 +35,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Bytes sorted in memory.
     pub sort_memory: usize,
+    /// Remember events for `why`.
+    pub keep_history: bool,
 }
 
 /// One file ready to be read.
@@ -129,7 +131,7 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
     let compiled = compile(&sources, &environment, &empty)?;
     let module = compiled.module;
     let lists = ruleset::fill_lists(&module, &sources, &setup.lists)?;
-    let mut task = Task::new(Options { limits: setup.limits.clone(), count_only: false });
+    let mut task = Task::new(Options { limits: setup.limits.clone(), count_only: false, sorted_input: !setup.arrival, keep_history: setup.keep_history });
     task.activate(&module, &lists, None).map_err(|error| Failure::finding(format!("{error:?}")))?;
     let streams = stream_infos(&mut task, &module);
     for source in &files {
@@ -313,8 +315,6 @@ struct Feeder<'a> {
     tally: Tally,
     sink: &'a mut Sink<'a>,
     bar: indicatif::ProgressBar,
-    /// Give a tick now and then, so that a quiet file holds nothing back: sorted input only.
-    ticks: bool,
 }
 
 impl Feeder<'_> {
@@ -325,9 +325,6 @@ impl Feeder<'_> {
             Ok(None) => return Ok(()),
             Ok(Some((stream, decoded))) => {
                 self.tally.events += 1;
-                if self.ticks && self.tally.events % 4096 == 0 {
-                    self.task.step(Input::Time(decoded.ts - 1), &mut self.out);
-                }
                 let event = EventRef { stream, ts: decoded.ts, partition, offset: line, id: decoded.id, slots: decoded.slots };
                 self.task.step(Input::Event(event), &mut self.out);
             }
@@ -408,7 +405,6 @@ impl Ready {
             tally: Tally::default(),
             sink: &mut relay,
             bar,
-            ticks: !self.arrival,
         };
         if self.arrival {
             by_arrival(&mut feeder, &files, opened, times, rejects)?;

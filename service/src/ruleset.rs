@@ -184,3 +184,55 @@ pub fn name_value(text: &str) -> Result<(String, String), String> {
 pub fn name_path(text: &str) -> Result<(String, PathBuf), String> {
     name_value(text).map(|(name, path)| (name, PathBuf::from(path)))
 }
+
+/// Streams as the events of the rules' own tests show them: for files without `stream` blocks.
+#[must_use]
+pub fn streams_of_tests(sources: &[SourceText]) -> Vec<ir::Stream> {
+    use crate::infer::Shape;
+    use pattern_dsl::ast::TestLine;
+    let mut shapes: BTreeMap<String, Shape> = BTreeMap::new();
+    for (at, source) in sources.iter().enumerate() {
+        let (file, _) = pattern_dsl::parse(at as u32, &source.text);
+        for line in file.rules.iter().flat_map(|r| &r.tests).flat_map(|t| &t.lines) {
+            if let TestLine::Given(stream, fields) | TestLine::At(_, stream, fields) = line {
+                let shape = shapes.entry(stream.name.clone()).or_default();
+                for (name, value) in fields {
+                    add_expression(shape, &[name.name.clone()], value);
+                }
+            }
+        }
+    }
+    let mut streams = Vec::new();
+    for (name, shape) in &shapes {
+        if let Ok(mut stream) = shape.stream(name, Some("ts")) {
+            for field in &mut stream.fields {
+                field.nullable = true;
+            }
+            streams.push(stream);
+        }
+    }
+    streams
+}
+
+fn add_expression(shape: &mut crate::infer::Shape, path: &[String], value: &pattern_dsl::ast::Expr) {
+    use pattern_dsl::ast::ExprKind;
+    let literal = match &value.kind {
+        ExprKind::Bool(v) => Literal::Bool(*v),
+        ExprKind::Int(v) => Literal::Int(*v),
+        ExprKind::Decimal(v) => Literal::Decimal(*v),
+        ExprKind::String(v) => Literal::String(v.clone()),
+        ExprKind::Path(_) => Literal::String(String::new()),
+        ExprKind::Duration(v) => Literal::Duration(*v),
+        ExprKind::Neg(inner) => return add_expression(shape, path, inner),
+        ExprKind::Object(pairs) => {
+            for (name, inner) in pairs {
+                let mut below = path.to_vec();
+                below.push(name.name.clone());
+                add_expression(shape, &below, inner);
+            }
+            return;
+        }
+        _ => Literal::Null,
+    };
+    shape.add_literal(path, &literal);
+}

@@ -8,8 +8,13 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Logs to stderr: JSON, or text on a terminal. `RUST_LOG` chooses what.
 pub fn install_logs() {
+    install_logs_at("info,fjall=warn,lsm_tree=warn");
+}
+
+/// The same from this level on, unless `RUST_LOG` says otherwise.
+pub(crate) fn install_logs_at(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call, as in tests, changes nothing.
     let _ = if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().try_init() };

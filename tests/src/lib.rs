@@ -105,7 +105,7 @@ pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>,
                 stream: event.stream as u32,
                 ts: event.ts,
                 partition,
-                offset: event.offset,
+                offset: u64::from(event.partition) << 32 | event.offset,
                 id: Some(&id),
                 slots: &slots,
             }),
@@ -227,7 +227,15 @@ pub fn compare(first: u64, count: u64) -> (Vec<String>, u64) {
     let mut compiled = 0;
     for seed in first..first + count {
         let case = oracle::random::case(seed);
-        let Ok(module) = compile(&case) else { continue };
+        let module = match compile(&case) {
+            Ok(module) => module,
+            Err(why) => {
+                if std::env::var_os("SHOW_REFUSED").is_some() {
+                    eprintln!("{}\n{why}", case.text);
+                }
+                continue;
+            }
+        };
         compiled += 1;
         let feeds = [Feed::Sorted, Feed::Interleaved(seed)];
         let restored = (seed % 8 == 0).then_some(Feed::Restored);

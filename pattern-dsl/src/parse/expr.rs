@@ -12,6 +12,8 @@ use crate::source::Span;
 
 /// Deeper nesting is refused, so that no text overflows the stack.
 const DEPTH: u32 = 64;
+/// Longest chain of one operator's level.
+const CHAIN: u32 = 256;
 
 impl Parser<'_> {
     fn make(&self, start: Span, kind: ExprKind) -> Expr {
@@ -23,29 +25,30 @@ impl Parser<'_> {
         self.make(start, ExprKind::Binary(op, Box::new(left), Box::new(right)))
     }
 
-    pub(super) fn expr(&mut self) -> Parsed<Expr> {
-        let nesting = self
-            .tokens
-            .get(..self.at)
-            .unwrap_or(&[])
-            .iter()
-            .rev()
-            .take(4 * DEPTH as usize)
-            .map(|t| match t.kind {
-                Kind::Sign("(" | "[" | "{") => 1i32,
-                Kind::Sign(")" | "]" | "}") => -1,
-                _ => 0,
-            })
-            .sum::<i32>();
-        if nesting > DEPTH as i32 {
+    /// One level deeper; ends the parse of what is nested too deeply for a recursive walk.
+    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= DEPTH {
             return Err(self.expected("a shallower expression"));
         }
+        self.depth += 1;
+        let parsed = inner(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    /// Counts the operators of a chain, for the same reason.
+    fn link(&mut self, count: &mut u32) -> Parsed<()> {
+        *count += 1;
+        if *count > CHAIN { Err(self.expected("a shorter expression")) } else { Ok(()) }
+    }
+
+    pub(super) fn expr(&mut self) -> Parsed<Expr> {
+        self.nested(Self::plain_expr)
+    }
+
+    fn plain_expr(&mut self) -> Parsed<Expr> {
         let start = self.span();
         if self.at_word("if") {
-            let run = self.tokens.get(..self.at).unwrap_or(&[]).iter().rev().take(512).filter(|t| matches!(&t.kind, Kind::Name(n) if n == "if")).count();
-            if run > DEPTH as usize {
-                return Err(self.expected("a shallower expression"));
-            }
             self.bump();
             let condition = self.expr()?;
             self.word("then")?;
@@ -55,7 +58,9 @@ impl Parser<'_> {
             return Ok(self.make(start, ExprKind::If(Box::new(condition), Box::new(yes), Box::new(no))));
         }
         let mut left = self.and()?;
+        let mut count = 0;
         while self.eat_word("or") {
+            self.link(&mut count)?;
             let right = self.and()?;
             left = self.binary(Op::Plain(BinaryOp::Or), left, right);
         }
@@ -64,7 +69,9 @@ impl Parser<'_> {
 
     fn and(&mut self) -> Parsed<Expr> {
         let mut left = self.not()?;
+        let mut count = 0;
         while self.eat_word("and") {
+            self.link(&mut count)?;
             let right = self.not()?;
             left = self.binary(Op::Plain(BinaryOp::And), left, right);
         }
@@ -73,7 +80,9 @@ impl Parser<'_> {
 
     fn not(&mut self) -> Parsed<Expr> {
         let mut starts = Vec::new();
+        let mut count = 0;
         while self.at_word("not") {
+            self.link(&mut count)?;
             starts.push(self.span());
             self.bump();
         }
@@ -109,7 +118,11 @@ impl Parser<'_> {
             Kind::Sign(">=") => Op::Plain(BinaryOp::GreaterOrEqual),
             Kind::Sign("=") => {
                 let span = self.span();
-                self.report(Diagnostic::error("E101", span, "expected `==`, found `=`").help("did you mean `==`?").replace("=="));
+                self.report(
+                    Diagnostic::error("E101", span, "expected `==`, found `=`")
+                        .help("did you mean `==`?")
+                        .replace("=="),
+                );
                 Op::Plain(BinaryOp::Equal)
             }
             Kind::Name(word) => match word.as_str() {
@@ -130,7 +143,10 @@ impl Parser<'_> {
         let right = if op == Op::Plain(BinaryOp::In) { self.in_right()? } else { self.coalesce()? };
         let whole = self.binary(op, left, right);
         if let Kind::Sign("==" | "!=" | "<" | "<=" | ">" | ">=") = self.kind() {
-            return Err(self.expected_with("`and` or the end of the condition", "comparisons do not chain: `a < b and b < c`"));
+            return Err(self.expected_with(
+                "`and` or the end of the condition",
+                "comparisons do not chain: `a < b and b < c`",
+            ));
         }
         Ok(whole)
     }
@@ -146,7 +162,9 @@ impl Parser<'_> {
     fn coalesce(&mut self) -> Parsed<Expr> {
         let mut parts = vec![self.sum()?];
         let mut signs = Vec::new();
+        let mut count = 0;
         while self.at_sign("??") {
+            self.link(&mut count)?;
             signs.push(self.span());
             self.bump();
             parts.push(self.sum()?);
@@ -155,7 +173,8 @@ impl Parser<'_> {
             && parts.iter().any(Self::is_sum)
         {
             self.report(
-                Diagnostic::error("E119", *sign, "`??` binds last: say which you mean").help("put parentheses around the sum, or around the `??`"),
+                Diagnostic::error("E119", *sign, "`??` binds last: say which you mean")
+                    .help("put parentheses around the sum, or around the `??`"),
             );
         }
         let mut right = parts.pop().ok_or(Fail)?;
@@ -167,7 +186,9 @@ impl Parser<'_> {
 
     fn sum(&mut self) -> Parsed<Expr> {
         let mut left = self.product()?;
+        let mut count = 0;
         loop {
+            self.link(&mut count)?;
             let op = match self.kind() {
                 Kind::Sign("+") => BinaryOp::Add,
                 Kind::Sign("-") => BinaryOp::Subtract,
@@ -181,7 +202,9 @@ impl Parser<'_> {
 
     fn product(&mut self) -> Parsed<Expr> {
         let mut left = self.unary()?;
+        let mut count = 0;
         loop {
+            self.link(&mut count)?;
             let op = match self.kind() {
                 Kind::Sign("*") => BinaryOp::Multiply,
                 Kind::Sign("/") => BinaryOp::Divide,
@@ -196,7 +219,9 @@ impl Parser<'_> {
 
     fn unary(&mut self) -> Parsed<Expr> {
         let mut starts = Vec::new();
+        let mut count = 0;
         while self.at_sign("-") {
+            self.link(&mut count)?;
             starts.push(self.span());
             self.bump();
         }
@@ -231,7 +256,11 @@ impl Parser<'_> {
                     self.bump();
                     ExprKind::Null
                 }
-                "if" | "not" => return Err(self.expected_with("a value", "put it in parentheses, or quote the name in backticks")),
+                "if" | "not" => {
+                    return Err(self
+                        .expected_with("a value", "put it in parentheses, or quote the name in backticks"));
+                }
+                _ if self.clause_begins() => return Err(self.expected("a value")),
                 _ => return self.named(start),
             },
             Kind::Quoted(_) => return self.named(start),
@@ -274,7 +303,10 @@ impl Parser<'_> {
             Some(value) => ExprKind::Decimal(value),
             None => {
                 let message = format!("`{text}` does not fit a number");
-                self.report(Diagnostic::error("E104", span, message).help("at most 18 digits after the point and 20 before it"));
+                self.report(
+                    Diagnostic::error("E104", span, message)
+                        .help("at most 18 digits after the point and 20 before it"),
+                );
                 ExprKind::Null
             }
         }
@@ -314,7 +346,10 @@ impl Parser<'_> {
         }
         if self.at_word("by") {
             let span = self.span();
-            self.report(Diagnostic::error("E352", span, "`by` in a window: this needs a second key").help("a rule by that key, then a rule on its alerts"));
+            self.report(
+                Diagnostic::error("E352", span, "`by` in a window: this needs a second key")
+                    .help("a rule by that key, then a rule on its alerts"),
+            );
             self.bump();
             self.path("a field")?;
         }
@@ -323,7 +358,10 @@ impl Parser<'_> {
         }
         if self.at_word("by") {
             let span = self.span();
-            self.report(Diagnostic::error("E352", span, "`by` in a window: this needs a second key").help("a rule by that key, then a rule on its alerts"));
+            self.report(
+                Diagnostic::error("E352", span, "`by` in a window: this needs a second key")
+                    .help("a rule by that key, then a rule on its alerts"),
+            );
             self.bump();
             self.path("a field")?;
         }
@@ -338,7 +376,7 @@ impl Parser<'_> {
     pub(super) fn value(&mut self) -> Parsed<Expr> {
         if self.at_sign("{") {
             let start = self.span();
-            let pairs = self.object()?;
+            let pairs = self.nested(Self::object)?;
             return Ok(self.make(start, ExprKind::Object(pairs)));
         }
         self.expr()
@@ -365,7 +403,10 @@ impl Parser<'_> {
         })?;
         for (at, (key, _)) in pairs.iter().enumerate() {
             if pairs.iter().take(at).any(|(k, _)| k.name == key.name) {
-                self.report(Diagnostic::error("E106", key.span, format!("`{}` is given twice", key.name)).help("keep one"));
+                self.report(
+                    Diagnostic::error("E106", key.span, format!("`{}` is given twice", key.name))
+                        .help("keep one"),
+                );
             }
         }
         Ok(pairs)

@@ -67,7 +67,11 @@ impl Parser<'_> {
                     return Err(super::Fail);
                 }
             },
-            _ => return Err(self.expected_with("a declaration", "a file holds `stream`, `list`, `const` and `rule`")),
+            _ => {
+                return Err(
+                    self.expected_with("a declaration", "a file holds `stream`, `list`, `const` and `rule`")
+                );
+            }
         }
         Ok(())
     }
@@ -96,10 +100,12 @@ impl Parser<'_> {
     }
 
     fn stream(&mut self) -> Parsed<Stream> {
+        let start = self.span();
         self.bump();
         let name = self.name("the name of the stream")?;
         let mut stream = Stream {
             name,
+            span: start,
             topic: None,
             topic_filter: None,
             key: None,
@@ -114,6 +120,7 @@ impl Parser<'_> {
         let mut seen = Vec::new();
         loop {
             if self.eat_sign("}") {
+                stream.span = self.since(start);
                 return Ok(stream);
             }
             if *self.kind() == Kind::End || self.at_rule() {
@@ -129,7 +136,10 @@ impl Parser<'_> {
     fn stream_clause(&mut self, stream: &mut Stream, seen: &mut Vec<String>) -> Parsed<()> {
         let span = self.span();
         let Kind::Name(word) = self.kind().clone() else {
-            return Err(self.expected_with("a clause of the stream or `}`", "`topic`, `key`, `id`, `fields`, `time`, `late`, `idle`"));
+            return Err(self.expected_with(
+                "a clause of the stream or `}`",
+                "`topic`, `key`, `id`, `fields`, `time`, `late`, `idle`",
+            ));
         };
         if STREAM_CLAUSES.contains(&word.as_str()) {
             self.given_twice(seen, &word);
@@ -204,9 +214,13 @@ impl Parser<'_> {
                         "epoch_us" => TimeFormat::EpochMicros,
                         other => {
                             let formats = ["rfc3339", "epoch_s", "epoch_ms", "epoch_us"];
-                            let diagnostic = Diagnostic::error("E101", span, format!("expected a time format, found `{other}`"))
-                                .nearest(other, formats)
-                                .or_help("`rfc3339`, `epoch_s`, `epoch_ms` or `epoch_us`");
+                            let diagnostic = Diagnostic::error(
+                                "E101",
+                                span,
+                                format!("expected a time format, found `{other}`"),
+                            )
+                            .nearest(other, formats)
+                            .or_help("`rfc3339`, `epoch_s`, `epoch_ms` or `epoch_us`");
                             self.report(diagnostic);
                             TimeFormat::Auto
                         }
@@ -241,19 +255,27 @@ impl Parser<'_> {
             }
         }
         if self.eat_sign("<") {
-            self.type_name()?;
-            self.sign(">")?;
+            // Refused below, whatever it holds.
+            while matches!(self.kind(), Kind::Name(_) | Kind::Quoted(_) | Kind::Sign("<")) {
+                self.bump();
+            }
+            while self.eat_sign(">") {}
         }
         const TYPES: &[&str] = &["bool", "int", "decimal", "float", "string", "instant", "duration", "enum"];
         match name.name.as_str() {
             "enum" if words.is_empty() => {
                 let span = name.span;
-                self.report(Diagnostic::error("E101", span, "expected words after `enum`").help("`enum(pos, ecom)`"));
+                self.report(
+                    Diagnostic::error("E101", span, "expected words after `enum`").help("`enum(pos, ecom)`"),
+                );
             }
             n if TYPES.contains(&n) => {}
-            n @ ("ip" | "geo" | "list") => self.unsupported(name.span, n, if n == "ip" { "declare it `string`" } else { "" }),
+            n @ ("ip" | "geo" | "list") => {
+                self.unsupported(name.span, n, if n == "ip" { "declare it `string`" } else { "" })
+            }
             n => {
-                let other = ["number", "text", "str", "boolean", "integer", "double", "timestamp", "datetime"];
+                let other =
+                    ["number", "text", "str", "boolean", "integer", "double", "timestamp", "datetime"];
                 let meant = ["decimal", "string", "string", "bool", "int", "float", "instant", "instant"];
                 let known = other.iter().zip(meant).find(|(o, _)| **o == n).map(|(_, m)| m);
                 let known = known.or_else(|| nearest(n, TYPES.iter().copied()));
@@ -261,7 +283,9 @@ impl Parser<'_> {
                     Some(best) => format!("did you mean `{best}`?"),
                     None => format!("one of `{}`", TYPES.join("`, `")),
                 };
-                self.report(Diagnostic::error("E101", name.span, format!("expected a type, found `{n}`")).help(help));
+                self.report(
+                    Diagnostic::error("E101", name.span, format!("expected a type, found `{n}`")).help(help),
+                );
             }
         }
         let optional = self.eat_sign("?");
@@ -282,7 +306,6 @@ impl Parser<'_> {
         }
         self.sign(":")?;
         let ty = self.type_name()?;
-        // `list a: string: string`, as some write a keyed list.
         let mut from = None;
         let mut items = Vec::new();
         if self.eat_word("from") {

@@ -29,7 +29,7 @@ pub(crate) const LIMIT: usize = 20;
 pub(crate) fn parse_file(source: u32, text: &str) -> (File, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let tokens = lex(source, text, 0, &mut diagnostics);
-    let mut parser = Parser { source, text, tokens, at: 0, diagnostics };
+    let mut parser = Parser { source, text, tokens, at: 0, diagnostics, depth: 0 };
     let file = parser.file();
     let mut diagnostics = parser.diagnostics;
     diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
@@ -44,6 +44,8 @@ pub(crate) struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     diagnostics: Vec<Diagnostic>,
+    /// How deep the expression is nested.
+    depth: u32,
 }
 
 const END: Kind = Kind::End;
@@ -126,17 +128,15 @@ impl Parser<'_> {
         }
     }
 
-    /// E101 here. No second complaint about a token that another one named already.
+    /// E101 here.
     fn expected(&mut self, what: &str) -> Fail {
-        let message = format!("expected {what}, found {}", self.found());
-        let span = self.span();
-        self.report(Diagnostic::error("E101", span, message));
-        Fail
+        self.expected_with(what, &format!("put {what} here"))
     }
 
+    /// E101 with a fix. Where the next rule begins too early, the guilty place is the end of what stands before it.
     fn expected_with(&mut self, what: &str, help: &str) -> Fail {
         let message = format!("expected {what}, found {}", self.found());
-        let span = self.span();
+        let span = if self.at_rule() { self.last_span() } else { self.span() };
         self.report(Diagnostic::error("E101", span, message).help(help));
         Fail
     }
@@ -213,7 +213,10 @@ impl Parser<'_> {
                 match text.parse() {
                     Ok(value) => Ok(value),
                     Err(_) => {
-                        self.report(Diagnostic::error("E104", span, format!("`{text}` is not a count")).help("a whole number"));
+                        self.report(
+                            Diagnostic::error("E104", span, format!("`{text}` is not a count"))
+                                .help("a whole number"),
+                        );
                         Ok(1)
                     }
                 }
@@ -223,7 +226,11 @@ impl Parser<'_> {
     }
 
     /// `item {"," item} [","]` up to the closing sign, which is eaten.
-    fn list_until<T>(&mut self, close: &'static str, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
+    fn list_until<T>(
+        &mut self,
+        close: &'static str,
+        mut item: impl FnMut(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Vec<T>> {
         let mut items = Vec::new();
         loop {
             if self.eat_sign(close) {
@@ -242,8 +249,7 @@ impl Parser<'_> {
     /// E391 on a construct; parsing goes on.
     fn unsupported(&mut self, span: Span, what: &str, help: &str) {
         let diagnostic = Diagnostic::error("E391", span, format!("`{what}` is not supported yet"));
-        let diagnostic = if help.is_empty() { diagnostic } else { diagnostic.help(help) };
-        self.report(diagnostic);
+        self.report(diagnostic.help(if help.is_empty() { "leave it out" } else { help }));
     }
 
     /// Skips a balanced `{ .. }`, `( .. )` or `[ .. ]`, if one begins here.

@@ -8,8 +8,9 @@ use crate::lex::{Kind, lex};
 use crate::source::Span;
 
 const CLAUSES: &[&str] = &[
-    "title", "about", "owner", "runbook", "version", "reason", "tags", "mode", "param", "from", "by", "match", "having",
-    "unless", "let", "severity", "score", "emit", "on", "send", "cooldown", "overlap", "test",
+    "title", "about", "owner", "runbook", "version", "reason", "tags", "mode", "param", "from", "by",
+    "match", "having", "unless", "let", "severity", "score", "emit", "on", "send", "cooldown", "overlap",
+    "test",
 ];
 
 impl Parser<'_> {
@@ -69,7 +70,9 @@ impl Parser<'_> {
         rule.span = self.since(start);
         if !seen.iter().any(|s| s == "match") && self.diagnostics.len() == errors {
             let message = format!("rule `{}` matches nothing", rule.name.name);
-            self.report(Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"));
+            self.report(
+                Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"),
+            );
         }
         Ok(Some(rule))
     }
@@ -84,7 +87,9 @@ impl Parser<'_> {
         }
         if !matches!(word.as_str(), "let" | "param" | "test") {
             if seen.contains(&word) {
-                self.report(Diagnostic::error("E106", span, format!("`{word}` is given twice")).help("keep one"));
+                self.report(
+                    Diagnostic::error("E106", span, format!("`{word}` is given twice")).help("keep one"),
+                );
             }
             seen.push(word.clone());
         }
@@ -153,6 +158,24 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// A clause word begins the line and what follows fits no operand: the expression before it is not finished.
+    pub(super) fn clause_begins(&self) -> bool {
+        const OPERATORS: &[&str] = &[
+            "and", "or", "in", "is", "not", "contains", "starts", "ends", "matches", "reaches", "then",
+            "else", "over", "before", "where", "until", "cancel", "within",
+        ];
+        let first = |ahead: usize| self.tokens.get(self.at + ahead).is_some_and(|t| t.first);
+        let follows = match self.peek(1) {
+            Kind::Text(_) | Kind::Duration(_) | Kind::Number(_) | Kind::Sign("{") => true,
+            Kind::Name(next) => !OPERATORS.contains(&next.as_str()),
+            _ => false,
+        };
+        first(0)
+            && !first(1)
+            && follows
+            && matches!(self.kind(), Kind::Name(n) if CLAUSES.contains(&n.as_str()))
+    }
+
     fn unknown_clause(&mut self, word: &str, span: Span) -> Parsed<()> {
         let diagnostic = match word {
             "where" => Diagnostic::error("E118", span, "`where` filters one step or one stream").help("did you mean `having`?").replace("having"),
@@ -193,7 +216,10 @@ impl Parser<'_> {
     fn key(&mut self) -> Parsed<Key> {
         let name: Ident = self.name("a key")?;
         if self.at_sign(".") {
-            return Err(self.expected_with("the key's name alone", "name the key and map it: `by user (login.user_id)`"));
+            return Err(self.expected_with(
+                "the key's name alone",
+                "name the key and map it: `by user (login.user_id)`",
+            ));
         }
         let mut paths = Vec::new();
         if self.eat_sign("(") {
@@ -237,7 +263,8 @@ impl Parser<'_> {
         } else if self.at_word("from") {
             let span = self.span();
             self.bump();
-            if self.at_word("last") && matches!(self.peek(1), Kind::Name(n) if !CLAUSES.contains(&n.as_str())) {
+            if self.at_word("last") && matches!(self.peek(1), Kind::Name(n) if !CLAUSES.contains(&n.as_str()))
+            {
                 self.bump();
             }
             self.name("a step")?;
@@ -275,7 +302,10 @@ impl Parser<'_> {
             } else if next == '{' {
                 let Some(length) = rest.find('}') else {
                     let open = Span { start: (base + at) as u32, end: (base + at + 1) as u32, ..span };
-                    self.report(Diagnostic::error("E102", open, "this brace is not closed").help("`{{` is a brace in text"));
+                    self.report(
+                        Diagnostic::error("E102", open, "this brace is not closed")
+                            .help("`{{` is a brace in text"),
+                    );
                     return Err(super::Fail);
                 };
                 if !text.is_empty() {
@@ -286,7 +316,10 @@ impl Parser<'_> {
                 at += length + 1;
             } else if next == '}' {
                 let close = Span { start: (base + at) as u32, end: (base + at + 1) as u32, ..span };
-                self.report(Diagnostic::error("E102", close, "this brace is not opened").help("`}}` is a brace in text"));
+                self.report(
+                    Diagnostic::error("E102", close, "this brace is not opened")
+                        .help("`}}` is a brace in text"),
+                );
                 return Err(super::Fail);
             } else {
                 text.push(next);
@@ -316,9 +349,13 @@ impl Parser<'_> {
         let mut diagnostics = Vec::new();
         let tokens = lex(self.source, &plain, base, &mut diagnostics);
         let mut nested =
-            Parser { source: self.source, text: self.text, tokens, at: 0, diagnostics };
+            Parser { source: self.source, text: self.text, tokens, at: 0, diagnostics, depth: 0 };
         let parsed = nested.expr();
-        let rest = if parsed.is_ok() && *nested.kind() != Kind::End { Some(nested.expected("`}`")) } else { None };
+        let rest =
+            if parsed.is_ok() && *nested.kind() != Kind::End { Some(nested.expected("`}`")) } else { None };
+        for diagnostic in &mut nested.diagnostics {
+            diagnostic.message = diagnostic.message.replace("the end of the file", "the closing brace");
+        }
         self.diagnostics.append(&mut nested.diagnostics);
         match rest {
             Some(fail) => Err(fail),

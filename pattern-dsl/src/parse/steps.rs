@@ -10,7 +10,8 @@ use crate::lex::Kind;
 use crate::source::Span;
 
 /// Words that no bare stream name in a step may be.
-const STEP_WORDS: &[&str] = &["no", "all", "one", "any", "at", "optional", "consecutive", "first", "immediately", "after", "within"];
+const STEP_WORDS: &[&str] =
+    &["no", "all", "one", "any", "at", "optional", "consecutive", "first", "immediately", "after", "within"];
 /// Words that no bare alias may be.
 const ALIAS_WORDS: &[&str] = &["if", "not", "true", "false", "null", "and", "or", "in", "is"];
 
@@ -46,7 +47,10 @@ impl Parser<'_> {
                 let start = self.span();
                 self.bump();
                 self.atom()?;
-                self.report(Diagnostic::error("E117", start, "`within` belongs on the arrow or on `match`").help("`then within 1h X`, or `match within 1h { .. }`"));
+                self.report(
+                    Diagnostic::error("E117", start, "`within` belongs on the arrow or on `match`")
+                        .help("`then within 1h X`, or `match within 1h { .. }`"),
+                );
                 continue;
             }
             if !self.eat_word("then") {
@@ -58,9 +62,15 @@ impl Parser<'_> {
         Ok(Match { span, within, units })
     }
 
-    /// A keyword, unless it is clearly a stream: followed by the end of the step.
+    /// A keyword, unless what follows can only mean that it stands as a stream (E105 then).
     fn keyword_here(&self, word: &str) -> bool {
-        self.at_word(word) && !matches!(self.peek(1), Kind::Sign("}" | ",") | Kind::End) && !self.word_ahead(1, "where") && !self.word_ahead(1, "as") && !self.word_ahead(1, "then")
+        if !self.at_word(word) || matches!(self.peek(1), Kind::Sign("}" | ",") | Kind::End) {
+            return false;
+        }
+        let follows =
+            |ahead, words: &[&str]| matches!(self.peek(ahead), Kind::Name(n) if words.contains(&n.as_str()));
+        let stream_named_so = follows(2, &["then", "as", "where", "for"]) || self.sign_ahead(2, "}");
+        !follows(1, &["where", "as", "then"]) || stream_named_so
     }
 
     fn arrow(&mut self) -> Parsed<(Arrow, Option<Span>, Option<Expr>)> {
@@ -102,7 +112,13 @@ impl Parser<'_> {
     }
 
     /// One unit; a refused set or group adds nothing.
-    fn unit(&mut self, units: &mut Vec<Unit>, arrow: Arrow, arrow_span: Option<Span>, within: Option<Expr>) -> Parsed<()> {
+    fn unit(
+        &mut self,
+        units: &mut Vec<Unit>,
+        arrow: Arrow,
+        arrow_span: Option<Span>,
+        within: Option<Expr>,
+    ) -> Parsed<()> {
         let start = self.span();
         if self.keyword_here("no") {
             self.bump();
@@ -118,11 +134,14 @@ impl Parser<'_> {
             let span = self.since(start);
             return self.refused_set(span, what, arrow_span, arrow);
         }
-        let (quantifier, span) = self.quantifier()?;
+        let quantifier = self.quantifier()?;
         if quantifier.is_some() && self.at_word("times") && self.sign_ahead(1, "{") {
             let span = self.span();
             self.bump();
-            self.report(Diagnostic::error("E390", span, "groups are not supported yet").help("repeat the steps, or count alerts"));
+            self.report(
+                Diagnostic::error("E390", span, "groups are not supported yet")
+                    .help("repeat the steps, or count alerts"),
+            );
             self.skip_group();
             return Ok(());
         }
@@ -131,7 +150,7 @@ impl Parser<'_> {
             let span = self.since(start);
             return self.refused_set(span, "at least n of", arrow_span, arrow);
         }
-        let event = self.event(quantifier, span)?;
+        let event = self.event(quantifier)?;
         units.push(Unit { arrow, arrow_span, within, span: self.since(start), kind: UnitKind::Event(event) });
         Ok(())
     }
@@ -141,7 +160,9 @@ impl Parser<'_> {
             && kind == Arrow::Immediately
             && what != "one of"
         {
-            self.report(Diagnostic::error("E331", arrow, "`immediately` has no single neighbour here").help("`then`"));
+            self.report(
+                Diagnostic::error("E331", arrow, "`immediately` has no single neighbour here").help("`then`"),
+            );
         }
         self.unsupported(span, what, "write the steps one after the other, or one rule for each");
         self.skip_group();
@@ -151,7 +172,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn quantifier(&mut self) -> Parsed<(Quantifier, Span)> {
+    fn quantifier(&mut self) -> Parsed<Quantifier> {
         let start = self.span();
         let (min, max) = if self.at_word("at") && self.word_ahead(1, "least") {
             self.bump();
@@ -171,13 +192,13 @@ impl Parser<'_> {
             self.word("of")?;
             let span = self.since(start);
             self.unsupported(span, "any number of", "`at least 1`");
-            return Ok((Some((1, None)), start));
+            return Ok(Some((1, None)));
         } else if self.keyword_here("optional") {
             self.bump();
             self.unsupported(start, "optional", "two rules: with and without it");
-            return Ok((None, start));
+            return Ok(None);
         } else {
-            return Ok((None, start));
+            return Ok(None);
         };
         let span = self.since(start);
         if min == 0 || max.is_some_and(|max| max < min) {
@@ -188,17 +209,19 @@ impl Parser<'_> {
             };
             self.report(Diagnostic::error("E334", span, format!("`{written}` holds nothing")).help(help));
         }
-        Ok((Some((min, max)), span))
+        Ok(Some((min, max)))
     }
 
-    fn event(&mut self, quantifier: Quantifier, _span: Span) -> Parsed<Event> {
+    fn event(&mut self, quantifier: Quantifier) -> Parsed<Event> {
         let mut consecutive = false;
         if self.keyword_here("consecutive") {
             let span = self.span();
             consecutive = true;
             self.bump();
             if quantifier.is_none() {
-                self.report(Diagnostic::error("E333", span, "`consecutive` what?").help("`at least 2 consecutive X`"));
+                self.report(
+                    Diagnostic::error("E333", span, "`consecutive` what?").help("`at least 2 consecutive X`"),
+                );
             }
         }
         let stream = self.step_stream()?;
@@ -230,7 +253,9 @@ impl Parser<'_> {
     fn keyword(&mut self, name: &Ident) -> Fail {
         let quoted = format!("`{}`", name.name);
         self.report(
-            Diagnostic::error("E105", name.span, format!("`{}` reads as a keyword here", name.name)).help(format!("quote it: {quoted}")).replace(quoted),
+            Diagnostic::error("E105", name.span, format!("`{}` reads as a keyword here", name.name))
+                .help("quote it in backticks")
+                .replace(quoted),
         );
         Fail
     }
@@ -256,12 +281,15 @@ impl Parser<'_> {
             vec![self.step_stream()?]
         };
         if self.at_word("as") {
-            return Err(self.expected_with("`for`, `where`, `then` or `}`", "an absence is no event and has no alias"));
+            return Err(self
+                .expected_with("`for`, `where`, `then` or `}`", "an absence is no event and has no alias"));
         }
         let duration = if self.eat_word("for") { Some(self.bound()?) } else { None };
         let condition = if self.eat_word("where") { Some(self.expr()?) } else { None };
         if duration.is_none() && self.at_word("for") {
-            return Err(self.expected_with("`then` or `}`", "`for` stands before `where`: `no X for D where ..`"));
+            return Err(
+                self.expected_with("`then` or `}`", "`for` stands before `where`: `no X for D where ..`")
+            );
         }
         Ok(Absence { streams, duration, condition })
     }

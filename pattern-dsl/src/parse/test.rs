@@ -56,7 +56,10 @@ impl Parser<'_> {
             return Ok(match parse_instant(&text) {
                 Some(at) => Some(TestLine::Start(at)),
                 None => {
-                    self.report(Diagnostic::error("E104", span, format!("`{text}` is not a time")).help("`2026-03-01T00:00:00Z`"));
+                    self.report(
+                        Diagnostic::error("E104", span, format!("`{text}` is not a time"))
+                            .help("`2026-03-01T00:00:00Z`"),
+                    );
                     None
                 }
             });
@@ -77,7 +80,10 @@ impl Parser<'_> {
             return Ok(None);
         }
         if !self.eat_word("at") {
-            return Err(self.expected_with("a line of the test or `}`", "`start`, `given`, `at`, `advance to`, `expect`"));
+            return Err(self.expected_with(
+                "a line of the test or `}`",
+                "`start`, `given`, `at`, `advance to`, `expect`",
+            ));
         }
         let first = self.test_time()?;
         let mut times = vec![first];
@@ -87,7 +93,9 @@ impl Parser<'_> {
             let span = self.span();
             let step = self.duration()?;
             if step <= 0 || (last - first) / step.max(1) >= MANY {
-                self.report(Diagnostic::error("E104", span, "too many events, or none").help("a longer step"));
+                self.report(
+                    Diagnostic::error("E104", span, "too many events, or none").help("a longer step"),
+                );
                 return Ok(None);
             }
             let mut time = first + step;
@@ -127,7 +135,8 @@ impl Parser<'_> {
         }
         let at = if self.eat_word("at") { Some(self.test_time()?) } else { None };
         if !matches!(self.kind(), Kind::Number(_)) {
-            return Err(self.expected_with("a number of alerts", "`expect nothing`, or `expect at 5m 1 alert { .. }`"));
+            return Err(self
+                .expected_with("a number of alerts", "`expect nothing`, or `expect at 5m 1 alert { .. }`"));
         }
         let count = self.count("a number of alerts")? as usize;
         if !self.eat_word("alert") && !self.eat_word("alerts") {

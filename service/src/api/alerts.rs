@@ -1,7 +1,7 @@
 //! Committed alerts: pages, the live stream, and local topics as a consumer reads them.
 
 use super::problem::Problem;
-use super::{App, cursor, page, page_size};
+use super::{App, RawPage, cursor, page_size, raw};
 use crate::serve::rfc3339;
 use crate::store::{Entry, StoredAlert};
 use axum::Json;
@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 use std::convert::Infallible;
 
 /// Alerts looked at for one page at most, so that a filter that nothing fits cannot read for ever.
@@ -52,7 +52,7 @@ pub(super) async fn list(State(shared): App, query: Result<Query<Filter>, QueryR
     filter.check()?;
     let after = cursor(filter.after.as_deref())?;
     let limit = page_size(filter.limit);
-    let mut items: Vec<Value> = Vec::new();
+    let mut items = Vec::new();
     let (mut last, mut next) = (after, None);
     for (scanned, alert) in shared.store.alerts_after(after).enumerate() {
         let alert = alert?;
@@ -63,12 +63,10 @@ pub(super) async fn list(State(shared): App, query: Result<Query<Filter>, QueryR
         }
         last = alert.seq;
         if fits {
-            items.push(serde_json::from_str(&alert.event).unwrap_or_default());
+            items.push(raw(alert.event)?);
         }
     }
-    let mut body = page(items, next);
-    body["cursor"] = json!(last.to_string());
-    Ok(Json(body).into_response())
+    Ok(Json(RawPage { items, next, cursor: last.to_string() }).into_response())
 }
 
 /// `GET /v1/alerts/stream`.
@@ -138,14 +136,23 @@ pub(super) async fn topic_records(
     let more = records.len() > limit;
     records.truncate(limit);
     let end = records.last().map_or(from, |(offset, _)| offset + 1);
-    let items = records.into_iter().filter_map(|(offset, entry)| match entry {
-        Entry::Event { stream, arrived, raw, .. } => {
-            let value = serde_json::from_slice::<Value>(&raw).unwrap_or_default();
-            Some(json!({"partition": 0, "offset": offset, "stream": stream, "arrived": rfc3339(arrived), "value": value}))
+    let mut items = Vec::new();
+    for (offset, entry) in records {
+        if let Entry::Event { stream, arrived, raw: bytes, .. } = entry {
+            let value = raw(String::from_utf8_lossy(&bytes).into_owned())?;
+            items.push(Record { partition: 0, offset, stream, arrived: rfc3339(arrived), value });
         }
-        Entry::Control(_) => None,
-    });
-    let mut body = page(items.collect(), more.then(|| end.to_string()));
-    body["cursor"] = json!(end.to_string());
-    Ok(Json(body).into_response())
+    }
+    let next = more.then(|| end.to_string());
+    Ok(Json(RawPage { items, next, cursor: end.to_string() }).into_response())
+}
+
+/// A record of a local topic.
+#[derive(serde::Serialize)]
+struct Record {
+    partition: u32,
+    offset: u64,
+    stream: String,
+    arrived: String,
+    value: Box<RawValue>,
 }

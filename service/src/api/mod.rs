@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use problem::Problem;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -120,6 +121,19 @@ fn respond(answer: Answer) -> Response {
 /// A page of a list.
 fn page(items: Vec<Value>, next: Option<String>) -> Value {
     json!({"items": items, "next": next})
+}
+
+/// A page of records as they were written: no digit of a number changes on the way. `cursor` is where it ends.
+#[derive(serde::Serialize)]
+struct RawPage<T> {
+    items: Vec<T>,
+    next: Option<String>,
+    cursor: String,
+}
+
+/// Stored JSON as it is.
+fn raw(text: String) -> Result<Box<RawValue>, Problem> {
+    RawValue::from_string(text).map_err(|e| Problem::new(503, format!("a damaged record: {e}")))
 }
 
 /// Limits of a page: default 100, at most [`PAGE`].

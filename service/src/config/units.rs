@@ -50,7 +50,7 @@ impl Retry {
         let first = duration(parts.next()?)?;
         let factor: f64 = parts.next()?.parse().ok()?;
         let last = duration(parts.next()?)?;
-        (parts.next().is_none() && factor >= 1.0 && factor <= 100.0).then_some(Self { first, factor, last })
+        (parts.next().is_none() && (1.0..=100.0).contains(&factor)).then_some(Self { first, factor, last })
     }
 
     /// The delay after `failures` failed attempts.

@@ -362,23 +362,25 @@ impl Core {
         }
     }
 
-    /// Where time has to move because streams are silent, if anywhere: a decision to record.
-    pub(crate) fn due_tick(&self, now: Instant, wall: i64) -> Option<Micros> {
+    /// Where time has to move because streams are silent, if anywhere: a decision to record. True if all are silent.
+    pub(crate) fn due_tick(&self, now: Instant, wall: i64) -> Option<(Micros, bool)> {
         let open: Vec<&Topic> = self.topics.iter().filter(|t| t.id.is_some()).collect();
         let silent = |t: &Topic| now.duration_since(t.heard).as_micros() as i64 >= t.idle;
         let newest = open.iter().filter_map(|t| t.newest.map(|n| (n, t.lag))).max()?;
         let spoken: Vec<&&Topic> = open.iter().filter(|t| !silent(t) && t.newest.is_some()).collect();
-        let to = if open.iter().all(|t| silent(t)) {
+        let all = open.iter().all(|t| silent(t));
+        let some = !all && open.iter().any(|t| silent(t)) && open.iter().all(|t| silent(t) || t.newest.is_some());
+        let to = if all {
             if newest.1 > self.live_within || !self.is_waiting() {
                 return None;
             }
             wall - open.iter().map(|t| t.late).max().unwrap_or(0).max(TICK_SLACK)
-        } else if open.iter().any(|t| silent(t)) && !spoken.is_empty() && open.iter().all(|t| silent(t) || t.newest.is_some()) {
+        } else if some {
             spoken.iter().filter_map(|t| t.newest.map(|n| n - t.late)).min()?
         } else {
             return None;
         };
-        (to > self.last_tick).then_some(to)
+        (to > self.last_tick).then_some((to, all))
     }
 
     /// True if time alone could still change something.

@@ -114,9 +114,11 @@ impl Matcher {
                 requests.push(next);
             }
             self.shared.beat(now_micros());
-            let tick = (last_tick.elapsed() >= TICK_EVERY || requests.is_empty())
+            let tick = (last_tick.elapsed() >= TICK)
                 .then(|| self.core.due_tick(Instant::now(), now_micros()))
-                .flatten();
+                .flatten()
+                .filter(|(_, all_silent)| !all_silent || last_tick.elapsed() >= TICK_EVERY)
+                .map(|(to, _)| to);
             if tick.is_some() {
                 last_tick = Instant::now();
             }

@@ -3,6 +3,7 @@
 //! Start: open the store, replay its log silently, compare with what was committed, take the rules folder, listen.
 //! Stop: no new requests, finish those in the queue, end.
 
+mod args;
 mod core;
 mod folder;
 pub(crate) mod language;
@@ -21,6 +22,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{oneshot, watch};
 use view::View;
+
+pub use args::{ServeArgs, on_runtime, run_command};
 
 /// What the parts of a running service share.
 pub(crate) struct Shared {

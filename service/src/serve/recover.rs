@@ -39,7 +39,7 @@ fn new_core(config: &Config) -> Core {
     };
     let idle_max = config.time.idle_max.as_deref().and_then(duration);
     let live_within = duration(&config.time.live_within).unwrap_or(Duration::from_secs(600));
-    Core::new(Options { limits, count_only: false }, idle_max, live_within)
+    Core::new(Options { limits, count_only: false, sorted_input: false, keep_history: false }, idle_max, live_within)
 }
 
 /// Replays without telling anyone, and compares the alerts found with those committed.

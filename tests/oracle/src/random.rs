@@ -154,10 +154,10 @@ fn stream(name: &str, nullable_key: bool) -> Stream {
 
 fn events(random: &mut Random, used: &[usize], nullable_key: bool) -> Vec<Event> {
     let partitions = if random.chance(70) { 1 } else { 2 };
-    let keys = 1 + random.weighted(&[60, 40]) as i64;
+    let keys = 1 + random.weighted(&[72, 28]) as i64;
     let mut offsets = [[0u64; 2]; 3];
     let (mut ts, mut made) = (0, Vec::new());
-    for _ in 0..random.between(4, 16) {
+    for _ in 0..4 + random.below(7) + random.below(7) {
         ts += [0, 1, 2, 4][random.weighted(&[45, 35, 15, 5])] * SECOND;
         let stream = if random.chance(95) { random.pick(used) } else { random.below(3) };
         let partition = random.below(partitions);
@@ -228,7 +228,7 @@ impl Writer {
             }
         }
         let within = if events > 1 || self.random.chance(20) {
-            format!(" within {}s", self.random.between(2, 14))
+            format!(" within {}s", self.random.between(3, 18))
         } else {
             String::new()
         };
@@ -245,7 +245,7 @@ impl Writer {
     }
 
     fn any_stream(&mut self) -> usize {
-        let known = !self.used.is_empty() && self.random.chance(60);
+        let known = !self.used.is_empty() && self.random.chance(50);
         let stream =
             if known { self.random.pick(&self.used.clone()) } else { self.random.weighted(&[45, 35, 20]) };
         if !self.used.contains(&stream) {
@@ -295,10 +295,11 @@ impl Writer {
         let plan = Plan { stream: self.any_stream(), alias: ALIASES[index], repeated };
         text += &format!("{} as {}", STREAMS[plan.stream], plan.alias);
         let mut terms = Vec::new();
-        for _ in 0..self.random.weighted(&[40, 45, 15]) {
+        let many: &[usize] = if self.count > 2 { &[75, 23, 2] } else { &[50, 42, 8] };
+        for _ in 0..self.random.weighted(many) {
             terms.push(self.own_term());
         }
-        if index > 0 && self.random.chance(40) {
+        if index > 0 && self.random.chance(35) {
             terms.extend(self.cross_term());
         }
         if consecutive && self.random.chance(45) {
@@ -487,7 +488,7 @@ impl Writer {
     fn key(&mut self) -> String {
         let mapped = self.random.pick(&self.used.clone());
         let step = self.random.pick(&self.steps.clone());
-        match self.random.weighted(&[60, 10, 10, 8, 12]) {
+        match self.random.weighted(&[62, 6, 14, 8, 10]) {
             0 => "  by k\n".into(),
             1 => "  by k, u\n".into(),
             2 => String::new(),

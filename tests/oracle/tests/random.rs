@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 #[test]
 fn random_rules_compile_and_fire() {
     let (total, mut refused, mut firing, mut firings, mut suppressed) = (5000, Vec::new(), 0, 0, 0);
+    let (mut by_steps, mut spent) = ([0; 4], std::time::Duration::ZERO);
     for seed in 0..total {
         let case = case(seed);
         let sources = [SourceText { name: "r.cep".into(), text: case.text.clone() }];
@@ -20,8 +21,12 @@ fn random_rules_compile_and_fire() {
             continue;
         };
         let end = case.events.last().map_or(0, |e| e.ts);
+        let started = std::time::Instant::now();
         let outcome = run(&compiled.module, rule, &BTreeMap::new(), &case.events, end);
-        firing += usize::from(!outcome.firings.is_empty());
+        spent += started.elapsed();
+        let fires = usize::from(!outcome.firings.is_empty());
+        firing += fires;
+        by_steps[rule.steps.len() - 1] += fires;
         firings += outcome.firings.len();
         suppressed += usize::from(outcome.suppressed_cooldown + outcome.suppressed_unless > 0);
     }
@@ -29,11 +34,16 @@ fn random_rules_compile_and_fire() {
         "{firing} of {total} cases fire, {firings} times; {suppressed} suppress; {} refused",
         refused.len()
     );
+    println!("firing by number of steps: {by_steps:?}; the oracle took {spent:?}");
     assert!(
         refused.len() * 100 < total as usize,
         "{} refused:\n{}",
         refused.len(),
         refused[..refused.len().min(12)].join("\n")
+    );
+    assert!(
+        by_steps.iter().all(|&n| n * 200 > total as usize),
+        "{by_steps:?}: each length should fire often"
     );
     assert!(firing * 5 > total as usize, "only {firing} of {total} cases fire");
 }

@@ -1,0 +1,370 @@
+//! Functions, aggregates over steps, trends, and windows.
+
+use super::names::Typed;
+use super::rule::{Place, RuleLowering, Scope};
+use super::streams::window_stream;
+use super::{Fail, Lowered};
+use crate::ast::{self, ExprKind, Ident};
+use crate::check::{self, BOOL, DECIMAL, FLOAT, INT, STRING, Ty, join};
+use crate::diagnostic::Diagnostic;
+use crate::ir::{Aggregate, Expr, Function, Trend, Window};
+
+const AGGREGATES: &[(&str, Aggregate)] = &[
+    ("count", Aggregate::Count),
+    ("sum", Aggregate::Sum),
+    ("avg", Aggregate::Avg),
+    ("min", Aggregate::Min),
+    ("max", Aggregate::Max),
+    ("distinct", Aggregate::Distinct),
+    ("first", Aggregate::First),
+    ("last", Aggregate::Last),
+    ("collect", Aggregate::Collect),
+    ("median", Aggregate::Median),
+    ("stddev", Aggregate::Stddev),
+];
+
+const FUNCTIONS: &[&str] =
+    &["ratio", "abs", "lower", "upper", "length", "instant", "rising", "falling", "changed"];
+/// In the language, but refused.
+const LATER: &[&str] =
+    &["prev", "is_new", "distance_km", "speed_kmh", "hour", "cidr", "rate", "day", "weekday", "round"];
+
+fn aggregate_named(name: &str) -> Option<Aggregate> {
+    AGGREGATES.iter().find(|(n, _)| *n == name).map(|(_, a)| *a)
+}
+
+impl RuleLowering<'_, '_> {
+    pub(super) fn call(
+        &mut self,
+        e: &ast::Expr,
+        name: &Ident,
+        arguments: &[ast::Expr],
+        scope: &Scope,
+    ) -> Lowered<Typed> {
+        match name.name.as_str() {
+            "min" | "max" if arguments.len() > 1 => {
+                let function = if name.name == "min" { Function::Min } else { Function::Max };
+                let (lowered, types) = self.arguments(arguments, scope)?;
+                let mut ty = Ty::Null;
+                for (one, e) in types.iter().zip(arguments) {
+                    ty = match join(&ty, one).filter(|_| check::aggregate(Aggregate::Min, one).is_some()) {
+                        Some(joined) => joined,
+                        None => return Err(self.mismatch(&ty.show(), e, one)),
+                    };
+                }
+                Ok((Expr::Call(function, lowered), ty))
+            }
+            "ratio" => {
+                let (lowered, types) = self.exactly(name, arguments, 2, "ratio(part, whole)", scope)?;
+                for (ty, e) in types.iter().zip(arguments) {
+                    if !ty.is_numeric() {
+                        return Err(self.mismatch("a number", e, ty));
+                    }
+                }
+                Ok((
+                    Expr::Call(Function::Ratio, lowered),
+                    if types.contains(&FLOAT) { FLOAT } else { DECIMAL },
+                ))
+            }
+            "abs" => {
+                let (lowered, types) = self.exactly(name, arguments, 1, "abs(x)", scope)?;
+                let ty = types.first().cloned().unwrap_or(Ty::Null);
+                match arguments.first() {
+                    Some(e) if !ty.is_numeric() && ty != check::DURATION => {
+                        Err(self.mismatch("a number", e, &ty))
+                    }
+                    _ => Ok((Expr::Call(Function::Abs, lowered), ty)),
+                }
+            }
+            "lower" | "upper" | "length" => {
+                let (function, result) = match name.name.as_str() {
+                    "lower" => (Function::Lower, STRING),
+                    "upper" => (Function::Upper, STRING),
+                    _ => (Function::Length, INT),
+                };
+                let (lowered, types) =
+                    self.exactly(name, arguments, 1, &format!("{}(text)", name.name), scope)?;
+                match (types.first(), arguments.first()) {
+                    (Some(ty), Some(e)) if !ty.is_text() => Err(self.mismatch("string", e, ty)),
+                    _ => Ok((Expr::Call(function, lowered), result)),
+                }
+            }
+            "instant" => {
+                let literal = self.all.fold(e, false)?;
+                let ty = check::literal_type(&literal);
+                Ok((Expr::Literal(literal), ty))
+            }
+            "rising" | "falling" | "changed" => self.trend(name, arguments, scope),
+            other => match aggregate_named(other) {
+                Some(kind) => self.aggregate(kind, name, arguments, scope),
+                None => Err(self.unknown_function(name)),
+            },
+        }
+    }
+
+    fn unknown_function(&mut self, name: &Ident) -> Fail {
+        if LATER.contains(&name.name.as_str()) {
+            let help = match name.name.as_str() {
+                "is_new" => "`count(x over 90d before a where ..) == 0`",
+                "cidr" => "a list of addresses, or `starts with`",
+                "prev" => "`rising`, `falling`, `changed`, or an aggregate of the step",
+                _ => "compute it before the event is sent",
+            };
+            return self.report(
+                Diagnostic::error("E391", name.span, format!("`{}` is not supported yet", name.name))
+                    .help(help),
+            );
+        }
+        let known = AGGREGATES.iter().map(|(n, _)| *n).chain(FUNCTIONS.iter().copied());
+        let diagnostic = Diagnostic::error("E207", name.span, format!("no function `{}`", name.name))
+            .nearest(&name.name, known)
+            .or_help(match name.name.as_str() {
+                "mean" | "average" => "`avg`",
+                "len" | "size" => "`length(text)`, `count(step)`",
+                "unique" | "uniq" | "count_distinct" => "`distinct`",
+                _ => "count sum avg min max distinct first last collect median stddev ratio abs lower upper length instant",
+            });
+        self.report(diagnostic)
+    }
+
+    fn arguments(&mut self, arguments: &[ast::Expr], scope: &Scope) -> Lowered<(Vec<Expr>, Vec<Ty>)> {
+        let mut lowered = Vec::new();
+        let mut types = Vec::new();
+        for argument in arguments {
+            let (expr, ty) = self.expr(argument, scope, None)?;
+            lowered.push(expr);
+            types.push(ty);
+        }
+        Ok((lowered, types))
+    }
+
+    fn exactly(
+        &mut self,
+        name: &Ident,
+        arguments: &[ast::Expr],
+        count: usize,
+        signature: &str,
+        scope: &Scope,
+    ) -> Lowered<(Vec<Expr>, Vec<Ty>)> {
+        if arguments.len() != count {
+            return Err(self.takes(name, if count == 1 { "one value" } else { "two values" }, signature));
+        }
+        self.arguments(arguments, scope)
+    }
+
+    /// E207.
+    fn takes(&mut self, name: &Ident, what: &str, signature: &str) -> Fail {
+        let message = format!("`{}` takes {what}", name.name);
+        self.report(Diagnostic::error("E207", name.span, message).help(format!("`{signature}`")))
+    }
+
+    fn trend(&mut self, name: &Ident, arguments: &[ast::Expr], scope: &Scope) -> Lowered<Typed> {
+        let own = scope.own.and_then(|own| self.names.get(own));
+        if scope.place != Place::Where || !own.is_some_and(|n| n.consecutive) {
+            return Err(self.needs_consecutive(name));
+        }
+        let signature = format!("{}(field)", name.name);
+        let (mut lowered, types) = self.exactly(name, arguments, 1, &signature, scope)?;
+        let kind = match name.name.as_str() {
+            "rising" => Trend::Rising,
+            "falling" => Trend::Falling,
+            _ => Trend::Changed,
+        };
+        if let (Some(ty), Some(e)) = (types.first(), arguments.first())
+            && kind != Trend::Changed
+            && check::aggregate(Aggregate::Min, ty).is_none()
+        {
+            return Err(self.mismatch("a number", e, ty));
+        }
+        Ok((Expr::Trend(kind, Box::new(lowered.pop().ok_or(Fail)?)), BOOL))
+    }
+
+    /// E322.
+    fn needs_consecutive(&mut self, name: &Ident) -> Fail {
+        let message = format!("`{}` needs a fixed event before it", name.name);
+        self.report(
+            Diagnostic::error("E322", name.span, message).help(
+                "it stands in the `where` of a `consecutive` step: `at least 3 consecutive x where ..`",
+            ),
+        )
+    }
+
+    /// The step that an aggregate is over: of those its argument names, a repeated one first.
+    fn aggregated_step(&self, argument: &ast::Expr) -> Option<(usize, Ident)> {
+        let mut found: Option<(usize, Ident)> = None;
+        argument.walk(&mut |e| {
+            if let ExprKind::Path(path) = &e.kind
+                && let Some(first) = path.first()
+                && let Some(step) = self.step_named(&first.name)
+            {
+                let repeated = |step: usize| self.names.get(step).is_some_and(|n| n.repeated);
+                if found.as_ref().is_none_or(|(old, _)| !repeated(*old) && repeated(step)) {
+                    found = Some((step, first.clone()));
+                }
+            }
+        });
+        found
+    }
+
+    fn aggregate(
+        &mut self,
+        kind: Aggregate,
+        name: &Ident,
+        arguments: &[ast::Expr],
+        scope: &Scope,
+    ) -> Lowered<Typed> {
+        let signature = if kind == Aggregate::Count {
+            "count(step)".to_owned()
+        } else {
+            format!("{}(step.field)", name.name)
+        };
+        let [argument] = arguments else {
+            return Err(self.takes(name, "one thing", &signature));
+        };
+        let target = self.aggregated_step(argument);
+        let alone = matches!(&argument.kind, ExprKind::Path(p) if p.len() == 1);
+        let Some((step, step_name)) = target else {
+            let stream =
+                window_stream(argument).map(|i| i.name.clone()).filter(|n| self.rule_stream(n).is_some());
+            let example = match (kind, stream) {
+                (Aggregate::Count, Some(stream)) => format!("count({stream} over 1h)"),
+                (_, Some(stream)) => format!("{}({stream}.field over 1h)", name.name),
+                _ => signature,
+            };
+            return Err(self.takes(name, "a step of this match, or a stream `over` a time", &example));
+        };
+        if alone != (kind == Aggregate::Count) {
+            let what = if alone { "a field of the step" } else { "a step" };
+            let example = if alone {
+                format!("{}({}.field)", name.name, step_name.name)
+            } else {
+                format!("count({})", step_name.name)
+            };
+            return Err(self.takes(name, what, &example));
+        }
+        match scope.place {
+            Place::Window | Place::Filter | Place::Aggregate => {
+                let message = format!("`{}` over a step cannot stand here", name.name);
+                return Err(
+                    self.report(Diagnostic::error("E207", name.span, message).help("test it in `having`"))
+                );
+            }
+            Place::Where
+                if scope.own == Some(step) && !self.names.get(step).is_some_and(|n| n.consecutive) =>
+            {
+                return Err(self.needs_consecutive(name));
+            }
+            Place::Where | Place::Absence if step >= scope.visible && scope.own != Some(step) => {
+                return Err(self.too_early(&step_name));
+            }
+            _ => {}
+        }
+        if alone {
+            return Ok((Expr::Aggregate(kind, step, None), INT));
+        }
+        let inner = Scope {
+            place: Place::Aggregate,
+            this: Vec::new(),
+            own: None,
+            visible: scope.visible,
+            aggregate: Some(step),
+        };
+        let (lowered, ty) = self.expr(argument, &inner, None)?;
+        let Some(result) = check::aggregate(kind, &ty) else {
+            return Err(self.mismatch("a number", argument, &ty));
+        };
+        Ok((Expr::Aggregate(kind, step, Some(Box::new(lowered))), result))
+    }
+
+    pub(super) fn window(&mut self, e: &ast::Expr, window: &ast::Window, scope: &Scope) -> Lowered<Typed> {
+        let name = &window.function;
+        let Some(kind) = aggregate_named(&name.name) else {
+            return Err(self.unknown_function(name));
+        };
+        if !matches!(scope.place, Place::Where | Place::After) {
+            let message = match scope.place {
+                Place::Absence => "a window in the `where` of an absence is not supported yet",
+                Place::Filter => "a window in a filter of a stream is not supported yet",
+                _ => "a window inside another is not supported yet",
+            };
+            return Err(self.report(
+                Diagnostic::error("E391", e.span, message)
+                    .help("test it in the `where` of a step or in `having`"),
+            ));
+        }
+        let named = window_stream(&window.argument);
+        let Some(stream) = named.and_then(|n| self.rule_stream(&n.name)) else {
+            return Err(self.takes(
+                name,
+                "a stream or its field",
+                &format!("{}(stream.field over 1h)", name.name),
+            ));
+        };
+        let stream_name = named.map(|n| n.name.clone()).unwrap_or_default();
+        let module_stream = self.streams.get(stream).map(|s| s.stream).ok_or(Fail)?;
+        let alone = matches!(&window.argument.kind, ExprKind::Path(p) if p.len() == 1);
+        if alone != (kind == Aggregate::Count) {
+            let example = if alone {
+                format!("{}({stream_name}.field over 1h)", name.name)
+            } else {
+                format!("count({stream_name} over 1h)")
+            };
+            return Err(self.takes(name, if alone { "a field" } else { "a stream" }, &example));
+        }
+        let span = self.all.bound(&window.over, false);
+        let before = match &window.before {
+            Some(step) => Some(self.before(step, scope)?),
+            None => None,
+        };
+        let inner = Scope::new(Place::Window, &[module_stream], None, 0);
+        let mut result = INT;
+        let mut argument = None;
+        if !alone {
+            let (lowered, ty) = self.expr(&window.argument, &inner, None)?;
+            result = match check::aggregate(kind, &ty) {
+                Some(result) => result,
+                None => return Err(self.mismatch("a number", &window.argument, &ty)),
+            };
+            argument = Some(lowered);
+        }
+        let filter = window.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &inner));
+        if scope.place == Place::Where && self.window_in_where.is_none() {
+            self.window_in_where = Some(e.span);
+        }
+        let text = self.all.slice(e.span).to_owned();
+        let lowered = Window { stream, aggregate: kind, argument, filter, span: span?, before, text };
+        Ok((Expr::Window(self.intern(lowered)), result))
+    }
+
+    /// Equal windows are one.
+    fn intern(&mut self, window: Window) -> usize {
+        let same = |other: &Window| {
+            let plain = |w: &Window| Window { text: String::new(), filter: Vec::new(), ..w.clone() };
+            plain(other) == plain(&window)
+                && other.filter.len() == window.filter.len()
+                && other.filter.iter().zip(&window.filter).all(|(a, b)| a.expr == b.expr)
+        };
+        if let Some(index) = self.windows.iter().position(same) {
+            return index;
+        }
+        self.windows.push(window);
+        self.windows.len() - 1
+    }
+
+    fn before(&mut self, name: &Ident, scope: &Scope) -> Lowered<usize> {
+        match self.step_named(&name.name) {
+            Some(step) if scope.place == Place::Where && scope.own != Some(step) && step >= scope.visible => {
+                Err(self.too_early(name))
+            }
+            Some(step) => Ok(step),
+            None => {
+                let names: Vec<String> = self.names.iter().map(|n| n.name.clone()).collect();
+                let diagnostic =
+                    Diagnostic::error("E203", name.span, format!("`{}` is not known here", name.name))
+                        .nearest(&name.name, names.iter().map(String::as_str))
+                        .or_help("`before` takes a step of this match");
+                Err(self.report(diagnostic))
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Constants: folded to literals before anything else is looked at.
+
+use std::collections::BTreeMap;
+
+use super::{Fail, Lowered, Lowering};
+use crate::ast::{Expr, ExprKind, File, Ident, Op};
+use crate::check::{literal_type, show_type};
+use crate::decimal::Decimal;
+use crate::diagnostic::Diagnostic;
+use crate::instant::parse_instant;
+use crate::ir::BinaryOp;
+use crate::types::{Literal, Micros, Type};
+
+impl Lowering<'_> {
+    pub(super) fn consts(&mut self, files: &[File]) {
+        let mut known: BTreeMap<&str, (&Ident, &Expr)> = BTreeMap::new();
+        for c in files.iter().flat_map(|f| &f.consts) {
+            if let Some((first, _)) = known.get(c.name.name.as_str()) {
+                let first = first.span;
+                self.twice(&c.name, first);
+            } else {
+                known.insert(&c.name.name, (&c.name, &c.value));
+            }
+        }
+        for name in known.keys() {
+            self.const_value(name, &known, &mut Vec::new());
+        }
+    }
+
+    fn const_value(&mut self, name: &str, known: &BTreeMap<&str, (&Ident, &Expr)>, open: &mut Vec<String>) {
+        let Some((ident, expr)) = known.get(name) else { return };
+        if self.consts.contains_key(name) {
+            return;
+        }
+        if open.iter().any(|o| o == name) {
+            let message = format!("`{name}` is defined by itself");
+            self.report(Diagnostic::error("E209", ident.span, message).help("break the circle"));
+            self.consts.insert(name.to_owned(), None);
+            return;
+        }
+        open.push(name.to_owned());
+        let mut names = Vec::new();
+        expr.walk(&mut |e| {
+            if let ExprKind::Path(path) = &e.kind
+                && let [single] = path.as_slice()
+            {
+                names.push(single.name.clone());
+            }
+        });
+        for other in names {
+            self.const_value(&other, known, open);
+        }
+        open.pop();
+        if !self.consts.contains_key(name) {
+            let value = self.fold(expr, false).ok();
+            self.consts.insert(name.to_owned(), value);
+        }
+    }
+
+    /// The value of a constant expression. `words`: an unknown bare word is a string (enum words in tests and lists).
+    pub(super) fn fold(&mut self, e: &Expr, words: bool) -> Lowered<Literal> {
+        Ok(match &e.kind {
+            ExprKind::Null => Literal::Null,
+            ExprKind::Bool(b) => Literal::Bool(*b),
+            ExprKind::Int(i) => Literal::Int(*i),
+            ExprKind::Decimal(d) => Literal::Decimal(*d),
+            ExprKind::String(s) => Literal::String(s.clone()),
+            ExprKind::Duration(d) => Literal::Duration(*d),
+            ExprKind::List(items) => {
+                Literal::List(items.iter().map(|i| self.fold(i, words)).collect::<Result<_, _>>()?)
+            }
+            ExprKind::Object(pairs) => {
+                let pairs: Result<_, Fail> =
+                    pairs.iter().map(|(k, v)| Ok((k.name.clone(), self.fold(v, words)?))).collect();
+                Literal::Object(pairs?)
+            }
+            ExprKind::Path(path) => match path.as_slice() {
+                [name] => match self.consts.get(&name.name) {
+                    Some(Some(value)) => value.clone(),
+                    Some(None) => return Err(Fail),
+                    None if words => Literal::String(name.name.clone()),
+                    None => {
+                        let consts: Vec<&str> = self.consts.keys().map(String::as_str).collect();
+                        let diagnostic = Diagnostic::error(
+                            "E203",
+                            name.span,
+                            format!("`{}` is not known here", name.name),
+                        )
+                        .nearest(&name.name, consts)
+                        .or_help("a constant: a literal or the name of a `const`");
+                        return Err(self.report(diagnostic));
+                    }
+                },
+                _ => return Err(self.not_constant(e)),
+            },
+            ExprKind::Neg(inner) => match self.fold(inner, words)? {
+                Literal::Int(i) => i.checked_neg().map(Literal::Int).ok_or(Fail),
+                Literal::Decimal(d) => d.checked_neg().map(Literal::Decimal).ok_or(Fail),
+                Literal::Duration(d) => Ok(Literal::Duration(-d)),
+                _ => Err(Fail),
+            }
+            .map_err(|_| self.not_constant(e))?,
+            ExprKind::Call(name, arguments) if name.name == "instant" => match arguments.as_slice() {
+                [Expr { kind: ExprKind::String(text), span, .. }] => match parse_instant(text) {
+                    Some(at) => Literal::Instant(at),
+                    None => {
+                        let message = format!("`{text}` is not a time");
+                        return Err(self.report(
+                            Diagnostic::error("E104", *span, message).help("`2026-03-01T00:00:00Z`"),
+                        ));
+                    }
+                },
+                _ => {
+                    return Err(self.report(
+                        Diagnostic::error("E207", name.span, "`instant` takes a time in quotes")
+                            .help("`instant(\"2026-03-01T00:00:00Z\")`"),
+                    ));
+                }
+            },
+            ExprKind::Binary(Op::Plain(op), a, b) => {
+                let (a, b) = (self.fold(a, words)?, self.fold(b, words)?);
+                match arithmetic(*op, &a, &b) {
+                    Some(value) => value,
+                    None => return Err(self.not_constant(e)),
+                }
+            }
+            _ => return Err(self.not_constant(e)),
+        })
+    }
+
+    fn not_constant(&mut self, e: &Expr) -> Fail {
+        let text = self.slice(e.span).to_owned();
+        self.report(
+            Diagnostic::error("E201", e.span, format!("expected a constant, found `{text}`"))
+                .help("a literal, a `const`, or `+ - *` of them"),
+        )
+    }
+
+    /// A bound: a literal duration or a const. `on_match` says E303 for what is read from events, else E391.
+    pub(super) fn bound(&mut self, e: &Expr, on_match: bool) -> Lowered<Micros> {
+        if let ExprKind::Path(path) = &e.kind {
+            let name = path.first().map(|p| p.name.clone()).unwrap_or_default();
+            if path.len() > 1 || !self.consts.contains_key(&name) {
+                let text = self.slice(e.span).to_owned();
+                let consts: Vec<&str> = self.consts.keys().map(String::as_str).collect();
+                let diagnostic = if path.len() == 1 {
+                    Diagnostic::error("E203", e.span, format!("`{text}` is not known here"))
+                        .nearest(&name, consts)
+                        .or_help("a duration like `10m`, or a `const`")
+                } else if on_match {
+                    Diagnostic::error("E303", e.span, "this bound must be constant")
+                        .help("a duration, or a bound on an arrow")
+                } else {
+                    Diagnostic::error(
+                        "E391",
+                        e.span,
+                        format!("a bound read from `{text}` is not supported yet"),
+                    )
+                    .help("a constant bound")
+                };
+                return Err(self.report(diagnostic));
+            }
+        }
+        match self.fold(e, false)? {
+            Literal::Duration(d) if d >= 0 => Ok(d),
+            other => {
+                let text = self.slice(e.span).to_owned();
+                let message = format!("expected duration, found {} `{text}`", literal_type(&other).show());
+                let diagnostic = Diagnostic::error("E201", e.span, message);
+                let diagnostic = match other {
+                    Literal::Int(_) => {
+                        diagnostic.help(format!("did you mean `{text}s`?")).replace(format!("{text}s"))
+                    }
+                    _ => diagnostic.help("for example `10m`"),
+                };
+                Err(self.report(diagnostic))
+            }
+        }
+    }
+
+    /// A literal as a field of this type holds it.
+    pub(super) fn coerce(&mut self, literal: Literal, ty: &Type, e: &Expr) -> Lowered<Literal> {
+        Ok(match (literal, ty) {
+            (Literal::Null, _) => Literal::Null,
+            (l @ Literal::Bool(_), Type::Bool)
+            | (l @ Literal::Int(_), Type::Int)
+            | (l @ Literal::Decimal(_), Type::Decimal) => l,
+            (l @ Literal::String(_), Type::String)
+            | (l @ Literal::Duration(_), Type::Duration)
+            | (l @ Literal::Instant(_), Type::Instant) => l,
+            (Literal::Int(i), Type::Decimal) => Literal::Decimal(Decimal::from_int(i)),
+            (Literal::Int(i), Type::Float) => Literal::Float(i as f64),
+            (Literal::Decimal(d), Type::Float) => Literal::Float(d.to_f64()),
+            (Literal::String(s), Type::Instant) if parse_instant(&s).is_some() => {
+                Literal::Instant(parse_instant(&s).unwrap_or(0))
+            }
+            (Literal::String(s), Type::Enum(words)) => {
+                if !words.contains(&s) {
+                    return Err(self.not_a_word(&s, words, e.span));
+                }
+                Literal::String(s)
+            }
+            (other, _) => {
+                let text = self.slice(e.span).to_owned();
+                let message =
+                    format!("expected {}, found {} `{text}`", show_type(ty), literal_type(&other).show());
+                return Err(self.report(
+                    Diagnostic::error("E201", e.span, message)
+                        .help(format!("a value of type {}", show_type(ty))),
+                ));
+            }
+        })
+    }
+
+    /// E210.
+    pub(super) fn not_a_word(&mut self, word: &str, words: &[String], span: crate::source::Span) -> Fail {
+        let message = format!("`{word}` is none of {}", words.join(", "));
+        let diagnostic = Diagnostic::error("E210", span, message)
+            .nearest(word, words.iter().map(String::as_str))
+            .or_help("one of these words");
+        self.report(diagnostic)
+    }
+}
+
+fn arithmetic(op: BinaryOp, a: &Literal, b: &Literal) -> Option<Literal> {
+    use BinaryOp as B;
+    use Literal as L;
+    match (a, b) {
+        (L::Int(a), L::Int(b)) => match op {
+            B::Add => a.checked_add(*b).map(L::Int),
+            B::Subtract => a.checked_sub(*b).map(L::Int),
+            B::Multiply => a.checked_mul(*b).map(L::Int),
+            B::Divide => Decimal::from_int(*a).checked_div(Decimal::from_int(*b)).map(L::Decimal),
+            _ => None,
+        },
+        (L::Int(a), L::Decimal(_)) => arithmetic(op, &L::Decimal(Decimal::from_int(*a)), b),
+        (L::Decimal(_), L::Int(b)) => arithmetic(op, a, &L::Decimal(Decimal::from_int(*b))),
+        (L::Decimal(a), L::Decimal(b)) => match op {
+            B::Add => a.checked_add(*b),
+            B::Subtract => a.checked_sub(*b),
+            B::Multiply => a.checked_mul(*b),
+            B::Divide => a.checked_div(*b),
+            _ => None,
+        }
+        .map(L::Decimal),
+        (L::Duration(a), L::Duration(b)) => match op {
+            B::Add => a.checked_add(*b).map(L::Duration),
+            B::Subtract => a.checked_sub(*b).map(L::Duration),
+            _ => None,
+        },
+        (L::Duration(a), L::Int(b)) | (L::Int(b), L::Duration(a)) if op == B::Multiply => {
+            a.checked_mul(*b).map(L::Duration)
+        }
+        _ => None,
+    }
+}

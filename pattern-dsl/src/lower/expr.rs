@@ -1,0 +1,308 @@
+//! Expressions: operators and their types.
+
+use super::names::Typed;
+use super::rule::{Place, RuleLowering, Scope};
+use super::{Fail, Lowered};
+use crate::ast::{self, ExprKind, Op};
+use crate::check::{self, BOOL, DURATION, Ty, binary, join};
+use crate::diagnostic::Diagnostic;
+use crate::ir::{BinaryOp, Expr};
+use crate::types::{Literal, Type};
+
+fn sign(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::And => "and",
+        BinaryOp::Or => "or",
+        BinaryOp::Equal => "==",
+        BinaryOp::NotEqual => "!=",
+        BinaryOp::Less => "<",
+        BinaryOp::LessOrEqual => "<=",
+        BinaryOp::Greater => ">",
+        BinaryOp::GreaterOrEqual => ">=",
+        BinaryOp::Add => "+",
+        BinaryOp::Subtract => "-",
+        BinaryOp::Multiply => "*",
+        BinaryOp::Divide => "/",
+        BinaryOp::Remainder => "%",
+        BinaryOp::Coalesce => "??",
+        BinaryOp::In => "in",
+        BinaryOp::Contains => "contains",
+        BinaryOp::StartsWith => "starts with",
+        BinaryOp::EndsWith => "ends with",
+        BinaryOp::Matches => "matches",
+    }
+}
+
+impl RuleLowering<'_, '_> {
+    /// Lowers and types an expression. `expected`: the enum whose words may stand here.
+    pub(super) fn expr(&mut self, e: &ast::Expr, scope: &Scope, expected: Option<&Type>) -> Lowered<Typed> {
+        match &e.kind {
+            ExprKind::Null => Ok((Expr::Literal(Literal::Null), Ty::Null)),
+            ExprKind::String(text) => {
+                if let Some(Type::Enum(words)) = expected
+                    && !words.contains(text)
+                {
+                    let words = words.clone();
+                    return Err(self.all.not_a_word(text, &words, e.span));
+                }
+                Ok((Expr::Literal(Literal::String(text.clone())), check::STRING))
+            }
+            ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Decimal(_) | ExprKind::Duration(_) => {
+                let literal = self.all.fold(e, false)?;
+                let ty = check::literal_type(&literal);
+                Ok((Expr::Literal(literal), ty))
+            }
+            ExprKind::Path(path) => self.path(path, scope, expected),
+            ExprKind::Not(inner) => {
+                let (lowered, ty) = self.expr(inner, scope, None)?;
+                self.need_bool(inner, &ty)?;
+                Ok((Expr::Not(Box::new(lowered)), BOOL))
+            }
+            ExprKind::Neg(inner) => self.negate(inner, scope),
+            ExprKind::IsNull(inner) => {
+                let (lowered, _) = self.expr(inner, scope, None)?;
+                Ok((Expr::IsNull(Box::new(lowered)), BOOL))
+            }
+            ExprKind::If(condition, yes, no) => {
+                let condition_ = self.expr(condition, scope, None);
+                let yes_ = self.expr(yes, scope, expected);
+                let no_ = self.expr(no, scope, expected);
+                let ((c, c_ty), (y, y_ty), (n, n_ty)) = (condition_?, yes_?, no_?);
+                self.need_bool(condition, &c_ty)?;
+                let Some(ty) = join(&y_ty, &n_ty) else {
+                    return Err(self.mismatch(&y_ty.show(), no, &n_ty));
+                };
+                Ok((Expr::If(Box::new(c), Box::new(y), Box::new(n)), ty))
+            }
+            ExprKind::ListRef(name) => {
+                let message = format!("expected a value, found list `@{}`", name.name);
+                Err(self.report(
+                    Diagnostic::error("E101", e.span, message)
+                        .help(format!("a list stands after `in`: `x in @{}`", name.name)),
+                ))
+            }
+            ExprKind::List(items) => self.list(items, scope, expected),
+            ExprKind::Object(pairs) => {
+                if scope.place != Place::After {
+                    return Err(self.report(
+                        Diagnostic::error("E101", e.span, "expected a value, found an object")
+                            .help("objects stand in `emit` and tests"),
+                    ));
+                }
+                let mut lowered = Vec::new();
+                for (name, value) in pairs {
+                    lowered.push((name.name.clone(), self.expr(value, scope, None)?.0));
+                }
+                Ok((Expr::Object(lowered), Ty::Object))
+            }
+            ExprKind::Call(name, arguments) => self.call(e, name, arguments, scope),
+            ExprKind::Window(window) => self.window(e, window, scope),
+            ExprKind::Binary(Op::Reaches, ..) => Err(self.no_latch(e)),
+            ExprKind::Binary(Op::Plain(op), a, b) => self.binary(e, *op, a, b, scope, expected),
+        }
+    }
+
+    fn negate(&mut self, inner: &ast::Expr, scope: &Scope) -> Lowered<Typed> {
+        let (lowered, ty) = self.expr(inner, scope, None)?;
+        if !(ty.is_numeric() && ty != Ty::Null || ty == DURATION) {
+            return Err(self.mismatch("a number", inner, &ty));
+        }
+        let folded = match Self::literal(&lowered) {
+            Some(Literal::Int(i)) => i.checked_neg().map(Literal::Int),
+            Some(Literal::Decimal(d)) => d.checked_neg().map(Literal::Decimal),
+            Some(Literal::Duration(d)) => Some(Literal::Duration(-d)),
+            _ => None,
+        };
+        Ok((folded.map_or_else(|| Expr::Neg(Box::new(lowered)), Expr::Literal), ty))
+    }
+
+    fn list(&mut self, items: &[ast::Expr], scope: &Scope, expected: Option<&Type>) -> Lowered<Typed> {
+        let mut lowered = Vec::new();
+        let mut ty = Ty::Null;
+        for item in items {
+            let (expr, item_ty) = self.expr(item, scope, expected)?;
+            ty = match join(&ty, &item_ty) {
+                Some(joined) => joined,
+                None => return Err(self.mismatch(&ty.show(), item, &item_ty)),
+            };
+            lowered.push(expr);
+        }
+        Ok((Expr::List(lowered), Ty::List(Box::new(ty))))
+    }
+
+    fn binary(
+        &mut self,
+        e: &ast::Expr,
+        op: BinaryOp,
+        a: &ast::Expr,
+        b: &ast::Expr,
+        scope: &Scope,
+        expected: Option<&Type>,
+    ) -> Lowered<Typed> {
+        if let (BinaryOp::In, ExprKind::ListRef(name)) = (op, &b.kind) {
+            let (value, ty) = self.expr(a, scope, None)?;
+            let use_type = match &ty {
+                Ty::Of(ty) => Some(ty),
+                _ => None,
+            };
+            let (list, list_type) = self.all.list(name, use_type)?;
+            if let Some(list_type) = list_type
+                && join(&ty, &Ty::Of(list_type.clone())).is_none()
+            {
+                return Err(self.mismatch(&check::show_type(&list_type), a, &ty));
+            }
+            return Ok((Expr::InList(Box::new(value), list), BOOL));
+        }
+        // A comparison gives each side the words of the other's enum; `??` hands down what is expected of it.
+        let compares = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In | BinaryOp::Coalesce);
+        let hint = if op == BinaryOp::Coalesce { expected } else { None };
+        let (left, right) = if compares && self.is_loose_word(a, scope) && !self.is_loose_word(b, scope) {
+            let right = self.expr(b, scope, hint)?;
+            let words = right.1.words().cloned();
+            (self.expr(a, scope, words.as_ref().or(hint))?, right)
+        } else {
+            let left = self.expr(a, scope, hint);
+            let words =
+                if compares { left.as_ref().ok().and_then(|(_, ty)| ty.words()).cloned() } else { None };
+            // An unknown left side says nothing about words on the right.
+            if left.is_err() && self.is_loose_word(b, scope) {
+                return Err(Fail);
+            }
+            let right = self.expr(b, scope, words.as_ref().or(hint));
+            (left?, right?)
+        };
+        self.combine(e, op, (a, left), (b, right))
+    }
+
+    fn combine(
+        &mut self,
+        e: &ast::Expr,
+        op: BinaryOp,
+        (a, (left, left_ty)): (&ast::Expr, Typed),
+        (b, (right, right_ty)): (&ast::Expr, Typed),
+    ) -> Lowered<Typed> {
+        if matches!(op, BinaryOp::And | BinaryOp::Or) {
+            self.need_bool(a, &left_ty)?;
+            self.need_bool(b, &right_ty)?;
+        }
+        if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) && (left_ty == Ty::Null || right_ty == Ty::Null)
+        {
+            let help = if op == BinaryOp::Equal { "`is null`" } else { "`is not null`" };
+            return Err(self.report(
+                Diagnostic::error("E201", e.span, "a comparison with null is never true").help(help),
+            ));
+        }
+        if op == BinaryOp::Matches {
+            self.pattern_is_valid(b, &right)?;
+        }
+        let Some(ty) = binary(op, &left_ty, &right_ty) else {
+            return Err(self.do_not_fit(e, op, (a, &left_ty), (b, &right_ty)));
+        };
+        if op == BinaryOp::Contains && matches!(left_ty, Ty::List(_)) {
+            return Ok((Expr::Binary(BinaryOp::In, Box::new(right), Box::new(left)), ty));
+        }
+        Ok((Expr::Binary(op, Box::new(left), Box::new(right)), ty))
+    }
+
+    fn pattern_is_valid(&mut self, e: &ast::Expr, pattern: &Expr) -> Lowered<()> {
+        let Some(Literal::String(text)) = Self::literal(pattern) else {
+            let written = self.all.slice(e.span).to_owned();
+            let message = format!("expected a string in quotes, found `{written}`");
+            return Err(self.report(
+                Diagnostic::error("E201", e.span, message).help("a raw string: `path matches r\"^/api/\"`"),
+            ));
+        };
+        if regex_syntax::parse(text).is_ok() {
+            return Ok(());
+        }
+        let message = format!("`{text}` is not a regular expression");
+        Err(self.report(
+            Diagnostic::error("E102", e.span, message)
+                .help("the syntax of Rust's `regex`: no look-around, no back-references"),
+        ))
+    }
+
+    fn do_not_fit(
+        &mut self,
+        e: &ast::Expr,
+        op: BinaryOp,
+        (a, a_ty): (&ast::Expr, &Ty),
+        (b, b_ty): (&ast::Expr, &Ty),
+    ) -> Fail {
+        let text = |e: &ast::Expr| self.all.slice(e.span).to_owned();
+        // `duration < 3`: the number lacks its unit.
+        if matches!(
+            op,
+            BinaryOp::Less
+                | BinaryOp::LessOrEqual
+                | BinaryOp::Greater
+                | BinaryOp::GreaterOrEqual
+                | BinaryOp::Equal
+                | BinaryOp::NotEqual
+                | BinaryOp::Add
+                | BinaryOp::Subtract
+        ) && *a_ty == DURATION
+            && *b_ty == check::INT
+        {
+            return self.mismatch("duration", b, b_ty);
+        }
+        let message = format!(
+            "`{}` does not take {} `{}` and {} `{}`",
+            sign(op),
+            a_ty.show(),
+            text(a),
+            b_ty.show(),
+            text(b)
+        );
+        let help = match op {
+            BinaryOp::In => "the right side is a list: `[a, b]`, `@name` or `collect(x.f)`".to_owned(),
+            BinaryOp::Contains | BinaryOp::StartsWith | BinaryOp::EndsWith | BinaryOp::Matches => {
+                "both sides are strings".to_owned()
+            }
+            _ if a_ty.is_text() || b_ty.is_text() => {
+                "is one side a string that should be a number or a time?".to_owned()
+            }
+            _ => "values of one type; numbers may be mixed".to_owned(),
+        };
+        self.report(Diagnostic::error("E201", e.span, message).help(help))
+    }
+
+    /// E351.
+    pub(super) fn no_latch(&mut self, e: &ast::Expr) -> Fail {
+        let span = match &e.kind {
+            ExprKind::Binary(_, a, b) => {
+                let between = crate::source::Span { start: a.span.end, end: b.span.start, ..e.span };
+                let text = self.all.slice(between).to_owned();
+                let at = between.start + text.find("reaches").unwrap_or(0) as u32;
+                crate::source::Span { start: at, end: at + 7, ..e.span }
+            }
+            _ => e.span,
+        };
+        let help = "`>=` with a cool-down; or a rule whose only step is one event, with it as a term joined by `and`";
+        self.report(Diagnostic::error("E351", span, "`reaches` needs one latch").help(help))
+    }
+
+    /// `value reaches limit`, as a term.
+    pub(super) fn reaches(
+        &mut self,
+        e: &ast::Expr,
+        value: &ast::Expr,
+        limit: &ast::Expr,
+        scope: &Scope,
+    ) -> Lowered<Expr> {
+        let single = self.names.len() == 1 && self.names.iter().all(|n| !n.repeated && !n.consecutive);
+        if scope.place != Place::Where || !single || e.paren {
+            return Err(self.no_latch(e));
+        }
+        let left = self.expr(value, scope, None);
+        let constant = Scope::new(Place::Window, &[], None, 0);
+        let right = self.expr(limit, &constant, None);
+        let ((left, left_ty), (right, right_ty)) = (left?, right?);
+        if binary(BinaryOp::GreaterOrEqual, &left_ty, &right_ty).is_none() {
+            return Err(self.mismatch(&left_ty.show(), limit, &right_ty));
+        }
+        let latch = self.latches;
+        self.latches += 1;
+        Ok(Expr::Reaches(latch, Box::new(left), Box::new(right)))
+    }
+}

@@ -1,0 +1,201 @@
+//! The syntax tree to the IR: names to indices, types checked, bounds folded.
+//!
+//! `Lowering` holds what all files declare; each rule is lowered by `rule::RuleLowering` and left out if it has an error.
+//! Parts: `consts` folds constants, `names` resolves paths, `expr` and `calls` type expressions, `keys`, `steps`, `test`.
+//!
+//! INVARIANT: indices in the IR are in range; a rule whose text did not parse is not looked at (no cascades).
+
+mod calls;
+mod consts;
+mod expr;
+mod keys;
+mod names;
+mod rule;
+mod steps;
+mod streams;
+mod test;
+
+use std::collections::BTreeMap;
+
+pub(crate) use streams::rule_streams;
+
+use crate::ast::Ident;
+use crate::diagnostic::Diagnostic;
+use crate::ir::{List, Module, Stream};
+use crate::source::{SourceText, Span};
+use crate::types::{Literal, Type};
+use crate::{Compiled, Environment, parse};
+
+/// A diagnostic was pushed; the value is lost.
+pub(crate) struct Fail;
+
+pub(crate) type Lowered<T> = Result<T, Fail>;
+
+/// A list and whether the type of its items is known.
+struct ListInfo {
+    list: List,
+    typed: bool,
+}
+
+struct Lowering<'a> {
+    sources: &'a [SourceText],
+    require_declared: bool,
+    streams: Vec<Stream>,
+    lists: Vec<ListInfo>,
+    /// Streams whose block has an error: rules that read them are not looked at.
+    broken: Vec<usize>,
+    /// `None`: its definition has an error, reported already.
+    consts: BTreeMap<String, Option<Literal>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Compiles files together.
+pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Compiled {
+    let mut diagnostics = Vec::new();
+    let mut files = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let (file, found) = parse(index as u32, &source.text);
+        files.push(file);
+        diagnostics.extend(found);
+    }
+    let mut lowering = Lowering {
+        sources,
+        require_declared: environment.require_declared,
+        streams: Vec::new(),
+        lists: Vec::new(),
+        broken: Vec::new(),
+        consts: BTreeMap::new(),
+        diagnostics,
+    };
+    lowering.consts(&files);
+    lowering.declare(&files, environment);
+    let mut rules = Vec::new();
+    let mut names: Vec<&Ident> = Vec::new();
+    for rule in files.iter().flat_map(|f| &f.rules) {
+        let mut fine = !lowering.has_error_in(rule.span);
+        if let Some(first) = names.iter().find(|n| n.name == rule.name.name) {
+            let first = first.span;
+            lowering.twice(&rule.name, first);
+            fine = false;
+        }
+        names.push(&rule.name);
+        if fine && let Some(rule) = rule::lower(&mut lowering, rule) {
+            rules.push(rule);
+        }
+    }
+    let module = Module {
+        streams: lowering.streams,
+        lists: lowering.lists.into_iter().map(|l| l.list).collect(),
+        rules,
+    };
+    Compiled { module, diagnostics: tidy(lowering.diagnostics) }
+}
+
+/// In the order of the text, without repeats, at most so many a file.
+fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by(|a, b| {
+        let key = |d: &Diagnostic| (d.span.source, d.span.start, d.span.end);
+        key(a).cmp(&key(b)).then(a.code.cmp(b.code))
+    });
+    diagnostics.dedup_by(|b, a| a.span == b.span && a.code == b.code);
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    diagnostics.retain(|d| {
+        if !d.is_error() {
+            return true;
+        }
+        let count = counts.entry(d.span.source).or_default();
+        *count += 1;
+        *count <= parse::LIMIT
+    });
+    diagnostics
+}
+
+impl Lowering<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) -> Fail {
+        self.diagnostics.push(diagnostic);
+        Fail
+    }
+
+    fn slice(&self, span: Span) -> &str {
+        self.sources
+            .get(span.source as usize)
+            .and_then(|s| s.text.get(span.start as usize..span.end as usize))
+            .unwrap_or("")
+    }
+
+    fn has_error_in(&self, span: Span) -> bool {
+        self.diagnostics.iter().any(|d| {
+            d.is_error()
+                && d.span.source == span.source
+                && d.span.start >= span.start
+                && d.span.start < span.end.max(span.start + 1)
+        })
+    }
+
+    /// E109.
+    fn twice(&mut self, name: &Ident, first: Span) {
+        let place = match self.sources.get(first.source as usize) {
+            Some(source) => format!("{}:{}", source.name, source.line_column(first.start).0),
+            None => "the environment".to_owned(),
+        };
+        let message = format!("`{}` is already declared at {place}", name.name);
+        self.report(Diagnostic::error("E109", name.span, message).help("rename one of them"));
+    }
+
+    /// A stream by name, or E202, E206.
+    fn stream(&mut self, name: &Ident) -> Lowered<usize> {
+        if let Some(index) = self.streams.iter().position(|s| s.name == name.name) {
+            if self.require_declared && self.streams.get(index).is_some_and(|s| !s.declared) {
+                return Err(self.undeclared(name));
+            }
+            return Ok(index);
+        }
+        if self.require_declared {
+            return Err(self.undeclared(name));
+        }
+        let names: Vec<&str> = self.streams.iter().map(|s| s.name.as_str()).collect();
+        let help = if names.is_empty() {
+            format!("declare it: `stream {} {{ .. }}`, or give data for it", name.name)
+        } else {
+            format!("declare it; known: `{}`", names.iter().take(8).copied().collect::<Vec<_>>().join("`, `"))
+        };
+        let diagnostic = Diagnostic::error("E202", name.span, format!("no stream `{}`", name.name))
+            .nearest(&name.name, names)
+            .or_help(help);
+        Err(self.report(diagnostic))
+    }
+
+    fn undeclared(&mut self, name: &Ident) -> Fail {
+        let declared: Vec<&str> =
+            self.streams.iter().filter(|s| s.declared).map(|s| s.name.as_str()).collect();
+        let diagnostic =
+            Diagnostic::error("E206", name.span, format!("stream `{}` is not declared", name.name))
+                .nearest(&name.name, declared)
+                .or_help("`tripline infer data.jsonl` writes the block");
+        self.report(diagnostic)
+    }
+
+    /// A list by name, or E208. A list of unknown type takes that of its first use.
+    fn list(&mut self, name: &Ident, use_type: Option<&Type>) -> Lowered<(usize, Option<Type>)> {
+        let Some(index) = self.lists.iter().position(|l| l.list.name == name.name) else {
+            let names: Vec<&str> = self.lists.iter().map(|l| l.list.name.as_str()).collect();
+            let help = format!("declare it: `list {}: string from \"{}.txt\"`", name.name, name.name);
+            let diagnostic = Diagnostic::error("E208", name.span, format!("no list `@{}`", name.name))
+                .nearest(&name.name, names)
+                .or_help(help);
+            return Err(self.report(diagnostic));
+        };
+        let info = self.lists.get_mut(index).ok_or(Fail)?;
+        if !info.typed {
+            if let Some(ty) = use_type {
+                info.list.ty = match ty {
+                    Type::Enum(_) => Type::String,
+                    other => other.clone(),
+                };
+                info.typed = true;
+            }
+            return Ok((index, None));
+        }
+        Ok((index, Some(info.list.ty.clone())))
+    }
+}

@@ -1,0 +1,379 @@
+//! One rule: its parts put together, and the checks that need all of it.
+
+use super::{Fail, Lowered, Lowering, rule_streams};
+use crate::ast::{self, Expr, ExprKind, Ident};
+use crate::check::Ty;
+use crate::diagnostic::Diagnostic;
+use crate::ir::{self, Condition, Key, Mode, Overlap, ReasonPart, Rule, RuleStream, Step, Term, Window};
+use crate::source::Span;
+use crate::types::{Literal, Type};
+
+/// Where an expression stands, which decides what it can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `topic .. where`, `from .. where`.
+    Filter,
+    /// `where` of a step.
+    Where,
+    /// `where` of an absence.
+    Absence,
+    /// Inside a window; the limit of `reaches`.
+    Window,
+    /// Inside an aggregate.
+    Aggregate,
+    /// Clauses after `match`.
+    After,
+}
+
+/// What an expression can read.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    pub(super) place: Place,
+    /// Streams of the event looked at, in the module; several for `no one of`.
+    pub(super) this: Vec<usize>,
+    /// The step whose `where` it is.
+    pub(super) own: Option<usize>,
+    /// Steps with a smaller index can be read.
+    pub(super) visible: usize,
+    /// Inside an aggregate: over which step.
+    pub(super) aggregate: Option<usize>,
+}
+
+impl Scope {
+    pub(super) fn new(place: Place, this: &[usize], own: Option<usize>, visible: usize) -> Self {
+        Self { place, this: this.to_vec(), own, visible, aggregate: None }
+    }
+}
+
+/// A step while names are resolved.
+pub(super) struct StepName {
+    /// Alias, or the stream's name.
+    pub(super) name: String,
+    pub(super) alias: Option<Ident>,
+    /// In the rule.
+    pub(super) stream: usize,
+    /// In the module.
+    pub(super) module_stream: usize,
+    /// It takes several events.
+    pub(super) repeated: bool,
+    pub(super) consecutive: bool,
+    /// Its name means this step only.
+    pub(super) nameable: bool,
+}
+
+pub(super) struct RuleLowering<'m, 'a> {
+    pub(super) all: &'m mut Lowering<'a>,
+    pub(super) streams: Vec<RuleStream>,
+    pub(super) names: Vec<StepName>,
+    pub(super) keys: Vec<Key>,
+    pub(super) windows: Vec<Window>,
+    /// The first window in a `where`.
+    pub(super) window_in_where: Option<Span>,
+    pub(super) latches: usize,
+    /// Fields read without alias.
+    pub(super) bare: Vec<String>,
+}
+
+/// `topic .. where`.
+pub(super) fn topic_filter(all: &mut Lowering<'_>, stream: usize, e: &Expr) -> Option<ir::Expr> {
+    let mut lowering = RuleLowering::new(all);
+    let scope = Scope::new(Place::Filter, &[stream], None, 0);
+    let (expr, ty) = lowering.expr(e, &scope, None).ok()?;
+    lowering.need_bool(e, &ty).ok()?;
+    Some(expr)
+}
+
+/// A rule; `None` if it has an error.
+pub(super) fn lower(all: &mut Lowering<'_>, rule: &ast::Rule) -> Option<Rule> {
+    let before = all.diagnostics.iter().filter(|d| d.is_error()).count();
+    let lowered = RuleLowering::new(all).rule(rule);
+    let after = all.diagnostics.iter().filter(|d| d.is_error()).count();
+    lowered.ok().filter(|_| before == after)
+}
+
+impl<'m, 'a> RuleLowering<'m, 'a> {
+    fn new(all: &'m mut Lowering<'a>) -> Self {
+        Self {
+            all,
+            streams: Vec::new(),
+            names: Vec::new(),
+            keys: Vec::new(),
+            windows: Vec::new(),
+            window_in_where: None,
+            latches: 0,
+            bare: Vec::new(),
+        }
+    }
+
+    fn rule(mut self, rule: &ast::Rule) -> Lowered<Rule> {
+        let pattern = rule.pattern.as_ref().ok_or(Fail)?;
+        self.collect_streams(rule)?;
+        self.name_steps(rule, pattern)?;
+        let step_keys = self.keys(rule, pattern)?;
+        self.filters(rule);
+        let parts = self.steps(pattern, step_keys);
+        let after = Scope::new(Place::After, &[], None, usize::MAX);
+        let having = rule.having.as_ref().map_or_else(Vec::new, |e| self.condition(e, &after));
+        let unless: Condition =
+            rule.unless.as_ref().and_then(|e| self.term(e, &after).ok()).into_iter().collect();
+        let severity = rule.severity.as_ref().and_then(|e| self.severity(e, &after).ok());
+        let score = rule.score.as_ref().and_then(|e| self.score(e, &after).ok());
+        let reason = self.reason(rule, &after);
+        let mut emit = Vec::new();
+        for (name, e) in &rule.emit {
+            if let Ok((expr, _)) = self.expr(e, &after, None) {
+                emit.push((name.name.clone(), expr));
+            }
+        }
+        let cooldown = rule.cooldown.as_ref().and_then(|(e, _)| self.all.bound(e, false).ok());
+        let overlap = rule.overlap.map_or(Overlap::None, |(overlap, _)| overlap);
+        if let (Some((Overlap::All, _)), Some((_, span))) = (rule.overlap, &rule.cooldown) {
+            self.report(
+                Diagnostic::error("E342", *span, "`overlap all` with `cooldown`: all, or one in a while?")
+                    .help("drop one of them"),
+            );
+        }
+        self.aliases_clear();
+        let emitted: Vec<&str> = rule.emit.iter().map(|(n, _)| n.name.as_str()).collect();
+        let tests: Vec<ir::Test> =
+            rule.tests.iter().map(|t| self.all.test(t, &emitted, &self.keys)).collect();
+        let (steps, trailing) = parts?;
+        let within = match &pattern.within {
+            Some(e) => Some(self.all.bound(e, true)?),
+            None => None,
+        };
+        self.bounds(pattern, within.is_some(), &steps);
+        self.warn(rule);
+        Ok(Rule {
+            name: rule.name.name.clone(),
+            text: self.all.slice(rule.span).to_owned(),
+            title: rule.title.clone(),
+            about: rule.about.clone(),
+            owner: rule.owner.clone(),
+            tags: rule.tags.iter().map(|t| t.name.clone()).collect(),
+            mode: rule.mode.unwrap_or(Mode::Live),
+            streams: self.streams,
+            keys: self.keys,
+            within,
+            steps,
+            trailing,
+            windows: self.windows,
+            having,
+            unless,
+            severity,
+            score,
+            reason,
+            emit,
+            send: rule.send.clone(),
+            cooldown,
+            overlap,
+            tests,
+        })
+    }
+
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) -> Fail {
+        self.all.report(diagnostic)
+    }
+
+    fn collect_streams(&mut self, rule: &ast::Rule) -> Lowered<()> {
+        let mut unknown: Vec<&str> = Vec::new();
+        for name in rule_streams(rule) {
+            if unknown.contains(&name.name.as_str()) {
+                continue;
+            }
+            match self.all.stream(name) {
+                Ok(stream) => {
+                    if !self.streams.iter().any(|s| s.stream == stream) {
+                        self.streams.push(RuleStream { stream, filter: Vec::new(), keys: None });
+                    }
+                }
+                Err(Fail) => unknown.push(&name.name),
+            }
+        }
+        let broken = self.streams.iter().any(|s| self.all.broken.contains(&s.stream));
+        if unknown.is_empty() && !broken { Ok(()) } else { Err(Fail) }
+    }
+
+    /// A stream of the rule by name; [`Self::collect_streams`] has seen them all.
+    pub(super) fn rule_stream(&self, name: &str) -> Option<usize> {
+        self.streams.iter().position(|s| self.all.streams.get(s.stream).is_some_and(|s| s.name == name))
+    }
+
+    fn filters(&mut self, rule: &ast::Rule) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, condition) in &rule.from {
+            if seen.contains(&name.name.as_str()) {
+                self.report(
+                    Diagnostic::error("E106", name.span, format!("`{}` is given twice", name.name))
+                        .help("join the conditions by `and`"),
+                );
+            }
+            seen.push(&name.name);
+            let Some(index) = self.rule_stream(&name.name) else { continue };
+            if let Some(condition) = condition
+                && let Some(stream) = self.streams.get(index).map(|s| s.stream)
+            {
+                let scope = Scope::new(Place::Filter, &[stream], None, 0);
+                let filter = self.condition(condition, &scope);
+                if let Some(s) = self.streams.get_mut(index) {
+                    s.filter = filter;
+                }
+            }
+        }
+    }
+
+    /// Splits at top-level `and`s. Terms with errors are left out; the rule then is too.
+    pub(super) fn condition(&mut self, e: &Expr, scope: &Scope) -> Condition {
+        let mut terms = Vec::new();
+        self.split(e, scope, &mut terms);
+        terms
+    }
+
+    fn split(&mut self, e: &Expr, scope: &Scope, terms: &mut Condition) {
+        if let ExprKind::Binary(ast::Op::Plain(ir::BinaryOp::And), a, b) = &e.kind
+            && !e.paren
+        {
+            self.split(a, scope, terms);
+            self.split(b, scope, terms);
+        } else if let Ok(term) = self.term(e, scope) {
+            terms.push(term);
+        }
+    }
+
+    fn term(&mut self, e: &Expr, scope: &Scope) -> Lowered<Term> {
+        let expr = if let ExprKind::Binary(ast::Op::Reaches, value, limit) = &e.kind {
+            self.reaches(e, value, limit, scope)?
+        } else {
+            let (expr, ty) = self.expr(e, scope, None)?;
+            self.need_bool(e, &ty)?;
+            expr
+        };
+        Ok(Term { expr, text: self.all.slice(e.span).to_owned(), span: e.span })
+    }
+
+    fn severity(&mut self, e: &Expr, scope: &Scope) -> Lowered<ir::Expr> {
+        let words = Type::Enum(["info", "low", "medium", "high", "critical"].map(str::to_owned).to_vec());
+        let (expr, ty) = self.expr(e, scope, Some(&words))?;
+        if !ty.is_text() {
+            return Err(self.mismatch("a severity", e, &ty));
+        }
+        Ok(expr)
+    }
+
+    fn score(&mut self, e: &Expr, scope: &Scope) -> Lowered<ir::Expr> {
+        let (expr, ty) = self.expr(e, scope, None)?;
+        if !ty.is_numeric() {
+            return Err(self.mismatch("a number", e, &ty));
+        }
+        Ok(expr)
+    }
+
+    fn reason(&mut self, rule: &ast::Rule, scope: &Scope) -> Vec<ReasonPart> {
+        let mut parts = Vec::new();
+        for part in &rule.reason {
+            match part {
+                ast::ReasonPart::Text(text) => parts.push(ReasonPart::Text(text.clone())),
+                ast::ReasonPart::Value(e) => {
+                    if let Ok((expr, _)) = self.expr(e, scope, None) {
+                        parts.push(ReasonPart::Value(expr));
+                    }
+                }
+            }
+        }
+        parts
+    }
+
+    /// E223 for fields that are read bare.
+    fn aliases_clear(&mut self) {
+        let clash: Vec<Ident> = self
+            .names
+            .iter()
+            .filter_map(|n| n.alias.clone())
+            .filter(|a| self.bare.contains(&a.name))
+            .collect();
+        for alias in clash {
+            self.two_meanings(&alias, "a step and a field");
+        }
+    }
+
+    pub(super) fn two_meanings(&mut self, alias: &Ident, what: &str) {
+        let message = format!("`{}` has two meanings: {what}", alias.name);
+        self.report(Diagnostic::error("E223", alias.span, message).help("rename the step"));
+    }
+
+    /// E301.
+    fn bounds(&mut self, pattern: &ast::Match, bounded: bool, steps: &[Step]) {
+        let awaits_more = steps.len() > 1 || steps.iter().any(|s| s.min > 1);
+        if awaits_more && !bounded {
+            self.report(
+                Diagnostic::error("E301", pattern.span, "this match can wait for ever")
+                    .help("`match within 24h { .. }`"),
+            );
+        }
+    }
+
+    fn warn(&mut self, rule: &ast::Rule) {
+        let name = &rule.name;
+        if rule.by.is_empty() {
+            let message = format!("`{}` has no `by`: all events in one partition of work", name.name);
+            self.report(
+                Diagnostic::warning("W208", name.span, message)
+                    .help("`by` and the field that its events share"),
+            );
+        }
+        if rule.tests.is_empty() && rule.mode.unwrap_or(Mode::Live) == Mode::Live {
+            let message = format!("`{}` has no test", name.name);
+            self.report(Diagnostic::warning("W110", name.span, message).help("`test \"..\" { .. }`"));
+        }
+        if let Some(span) = self.window_in_where
+            && self.latches == 0
+            && rule.cooldown.is_none()
+        {
+            self.report(
+                Diagnostic::warning("W210", span, "every event may alert")
+                    .help("`cooldown 1h`, or `reaches` instead of `>=`"),
+            );
+        }
+        for key in &rule.by {
+            if let Some(entity) = key.name.name.strip_suffix("_id")
+                && !key.paths.is_empty()
+                && !entity.is_empty()
+            {
+                let message =
+                    format!("key `{}` is named after a column: alerts join by key name", key.name.name);
+                self.report(
+                    Diagnostic::warning("W220", key.name.span, message)
+                        .help(format!("name it `{entity}`"))
+                        .replace(entity),
+                );
+            }
+        }
+    }
+
+    pub(super) fn need_bool(&mut self, e: &Expr, ty: &Ty) -> Lowered<()> {
+        if ty.is_bool() { Ok(()) } else { Err(self.mismatch("bool", e, ty)) }
+    }
+
+    /// E201.
+    pub(super) fn mismatch(&mut self, expected: &str, e: &Expr, ty: &Ty) -> Fail {
+        let text = self.all.slice(e.span).to_owned();
+        let diagnostic =
+            Diagnostic::error("E201", e.span, format!("expected {expected}, found {} `{text}`", ty.show()));
+        let diagnostic = match (expected, ty) {
+            ("duration", Ty::Of(Type::Int)) => {
+                diagnostic.help(format!("did you mean `{text}s`?")).replace(format!("{text}s"))
+            }
+            ("bool", _) => diagnostic.help("a condition: compare it with something"),
+            _ => diagnostic.help(format!("{expected} is needed here")),
+        };
+        self.report(diagnostic)
+    }
+
+    /// The value of an expression that is a constant already.
+    pub(super) fn literal(expr: &ir::Expr) -> Option<&Literal> {
+        match expr {
+            ir::Expr::Literal(literal) => Some(literal),
+            _ => None,
+        }
+    }
+}

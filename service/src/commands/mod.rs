@@ -1,0 +1,10 @@
+//! The commands, one module each: arguments, what they do, what they print.
+
+pub mod bench;
+pub mod check;
+pub mod infer;
+pub mod run;
+mod summary;
+pub mod test;
+pub mod why;
+pub mod workload;

@@ -1,0 +1,271 @@
+//! `test`: the `test` blocks of rules on the real engine. Alerts that nothing expects fail a test.
+//!
+//! A test's time 0s is its `start`; time ends at its last `at` or `advance to`, timers included.
+
+use crate::cli::{LimitArgs, limits, rules_and_events};
+use crate::decode::time::{format_duration, parse_duration, parse_rfc3339};
+use crate::failure::Failure;
+use crate::render::{literal_value, text::key_text, value_text};
+use crate::ruleset::{self, Lists, name_path};
+use clap::Args;
+use engine::alert::Alert;
+use engine::event::{EventRef, StreamLayout};
+use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
+use engine::value::Value;
+use pattern_dsl::decimal::Decimal;
+use pattern_dsl::ir::{Expectation, Mode, Module, Rule, Test};
+use pattern_dsl::types::{Literal, Micros, Type};
+use pattern_dsl::{Environment, SourceText};
+use std::path::PathBuf;
+
+/// 2026-01-01T00:00:00Z, where a test begins that does not say.
+pub const DEFAULT_START: Micros = 1_767_225_600_000_000;
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Rules (.cep files or folders)
+    #[arg(required = true, value_name = "RULES")]
+    paths: Vec<PathBuf>,
+    /// Only tests whose rule or title contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Fill a list from a file
+    #[arg(long = "list", value_name = "NAME=FILE", value_parser = name_path)]
+    lists: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// How one test ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The rule.
+    pub rule: String,
+    /// The test's title.
+    pub test: String,
+    /// What was wrong; empty = passed.
+    pub problems: Vec<String>,
+    /// Where the test stands.
+    pub place: String,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Rules with errors, or unreadable files.
+pub fn run(args: &TestArgs) -> Result<u8, Failure> {
+    let (rules, _) = rules_and_events(&args.paths)?;
+    let sources = ruleset::load(&rules)?;
+    let environment = Environment {
+        streams: ruleset::streams_of_tests(&sources),
+        lists: args.lists.iter().map(|(name, _)| (name.clone(), None)).collect(),
+        require_declared: false,
+    };
+    let compiled = ruleset::compile(&sources, &environment, false)?;
+    let lists = ruleset::fill_lists(&compiled.module, &sources, &args.lists)?;
+    let caps = limits(&args.limits.limits)?;
+    let mut outcomes = Vec::new();
+    for rule in &compiled.module.rules {
+        for test in &rule.tests {
+            let named = |filter: &String| rule.name.contains(filter.as_str()) || test.name.contains(filter.as_str());
+            if args.filter.as_ref().is_none_or(named) {
+                outcomes.push(run_test(&compiled.module, rule, test, &lists, &caps, &sources)?);
+            }
+        }
+    }
+    for outcome in &outcomes {
+        let word = if outcome.problems.is_empty() { "ok  " } else { "FAIL" };
+        println!("{word} {} / {}", outcome.rule, outcome.test);
+        for problem in &outcome.problems {
+            println!("     {}: {problem}", outcome.place);
+        }
+    }
+    let failed = outcomes.iter().filter(|o| !o.problems.is_empty()).count();
+    println!("{} tests, {failed} failed", outcomes.len());
+    if let Some(path) = &args.junit {
+        std::fs::write(path, junit(&outcomes))
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    }
+    Ok(u8::from(failed > 0))
+}
+
+/// Runs one test.
+///
+/// # Errors
+/// The rule cannot be activated.
+pub fn run_test(
+    module: &Module,
+    rule: &Rule,
+    test: &Test,
+    lists: &Lists,
+    limits: &Limits,
+    sources: &[SourceText],
+) -> Result<Outcome, Failure> {
+    let start = test.start.unwrap_or(DEFAULT_START);
+    let alerts = alerts_of(module, rule, test, lists, limits, start)?;
+    let problems = judge(&test.expect, &alerts, start);
+    let place = sources.get(test.span.source as usize).map_or_else(String::new, |source| {
+        let (line, column) = source.line_column(test.span.start);
+        format!("{}:{line}:{column}", source.name)
+    });
+    Ok(Outcome { rule: rule.name.clone(), test: test.name.clone(), problems, place })
+}
+
+fn alerts_of(
+    module: &Module,
+    rule: &Rule,
+    test: &Test,
+    lists: &Lists,
+    limits: &Limits,
+    start: Micros,
+) -> Result<Vec<Alert>, Failure> {
+    let mut only = rule.clone();
+    only.mode = Mode::Live;
+    let single = Module { streams: module.streams.clone(), lists: module.lists.clone(), rules: vec![only] };
+    let mut task = Task::new(Options { limits: limits.clone(), count_only: false, sorted_input: true, keep_history: false });
+    task.activate(&single, lists, None).map_err(|error| Failure::finding(format!("{}: {error:?}", rule.name)))?;
+    let infos = crate::pipeline::stream_infos(&mut task, &single);
+    let streams = infos.iter().map(|i| i.id).collect();
+    let partition = task.add_partition(Partition { name: "test".to_owned(), streams });
+    let mut events: Vec<_> = test.events.iter().enumerate().collect();
+    events.sort_by_key(|(_, (at, _, _))| *at);
+    let mut out = Outputs::default();
+    for (number, (at, stream, fields)) in events {
+        let Some(stream) = module.streams.get(*stream) else { continue };
+        let Some(info) = infos.iter().find(|i| i.stream.name == stream.name) else { continue };
+        let slots = slots(&info.layout, fields);
+        let id = stream.id.as_ref().and_then(|path| field(fields, &path.join(".")));
+        let id = id.map(|v| value_text(&literal_value(v)));
+        let event = EventRef {
+            stream: info.id,
+            ts: start + at,
+            partition,
+            offset: number as u64 + 1,
+            id: id.as_deref(),
+            slots: &slots,
+        };
+        task.step(Input::Event(event), &mut out);
+    }
+    task.step(Input::Time(start + test.end), &mut out);
+    Ok(out.alerts)
+}
+
+fn field<'a>(fields: &'a [(String, Literal)], name: &str) -> Option<&'a Literal> {
+    if let Some((_, value)) = fields.iter().find(|(n, _)| n == name) {
+        return Some(value);
+    }
+    // An object's fields may be written nested.
+    let (first, rest) = name.split_once('.')?;
+    match fields.iter().find(|(n, _)| n == first) {
+        Some((_, Literal::Object(inner))) => field(inner, rest),
+        _ => None,
+    }
+}
+
+fn slots(layout: &StreamLayout, fields: &[(String, Literal)]) -> Vec<Value> {
+    let wanted = layout.fields.iter();
+    wanted.map(|f| field(fields, &f.path.join(".")).map_or(Value::Null, |v| typed(v, &f.ty))).collect()
+}
+
+/// A literal of a test as a value of a field's type.
+fn typed(literal: &Literal, ty: &Type) -> Value {
+    match (ty, literal) {
+        (Type::Decimal, Literal::Int(v)) => Value::Decimal(Box::new(Decimal::from_int(*v))),
+        (Type::Float, Literal::Int(v)) => Value::Float(*v as f64),
+        (Type::Float, Literal::Decimal(v)) => Value::Float(v.to_string().parse().unwrap_or_else(|_| v.to_f64())),
+        (Type::Instant, Literal::String(v)) => parse_rfc3339(v.as_bytes()).map_or(Value::Null, Value::Instant),
+        (Type::Duration, Literal::String(v)) => parse_duration(v).map_or(Value::Null, Value::Duration),
+        (Type::Duration, Literal::Int(v)) => Value::Duration(*v),
+        _ => literal_value(literal),
+    }
+}
+
+/// What is wrong with the alerts of a test.
+fn judge(expect: &[Expectation], alerts: &[Alert], start: Micros) -> Vec<String> {
+    let mut free: Vec<&Alert> = alerts.iter().collect();
+    let mut problems = Vec::new();
+    for expectation in expect {
+        let mut found = 0;
+        free.retain(|alert| {
+            let fits = found < expectation.count && fits(expectation, alert, start);
+            found += usize::from(fits);
+            !fits
+        });
+        if found < expectation.count {
+            let at = expectation.at.map_or_else(String::new, |at| format!(" at {}", format_duration(at)));
+            let (wanted, had) = (expectation.count, alerts.len());
+            problems.push(format!("expected {wanted} alerts{at}, {found} fit; the rule gave {had} in all"));
+        }
+    }
+    for alert in free {
+        let at = format_duration(alert.time - start);
+        problems.push(format!("unexpected alert {}", describe(alert, &at)));
+    }
+    problems
+}
+
+fn describe(alert: &Alert, at: &str) -> String {
+    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(v))).collect();
+    format!("at {at}, key {}, severity {}, {{ {} }} {}", key_text(alert), alert.severity, fields.join(", "), alert.reason)
+}
+
+fn fits(expectation: &Expectation, alert: &Alert, start: Micros) -> bool {
+    expectation.at.is_none_or(|at| alert.time == start + at)
+        && expectation.fields.iter().all(|(name, wanted)| equal(&alert_value(alert, name), wanted))
+}
+
+fn alert_value(alert: &Alert, name: &str) -> Value {
+    let named = |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    named(&alert.fields).or_else(|| named(&alert.keys)).unwrap_or_else(|| match name {
+        "severity" => Value::String(alert.severity.clone()),
+        "score" => alert.score.clone(),
+        "reason" => Value::String(alert.reason.as_str().into()),
+        "rule" => Value::String(alert.rule.clone()),
+        _ => Value::Null,
+    })
+}
+
+fn equal(value: &Value, wanted: &Literal) -> bool {
+    let number = |v: &Value| match v {
+        Value::Int(v) => Some(Decimal::from_int(*v)),
+        Value::Decimal(v) => Some(**v),
+        Value::Float(v) => Decimal::parse(&v.to_string()),
+        _ => None,
+    };
+    let wanted = literal_value(wanted);
+    match (value, &wanted) {
+        (Value::Float(a), Value::Float(b)) => a == b,
+        (Value::List(a), Value::List(_)) => value_text(&Value::List(a.clone())) == value_text(&wanted),
+        _ => match (number(value), number(&wanted)) {
+            (Some(a), Some(b)) => a == b,
+            _ => value_text(value) == value_text(&wanted),
+        },
+    }
+}
+
+fn junit(outcomes: &[Outcome]) -> String {
+    let escape = |text: &str| {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    };
+    let failed = outcomes.iter().filter(|o| !o.problems.is_empty()).count();
+    let mut out = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"tripline\" tests=\"{}\" failures=\"{failed}\">\n",
+        outcomes.len()
+    );
+    for outcome in outcomes {
+        let (rule, test) = (escape(&outcome.rule), escape(&outcome.test));
+        out.push_str(&format!("  <testcase classname=\"{rule}\" name=\"{test}\""));
+        if outcome.problems.is_empty() {
+            out.push_str("/>\n");
+        } else {
+            let text = escape(&format!("{}: {}", outcome.place, outcome.problems.join("; ")));
+            out.push_str(&format!(">\n    <failure message=\"{text}\"/>\n  </testcase>\n"));
+        }
+    }
+    out.push_str("</testsuite>\n");
+    out
+}

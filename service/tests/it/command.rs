@@ -1,0 +1,169 @@
+//! The binary: exit codes and output.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+pub(crate) const RULE: &str = r#"rule card_testing {
+  title "Small probes, then a large purchase"
+  by card_id
+  match within 10m {
+    at least 3 auth as probe where approved and amount < 5
+    then auth as hit where approved and amount > 20 * avg(probe.amount)
+  }
+  severity if hit.amount >= 1000 then critical else high
+  reason "{count(probe)} approvals under 5, then {hit.amount} at {hit.merchant}"
+  emit { probes: count(probe), probe_total: sum(probe.amount), amount: hit.amount, merchant: hit.merchant }
+  cooldown 1h
+  test "three probes and a hit" {
+    given auth { card_id: "c1", approved: true, merchant: "m1" }
+    at 0s, 40s, 80s auth { amount: 1.10 }   at 5m auth { amount: 900.00 }
+    expect at 5m 1 alert { probes: 3, severity: high }
+  }
+  test "probes too far apart" {
+    given auth { card_id: "c1", approved: true, merchant: "m1" }
+    at 0s, 6m, 12m auth { amount: 1.10 }   at 13m auth { amount: 900.00 }
+    expect nothing
+  }
+}
+"#;
+
+pub(crate) const EVENTS: &str = r#"{"id":"a4","ts":"2026-03-01T10:05:00Z","card_id":"c1","approved":true,"amount":900.00,"merchant":"m1"}
+{"id":"a1","ts":"2026-03-01T10:00:00Z","card_id":"c1","approved":true,"amount":1.10,"merchant":"m1"}
+{"id":"a2","ts":"2026-03-01T10:00:40Z","card_id":"c1","approved":true,"amount":1.10,"merchant":"m1"}
+{"id":"a3","ts":"2026-03-01T10:01:20Z","card_id":"c1","approved":true,"amount":1.10,"merchant":"m1"}
+"#;
+
+pub(crate) fn tripline(folder: &Path, arguments: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // The child may end before it has read its input.
+    let _ = child.stdin.take().expect("stdin").write_all(stdin.as_bytes());
+    child.wait_with_output().expect("ends")
+}
+
+pub(crate) fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("write");
+    }
+    folder
+}
+
+#[test]
+fn run_finds_the_card_tester_whatever_the_order_of_lines() {
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", EVENTS)]);
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let text = out(&output);
+    let alert: serde_json::Value = serde_json::from_str(text.trim()).expect("one alert");
+    let data = &alert["data"];
+    assert_eq!(alert["subject"], "card_id=c1");
+    assert_eq!(alert["time"], "2026-03-01T10:05:00.000Z");
+    assert_eq!(alert["severitytext"], "HIGH");
+    assert_eq!(data["reason"], "3 approvals under 5, then 900.00 at m1");
+    assert_eq!(data["why"][0]["count"], 3);
+    assert_eq!(data["why"][0]["more"], 2);
+    assert!(text.contains("\"probe_total\":3.30,\"amount\":900.00"), "{text}");
+    let full = tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json", "--evidence", "full"], "");
+    let alert: serde_json::Value = serde_json::from_str(out(&full).trim()).expect("one alert");
+    assert_eq!(alert["data"]["why"][0]["events"].as_array().map(Vec::len), Some(3));
+    assert!(err(&full).contains("4 events, 1 alerts"), "{}", err(&full));
+}
+
+#[test]
+fn sorting_on_disk_and_stdin_give_the_same_alerts() {
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", EVENTS)]);
+    let memory = out(&tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json"], ""));
+    let disk = out(&tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json", "--sort-memory", "200"], ""));
+    let stdin = out(&tripline(
+        f.path(),
+        &["run", "card.cep", "--stream", "auth=-", "--format", "jsonl", "--json"],
+        EVENTS,
+    ));
+    assert!(!memory.is_empty());
+    assert_eq!(memory, disk);
+    assert_eq!(memory, stdin);
+}
+
+#[test]
+fn arrival_order_drops_what_is_late() {
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", EVENTS)]);
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--arrival-order"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&output), "");
+    assert!(err(&output).contains("late: 3"), "{}", err(&output));
+}
+
+#[test]
+fn bad_lines_are_reported_and_kept_and_strict_stops() {
+    let events = format!("{EVENTS}not json\n{{\"card_id\":\"c1\"}}\n");
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", &events)]);
+    let output =
+        tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--rejected", "bad.jsonl", "--json"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&output).lines().count(), 1);
+    assert!(err(&output).contains("auth.jsonl:5: not a JSON object"), "{}", err(&output));
+    assert!(err(&output).contains("auth.jsonl:6: no time"), "{}", err(&output));
+    let kept = std::fs::read_to_string(f.path().join("bad.jsonl")).expect("rejected file");
+    assert_eq!(kept.lines().count(), 2);
+    let strict = tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--strict"], "");
+    assert_eq!(strict.status.code(), Some(1));
+}
+
+#[test]
+fn tests_in_rules_run_and_failures_are_told() {
+    let f = folder(&[("card.cep", RULE), ("bad.cep", &RULE.replace("probes: 3", "probes: 4").replace("card_testing", "other"))]);
+    let good = tripline(f.path(), &["test", "card.cep", "--junit", "report.xml"], "");
+    assert_eq!(good.status.code(), Some(0), "{}{}", out(&good), err(&good));
+    assert!(out(&good).contains("ok   card_testing / three probes and a hit"), "{}", out(&good));
+    assert!(std::fs::read_to_string(f.path().join("report.xml")).expect("report").contains("failures=\"0\""));
+    let bad = tripline(f.path(), &["test", "bad.cep", "--filter", "three probes"], "");
+    assert_eq!(bad.status.code(), Some(1), "{}", err(&bad));
+    assert!(out(&bad).contains("1 tests, 1 failed"), "{}", out(&bad));
+}
+
+#[test]
+fn check_names_the_place_and_the_fix() {
+    let f = folder(&[("card.cep", &RULE.replace("amount < 5", "ammount < 5")), ("auth.jsonl", EVENTS)]);
+    let output = tripline(f.path(), &["check", "card.cep", "auth.jsonl", "--json"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    let text = out(&output);
+    let finding: serde_json::Value = serde_json::from_str(text.lines().next().expect("a finding")).expect("json");
+    assert_eq!(finding["code"], "E204");
+    assert_eq!(finding["range"]["start"]["line"], 4);
+    assert_eq!(finding["suggestions"][0]["text"], "amount");
+}
+
+#[test]
+fn why_tells_how_far_a_key_got() {
+    let short: String = EVENTS.lines().filter(|l| !l.contains("a3")).map(|l| format!("{l}\n")).collect();
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", &short)]);
+    let output = tripline(f.path(), &["why", "card.cep", "auth.jsonl", "--key", "c1"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("rule card_testing, key c1"), "{}", out(&output));
+}
+
+#[test]
+fn a_small_bench_is_verified() {
+    let f = folder(&[]);
+    let output = tripline(f.path(), &["bench", "W1", "--events", "200000", "--json"], "");
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    let line: serde_json::Value = serde_json::from_str(out(&output).trim()).expect("json");
+    assert_eq!(line["matches"], 526);
+    assert_eq!(line["checksum"], "90ae8f9832194b5e");
+}

@@ -1,0 +1,163 @@
+//! Lines to slots.
+
+use engine::event::{StreamLayout, WantedField};
+use engine::value::Value;
+use pattern_dsl::ir::{Stream, TimeField, TimeFormat};
+use pattern_dsl::types::Type;
+use service::decode::{Decoder, FieldReader};
+use service::render::value_text;
+
+fn stream(time: &str, format: TimeFormat) -> Stream {
+    Stream {
+        name: "auth".to_owned(),
+        topic: None,
+        topic_filter: None,
+        key: None,
+        id: Some(vec!["id".to_owned()]),
+        dedupe: None,
+        fields: Vec::new(),
+        time: TimeField { path: vec![time.to_owned()], format, in_order: false },
+        late: 0,
+        idle: 60_000_000,
+        declared: true,
+    }
+}
+
+fn decoder(fields: &[(&str, Type)]) -> Decoder {
+    let fields = fields
+        .iter()
+        .map(|(path, ty)| WantedField { path: path.split('.').map(str::to_owned).collect(), ty: ty.clone() })
+        .collect();
+    Decoder::new(&stream("ts", TimeFormat::Auto), &StreamLayout { name: "auth".into(), fields })
+}
+
+fn texts(slots: &[Value]) -> Vec<String> {
+    slots.iter().map(value_text).collect()
+}
+
+#[test]
+fn every_type_is_read_and_decimals_keep_their_digits() {
+    let words = Type::Enum(vec!["pos".to_owned(), "ecom".to_owned()]);
+    let mut d = decoder(&[
+        ("amount", Type::Decimal),
+        ("n", Type::Int),
+        ("f", Type::Float),
+        ("s", Type::String),
+        ("b", Type::Bool),
+        ("e", words),
+        ("t", Type::Instant),
+        ("d", Type::Duration),
+        ("d2", Type::Duration),
+        ("absent", Type::Int),
+    ]);
+    let line = br#"{"ts":"2026-03-01T10:00:00Z","id":"a\u00e91","junk":{"a":[1,{"b":null}]},"amount":1.10,"n":-7,
+        "f":2,"s":"x\ny","b":true,"e":"ecom","t":1700000000,"d":5,"d2":"5m","last":[]}"#;
+    let decoded = d.decode(line).expect("decodes");
+    assert_eq!(decoded.ts, 1_772_359_200_000_000);
+    assert_eq!(decoded.id, Some("a\u{e9}1"));
+    let wanted =
+        ["1.10", "-7", "2", "x\ny", "true", "ecom", "2023-11-14T22:13:20.000Z", "5us", "5m", "-"].map(str::to_owned);
+    assert_eq!(texts(decoded.slots), wanted);
+    // Nothing of an earlier line is left.
+    let decoded = d.decode(br#"{"ts":1772359200}"#).expect("decodes");
+    assert_eq!(decoded.ts, 1_772_359_200_000_000);
+    assert_eq!(decoded.id, None);
+    assert!(texts(decoded.slots).iter().all(|t| t == "-"));
+}
+
+#[test]
+fn nested_paths_walk_objects_and_fall_back_to_the_literal_key() {
+    let mut d = decoder(&[("a.b", Type::Int), ("a.c.d", Type::String)]);
+    let cases: [(&str, [&str; 2]); 6] = [
+        (r#"{"ts":1,"a":{"b":5,"c":{"d":"x"}}}"#, ["5", "x"]),
+        (r#"{"ts":1,"a.b":6,"a":{"c.d":"y"}}"#, ["6", "y"]),
+        (r#"{"ts":1,"a.c.d":"z"}"#, ["-", "z"]),
+        (r#"{"ts":1,"a":{"b":5},"a.b":6}"#, ["5", "-"]),
+        (r#"{"ts":1,"a.b":6,"a":{"b":5}}"#, ["5", "-"]),
+        (r#"{"ts":1,"a":7}"#, ["-", "-"]),
+    ];
+    for (line, wanted) in cases {
+        assert_eq!(texts(d.decode(line.as_bytes()).expect(line).slots), wanted, "{line}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_says_field_cause_and_value() {
+    let mut d = decoder(&[("amount", Type::Decimal), ("n", Type::Int), ("ts", Type::Instant)]);
+    let cases = [
+        (r#"{"ts":1,"n":"seven"}"#, "wrong_type", "field `n`: expected int, found \"seven\""),
+        (r#"{"ts":1,"n":1.5}"#, "wrong_type", "field `n`: expected int, found 1.5"),
+        (r#"{"ts":1,"n":[1]}"#, "wrong_type", "field `n`: expected int, found a list"),
+        (r#"{"ts":1,"amount":"12"}"#, "wrong_type", "field `amount`: expected decimal, found \"12\""),
+        (r#"{"ts":1,"amount":0.1234567890123456789}"#, "wrong_type", "field `amount`: expected decimal"),
+        (r#"{"n":1}"#, "no_time", "no time: field `ts` is missing or null"),
+        (r#"{"ts":null}"#, "no_time", "no time"),
+        (r#"{"ts":"yesterday"}"#, "wrong_type", "found \"yesterday\""),
+        (r#"{"ts":1"#, "not_json", "not a JSON object"),
+        (r#"[1]"#, "not_json", "not a JSON object"),
+        (r#"{"ts":1} x"#, "not_json", "not a JSON object"),
+        ("", "not_json", "not a JSON object"),
+    ];
+    for (line, code, message) in cases {
+        let error = d.decode(line.as_bytes()).expect_err(line);
+        assert_eq!(error.code, code, "{line}: {error}");
+        assert!(error.message.contains(message), "{line}: {error}");
+    }
+    assert!(d.decode(br#"{"ts":1,"n":1}"#).is_ok());
+}
+
+#[test]
+fn the_first_number_fixes_the_unit_of_time() {
+    let mut d = decoder(&[]);
+    assert_eq!(d.decode(br#"{"ts":1700000000000}"#).expect("ms").ts, 1_700_000_000_000_000);
+    assert_eq!(d.decode(br#"{"ts":1700000000}"#).expect("still ms").ts, 1_700_000_000_000);
+    let mut s = Decoder::time_only(&stream("ts", TimeFormat::EpochSeconds));
+    assert_eq!(s.decode(br#"{"ts":1.5}"#).expect("seconds").ts, 1_500_000);
+    let mut r = Decoder::time_only(&stream("ts", TimeFormat::Rfc3339));
+    assert_eq!(r.decode(br#"{"ts":17}"#).expect_err("number").code, "bad_time");
+}
+
+#[test]
+fn csv_records_and_split_fields() {
+    let mut d = decoder(&[("amount", Type::Decimal), ("s", Type::String), ("n", Type::Int)]);
+    d.set_columns(["id", "ts", "n", "other", "amount", "s"].into_iter());
+    let record = |fields: [&'static str; 6]| fields.into_iter().map(str::as_bytes);
+    let decoded = d.decode_record(record(["7", "1700000000", "NA", "x", "2.50", "007"])).expect("decodes");
+    assert_eq!((decoded.ts, decoded.id), (1_700_000_000_000_000, Some("7")));
+    assert_eq!(texts(decoded.slots), ["2.50", "007", "-"]);
+    let error = d.decode_record(record(["7", "1700000000", "many", "", "", ""])).expect_err("int");
+    assert_eq!(error.message, "field `n`: expected int, found \"many\"");
+    let mut field = FieldReader::new("event.type");
+    assert_eq!(field.read(br#"{"event":{"type":"login"}}"#).expect("json").as_deref(), Some("login"));
+    assert_eq!(field.read(br#"{"event":{}}"#).expect("json"), None);
+}
+
+/// `cargo test -p service --release -- --ignored --nocapture decoding_rate` prints a rate; it asserts nothing.
+#[test]
+#[ignore = "prints a measurement"]
+fn decoding_rate() {
+    let mut d = decoder(&[("card_id", Type::String), ("amount", Type::Decimal), ("approved", Type::Bool)]);
+    let lines: Vec<String> = (0..200_000)
+        .map(|n| {
+            format!(
+                r#"{{"id":"evt-{n:08}","ts":"2026-03-01T10:{:02}:{:02}.{:03}Z","card_id":"card-{:06}","amount":{}.{:02},"merchant":"m-{:05}","country":"GB","approved":true,"channel":"ecom","device":"0123456789abcdef","mcc":5411}}"#,
+                n / 60 % 60,
+                n % 60,
+                n % 1000,
+                n % 10_000,
+                n % 900,
+                n % 100,
+                n % 5_000
+            )
+        })
+        .collect();
+    let bytes: usize = lines.iter().map(String::len).sum();
+    let started = std::time::Instant::now();
+    for _ in 0..5 {
+        for line in &lines {
+            assert!(d.decode(line.as_bytes()).is_ok());
+        }
+    }
+    let rate = 5.0 * lines.len() as f64 / started.elapsed().as_secs_f64();
+    println!("{rate:.0} events/s of {} bytes", bytes / lines.len());
+}

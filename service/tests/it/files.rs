@@ -1,0 +1,88 @@
+//! Which files are read as what, and what happens to damaged ones.
+
+use crate::command::{EVENTS, RULE, err, folder, out, tripline};
+use std::io::Write;
+
+#[test]
+fn wrong_usage_is_2() {
+    let f = folder(&[("card.cep", RULE), ("auth.txt", EVENTS), ("auth.jsonl", EVENTS)]);
+    for arguments in [
+        vec!["run", "card.cep", "missing.jsonl"],
+        vec!["run", "card.cep", "auth.txt"],
+        vec!["run", "card.cep", "--events", "-"],
+        vec!["run", "auth.jsonl"],
+        vec!["run", "missing.cep", "auth.jsonl"],
+        vec!["run", "card.cep", "auth.jsonl", "--limit", "nothing=3"],
+        vec!["bench", "W9"],
+        vec!["nonsense"],
+    ] {
+        let output = tripline(f.path(), &arguments, "");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", err(&output));
+        assert!(!err(&output).is_empty());
+    }
+}
+
+#[test]
+fn an_empty_file_is_fine() {
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", "")]);
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).expect("compress");
+    encoder.finish().expect("compress")
+}
+
+#[test]
+fn compressed_files_are_read_and_damaged_ones_to_the_damage() {
+    let f = folder(&[("card.cep", RULE)]);
+    std::fs::write(f.path().join("auth.jsonl.gz"), gzip(EVENTS)).expect("write");
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl.gz", "--json"], "");
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 1), "{}", err(&output));
+    let packed = zstd::encode_all(EVENTS.as_bytes(), 3).expect("compress");
+    std::fs::write(f.path().join("auth.jsonl.zst"), packed).expect("write");
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl.zst", "--json"], "");
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 1), "{}", err(&output));
+    let mut damaged = gzip(EVENTS);
+    damaged.truncate(damaged.len() - 6);
+    std::fs::write(f.path().join("auth.jsonl.gz"), damaged).expect("write");
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl.gz", "--json"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    assert!(err(&output).contains("auth.jsonl.gz: damaged"), "{}", err(&output));
+}
+
+#[test]
+fn infer_writes_blocks() {
+    let csv = "id,ts,amount,zip,ok,note\n1,1700000000,2.5,007,true,NA\n2,1700000001,3,100,false,x\n";
+    let f = folder(&[("pay.csv", csv), ("all.jsonl", "{\"type\":\"a\",\"time\":1,\"x\":{\"y\":1}}\n{\"type\":\"b\",\"time\":2}\n")]);
+    let output = tripline(f.path(), &["infer", "pay.csv"], "");
+    let wanted = "stream pay {\n  time ts\n  id id\n  fields {\n    id: int,\n    amount: decimal,\n    zip: string,\n    \
+                  ok: bool,\n    note: string?,\n  }\n}\n";
+    assert_eq!(out(&output), wanted, "{}", err(&output));
+    let output = tripline(f.path(), &["infer", "all.jsonl", "--split-by", "type"], "");
+    assert!(out(&output).contains("stream a {\n  time time\n"), "{}{}", out(&output), err(&output));
+    assert!(out(&output).contains("x.y: int"), "{}", out(&output));
+    let two = folder(&[("x.jsonl", "{\"ts\":1,\"date\":\"2026-01-01T00:00:00Z\"}\n")]);
+    let output = tripline(two.path(), &["infer", "x.jsonl"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("E205"), "{}", err(&output));
+    let output = tripline(two.path(), &["infer", "x.jsonl", "--time", "date"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+#[test]
+fn csv_and_split_files_feed_rules() {
+    let csv = "id,ts,card_id,approved,amount,merchant\n\
+               a1,1772359200,c1,true,1.10,m1\na2,1772359240,c1,true,1.10,m1\n\
+               a3,1772359280,c1,true,1.10,m1\na4,1772359500,c1,true,900.00,m1\n";
+    let split = EVENTS.replace("\"id\":", "\"type\":\"auth\",\"id\":");
+    let f = folder(&[("card.cep", RULE), ("auth.csv", csv), ("all.jsonl", &split)]);
+    let from_csv = tripline(f.path(), &["run", "card.cep", "auth.csv", "--json"], "");
+    assert_eq!(out(&from_csv).lines().count(), 1, "{}", err(&from_csv));
+    let from_split = tripline(f.path(), &["run", "card.cep", "all.jsonl", "--split-by", "type", "--json"], "");
+    assert_eq!(out(&from_split).lines().count(), 1, "{}", err(&from_split));
+    let ids = |text: &str| serde_json::from_str::<serde_json::Value>(text.trim()).expect("json")["id"].clone();
+    assert_eq!(ids(&out(&from_csv)), ids(&out(&from_split)), "declared ids name the events");
+}

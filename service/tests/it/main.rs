@@ -1,0 +1,6 @@
+//! The binary and the decoders as their users see them.
+
+mod command;
+mod decoding;
+mod files;
+mod serve;

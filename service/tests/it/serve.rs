@@ -1,0 +1,388 @@
+//! The service as a process: events over HTTP, rules, preconditions, and what a kill must not change.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const STREAMS: &str = "stream auth { time ts in order id id fields { user: string, ok: bool } }\n";
+const RULE: &str = "rule guess { by user (auth.user) match within 10m { 2 auth as failed where not ok then auth as hit where ok } reason \"{user}\" }\n";
+
+/// A running service; killed when dropped.
+struct Service {
+    child: Child,
+    address: String,
+}
+
+/// An answer: status, headers in lower case, body.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        let line = self.head.lines().find(|l| l.to_lowercase().starts_with(&format!("{name}:")))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    }
+}
+
+impl Service {
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tripline"))
+            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.join("data"))
+            .arg("--rules")
+            .arg(folder.join("rules"))
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening http://").expect("the ready line").to_owned();
+        Self { child, address }
+    }
+
+    fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        let _ = socket.write_all(body);
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+        Answer { status, head: head.to_owned(), body }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], b"")
+    }
+
+    fn events(&self, stream: &str, lines: &str) -> Value {
+        let path = format!("/v1/events/{stream}");
+        let answer = self.call("POST", &path, &[("content-type", "application/x-ndjson")], lines.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    fn put_rule(&self, id: &str, text: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut all = vec![("content-type", "text/plain")];
+        all.extend_from_slice(headers);
+        self.call("PUT", &format!("/v1/rules/{id}"), &all, text.as_bytes())
+    }
+
+    fn alert_ids(&self) -> Vec<String> {
+        let page = self.get("/v1/alerts?limit=1000").json();
+        page["items"].as_array().unwrap().iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn unchunk(mut text: &str) -> String {
+    let mut out = String::new();
+    while let Some((size, rest)) = text.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        out.push_str(&rest[..size]);
+        text = &rest[size + 2..];
+    }
+    out
+}
+
+fn folder(rules: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    for (name, text) in rules {
+        std::fs::write(folder.path().join("rules").join(name), text).unwrap();
+    }
+    folder
+}
+
+/// Two failures and a success of each user, one user a minute.
+fn attacks(users: std::ops::Range<u32>) -> String {
+    let mut lines = String::new();
+    for user in users {
+        for (second, ok) in [(0, false), (1, false), (2, true)] {
+            let minute = user % 60;
+            let hour = user / 60;
+            lines.push_str(&format!(
+                "{{\"ts\":\"2026-03-01T{hour:02}:{minute:02}:{second:02}Z\",\"id\":\"u{user}-{second}\",\"user\":\"u{user}\",\"ok\":{ok}}}\n"
+            ));
+        }
+    }
+    lines
+}
+
+#[test]
+fn events_become_alerts() {
+    let folder = folder(&[("a.cep", &format!("{STREAMS}{RULE}"))]);
+    let service = Service::start(folder.path(), &[]);
+    let answer = service.events("auth", &attacks(0..3));
+    assert_eq!(answer["accepted"], 9);
+    assert_eq!(answer["rejected"], json!([]));
+    service.events("auth", &attacks(3..4));
+    let ids = service.alert_ids();
+    assert!(ids.len() >= 3, "{ids:?}");
+    let page = service.get("/v1/alerts?limit=1").json();
+    assert_eq!(page["items"][0]["data"]["rule"], "guess");
+    let next = page["next"].as_str().unwrap();
+    let second = service.get(&format!("/v1/alerts?limit=1&after={next}")).json();
+    assert_eq!(second["items"][0]["id"].as_str(), Some(ids[1].as_str()));
+    assert_eq!(service.get("/v1/alerts?key=u1").json()["items"].as_array().unwrap().len(), 1);
+    let records = service.get("/v1/topics/auth/records?limit=2").json();
+    assert_eq!(records["items"][0]["value"]["id"], "u0-0");
+    assert_eq!(records["items"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_kill_changes_no_alert() {
+    let rules = format!("{STREAMS}{RULE}");
+    let undisturbed = {
+        let folder = folder(&[("a.cep", &rules)]);
+        let service = Service::start(folder.path(), &[]);
+        service.events("auth", &attacks(0..40));
+        service.alert_ids()
+    };
+    assert!(undisturbed.len() >= 39, "{}", undisturbed.len());
+    let folder = folder(&[("a.cep", &rules)]);
+    let lines = attacks(0..40);
+    let all: Vec<&str> = lines.lines().collect();
+    for part in all.chunks(17) {
+        let service = Service::start(folder.path(), &[]);
+        service.events("auth", &part.join("\n"));
+        service.kill();
+    }
+    let service = Service::start(folder.path(), &[]);
+    assert_eq!(service.alert_ids(), undisturbed);
+    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+}
+
+#[test]
+fn rules_over_http_outlive_a_kill() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let service = Service::start(folder.path(), &[]);
+    let created = service.put_rule("guess", RULE, &[]);
+    assert_eq!(created.status, 201, "{}", created.body);
+    let tag = created.header("etag").unwrap();
+    assert_eq!(created.json()["revision"], 1);
+    service.events("auth", &attacks(0..2));
+    service.kill();
+    let service = Service::start(folder.path(), &[]);
+    let shown = service.get("/v1/rules/guess");
+    assert_eq!(shown.header("etag"), Some(tag.clone()));
+    assert_eq!(shown.json()["source"], RULE);
+    service.events("auth", &attacks(2..4));
+    assert!(service.alert_ids().len() >= 3);
+    let deleted = service.call("DELETE", "/v1/rules/guess", &[("if-match", &tag)], b"");
+    assert_eq!(deleted.status, 204);
+    assert_eq!(service.get("/v1/rules/guess").status, 404);
+}
+
+#[test]
+fn preconditions_guard_rules() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let service = Service::start(folder.path(), &[]);
+    let tag = service.put_rule("guess", RULE, &[("if-none-match", "*")]).header("etag").unwrap();
+    let changed = RULE.replace("10m", "20m");
+    assert_eq!(service.put_rule("guess", RULE, &[]).json()["revision"], 1, "same content");
+    assert_eq!(service.put_rule("guess", &changed, &[]).status, 428);
+    assert_eq!(service.put_rule("guess", &changed, &[("if-match", "\"old\"")]).status, 412);
+    assert_eq!(service.put_rule("guess", &changed, &[("if-none-match", "*")]).status, 412);
+    let updated = service.put_rule("guess", &changed, &[("if-match", &tag)]);
+    assert_eq!((updated.status, updated.json()["revision"].as_u64()), (200, Some(2)), "{}", updated.body);
+    assert_eq!(service.call("DELETE", "/v1/rules/guess", &[], b"").status, 428);
+    assert_eq!(service.call("DELETE", "/v1/rules/guess", &[("if-match", &tag)], b"").status, 412);
+    let other = service.put_rule("other", RULE, &[]);
+    assert_eq!((other.status, other.json()["diagnostics"][0]["code"].as_str()), (422, Some("E108")), "{}", other.body);
+    let broken = service.put_rule("x", "rule x {", &[]);
+    assert_eq!(broken.status, 422);
+    assert!(broken.json()["diagnostics"][0]["range"]["start"]["line"].is_u64(), "{}", broken.body);
+    assert_eq!(broken.header("content-type").unwrap(), "application/problem+json");
+}
+
+#[test]
+fn bad_lines_are_listed_and_good_ones_taken() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let service = Service::start(folder.path(), &[]);
+    let good = "{\"ts\":\"2026-03-01T00:00:00Z\",\"id\":\"1\",\"user\":\"u\",\"ok\":true,\"stream\":\"auth\"}";
+    let answer = service.events("auth", &format!("{good}\nnot json\n\n{{\"id\":\"2\"}}\n"));
+    assert_eq!(answer["accepted"], 1);
+    let lines: Vec<_> = answer["rejected"].as_array().unwrap().iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [2, 4]);
+    let json = [("content-type", "application/json")];
+    let mixed = service.call("POST", "/v1/events", &json, format!("[{good}, {{\"stream\":\"aut\"}}]").as_bytes()).json();
+    assert_eq!((&mixed["accepted"], &mixed["rejected"][0]["line"]), (&json!(1), &json!(2)));
+    assert_eq!(service.call("POST", "/v1/events/aut", &json, b"").status, 404);
+    assert!(service.call("POST", "/v1/events/aut", &json, b"").body.contains("auth"), "the nearest name");
+    assert_eq!(service.call("POST", "/v1/events/auth", &[("content-type", "image/png")], b"").status, 415);
+    assert_eq!(service.call("POST", "/v1/events/auth", &[("content-encoding", "br")], b"").status, 415);
+    assert_eq!(service.call("POST", "/v1/events/auth", &json, b"[1,").status, 400);
+    assert_eq!(service.call("POST", "/v1/events/auth", &json, &vec![b' '; 17 << 20]).status, 413);
+}
+
+#[test]
+fn an_idempotency_key_takes_a_batch_once() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let service = Service::start(folder.path(), &[]);
+    let headers = [("content-type", "application/x-ndjson"), ("idempotency-key", "k1")];
+    let body = attacks(0..1);
+    let first = service.call("POST", "/v1/events/auth", &headers, body.as_bytes());
+    service.kill();
+    let service = Service::start(folder.path(), &[]);
+    let second = service.call("POST", "/v1/events/auth", &headers, body.as_bytes());
+    assert_eq!((first.status, first.json()), (second.status, second.json()));
+    let records = service.get("/v1/topics/auth/records").json();
+    assert_eq!(records["items"].as_array().unwrap().len(), 3);
+    assert_eq!(service.call("POST", "/v1/events/auth", &headers, attacks(1..2).as_bytes()).status, 422);
+}
+
+#[test]
+fn a_term_signal_drains() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let mut service = Service::start(folder.path(), &[]);
+    assert_eq!(service.get("/readyz").status, 200);
+    assert_eq!(service.get("/livez").status, 200);
+    Command::new("kill").arg(service.child.id().to_string()).status().unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = service.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn without_dev_a_token_is_needed() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let output = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let output = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .args(["serve", "--dev", "--listen", "0.0.0.0:0"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_live_stream_resumes_after_its_last_event() {
+    let folder = folder(&[("a.cep", &format!("{STREAMS}{RULE}"))]);
+    let service = Service::start(folder.path(), &[]);
+    service.events("auth", &attacks(0..5));
+    let mut socket = TcpStream::connect(&service.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.write_all(b"GET /v1/alerts/stream HTTP/1.1\r\nhost: t\r\nlast-event-id: 1\r\n\r\n").unwrap();
+    let lines = BufReader::new(socket).lines();
+    let id = lines.map_while(Result::ok).find_map(|l| l.strip_prefix("id: ").map(str::to_owned));
+    assert_eq!(id.as_deref(), Some("2"));
+}
+
+#[test]
+fn a_webhook_gets_only_what_its_rule_sends_and_no_internal_address_by_default() {
+    let rule = RULE.replace("reason", "send webhook \"hook\" reason");
+    let other = RULE.replace("rule guess", "rule quiet");
+    let folder = folder(&[("a.cep", &format!("{STREAMS}{rule}{other}"))]);
+    let service = Service::start(folder.path(), &[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = json!({"url": format!("http://{}/in", listener.local_addr().unwrap())}).to_string();
+    let json = [("content-type", "application/json")];
+    let put = service.call("PUT", "/v1/endpoints/hook", &json, url.as_bytes());
+    assert_eq!(put.status, 201, "{}", put.body);
+    assert!(put.json()["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert!(service.get("/v1/endpoints/hook").json()["secret"].is_null(), "shown once");
+    service.events("auth", &attacks(0..2));
+    let begun = Instant::now();
+    let delivery = loop {
+        let page = service.get("/v1/endpoints/hook/deliveries").json();
+        if page["items"][0]["attempts"] == 1 {
+            break page["items"][0].clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{page}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(delivery["error"].as_str().unwrap().contains("internal address"), "{delivery}");
+    let all = service.get("/v1/alerts?rule=guess").json();
+    assert_eq!(delivery["alert"], all["items"][0]["id"]);
+    let page = service.get("/v1/endpoints/hook/deliveries").json();
+    assert_eq!(page["items"].as_array().unwrap().len(), all["items"].as_array().unwrap().len());
+}
+
+#[test]
+fn a_rule_in_the_folder_and_over_http_is_refused_at_start() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let service = Service::start(folder.path(), &[]);
+    assert_eq!(service.put_rule("guess", RULE, &[]).status, 201);
+    service.kill();
+    std::fs::write(folder.path().join("rules/guess.cep"), RULE).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--rules")
+        .arg(folder.path().join("rules"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("guess.cep") && text.contains("over HTTP"), "{text}");
+}
+
+#[test]
+fn the_demo_finds_what_its_data_holds() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tripline")).args(["demo", "--once"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn feed_sends_a_file_once() {
+    let folder = folder(&[("a.cep", &format!("{STREAMS}{RULE}"))]);
+    let service = Service::start(folder.path(), &[]);
+    let file = folder.path().join("auth.jsonl");
+    std::fs::write(&file, attacks(0..500)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tripline"))
+        .arg("feed")
+        .arg(&file)
+        .args(["--to", &format!("http://{}", service.address), "--speed", "max"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(service.alert_ids().len() >= 499);
+}
