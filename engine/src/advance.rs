@@ -332,7 +332,7 @@ fn windows_at(
     let read = roles & program.reading != 0;
     for latch in 0..program.latches.len() {
         let windows = &program.latches[latch].windows;
-        let looked = read && !windows.is_empty();
+        let looked = !windows.is_empty() && looks(program, roles);
         if looked && windows.iter().all(|window| held.windows.get(*window).is_none_or(|state| state.is_empty())) {
             held.latches |= 1 << latch;
         }
@@ -382,7 +382,7 @@ fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>)
 }
 
 fn looks(program: &Program, roles: u64) -> bool {
-    program.roles.iter().enumerate().any(|(bit, role)| roles >> bit & 1 == 1 && role.kind == RoleKind::Look)
+    program.roles.iter().enumerate().any(|(bit, role)| roles >> bit & 1 == 1 && role.kind == RoleKind::Latch)
 }
 
 /// One event on its way through the state of one key.

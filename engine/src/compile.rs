@@ -84,6 +84,7 @@ impl Compiler<'_> {
         }
         let windows = self.windows(&mut roles, index)?;
         let strict = self.look_roles(&steps, &mut roles, index)?;
+        self.latch_roles(&mut roles, index)?;
         let within = rule.within.unwrap_or(0);
         let mask = |wanted: &dyn Fn(RoleKind) -> bool| {
             roles.iter().enumerate().filter(|(_, role)| wanted(role.kind)).fold(0, |mask, (bit, _)| mask | 1 << bit)
@@ -92,8 +93,8 @@ impl Compiler<'_> {
         let creating = mask(&|kind| match kind {
             RoleKind::Step(step) => step == 0,
             RoleKind::Window(_) => true,
-            RoleKind::Look => latched,
-            RoleKind::Absence(_) => false,
+            RoleKind::Latch => latched,
+            RoleKind::Look | RoleKind::Absence(_) => false,
         });
         let reading = mask(&|kind| !matches!(kind, RoleKind::Window(_)));
         assert!(roles.len() <= 64, "rule `{}` wants events in more than 64 ways", rule.name);
@@ -206,14 +207,15 @@ impl Compiler<'_> {
         for stream in &absence.streams {
             let keys = self.stream_keys(*stream);
             roles.push(self.role(RoleKind::Absence(number), *stream, keys, &local, index)?);
-            // Conditions are written for one stream, or read fields that all of them have at the same place.
-            cross_nodes = cross.iter().map(|term| self.node(&term.expr, Of::This, *stream)).collect::<Result<_, _>>()?;
+            let terms = cross.iter().map(|term| self.node(&term.expr, Of::This, *stream));
+            let terms: Vec<Node> = terms.collect::<Result<_, _>>()?;
+            cross_nodes.push((self.streams.get(*stream).copied().unwrap_or(0), terms));
         }
         let duration = absence.duration.unwrap_or(0);
         absences.push(AbsenceProgram {
             text: absence.text.clone(),
             duration,
-            keeps_rows: !cross_nodes.is_empty() || (trailing && duration < longest),
+            keeps_rows: !cross.is_empty() || (trailing && duration < longest),
             cross: cross_nodes,
             trailing,
         });
@@ -241,7 +243,19 @@ impl Compiler<'_> {
         Ok(windows)
     }
 
-    /// Roles of events that are looked at whatever they say. True if some step is strict.
+    /// Latches look at every event of their step's stream.
+    fn latch_roles(&mut self, roles: &mut Vec<Role>, index: &mut Index) -> Result<(), ActivateError> {
+        let rule = self.rule;
+        for step in &rule.steps {
+            if step.condition.iter().any(|term| matches!(term.expr, Expr::Reaches(..))) {
+                let keys = step.keys.iter().map(|field| self.slot(step.stream, *field)).collect();
+                roles.push(self.role(RoleKind::Latch, step.stream, keys, &[], index)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Roles of events that strict steps look at. True if some step is strict.
     fn look_roles(
         &mut self,
         steps: &[StepProgram],
@@ -257,14 +271,6 @@ impl Compiler<'_> {
             }
             if step.immediately {
                 looked.extend(number.checked_sub(1).and_then(|before| steps.get(before)).map(|before| before.stream));
-            }
-            let has_latch = self
-                .rule
-                .steps
-                .get(number)
-                .is_some_and(|step| step.condition.iter().any(|term| matches!(term.expr, Expr::Reaches(..))));
-            if has_latch {
-                looked.push(step.stream);
             }
         }
         looked.sort_unstable();

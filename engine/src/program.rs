@@ -69,8 +69,10 @@ pub(crate) enum RoleKind {
     Step(usize),
     Absence(usize),
     Window(usize),
-    /// Looked at for strictness or a latch, whatever it says.
+    /// Looked at for strictness, whatever it says.
     Look,
+    /// Looked at by the latches, whatever it says.
+    Latch,
 }
 
 #[derive(Debug)]
@@ -111,11 +113,11 @@ pub(crate) struct TermProgram {
 pub(crate) struct AbsenceProgram {
     pub(crate) text: String,
     pub(crate) duration: Micros,
-    /// Terms that read steps; empty = the floor decides.
-    pub(crate) cross: Vec<Node>,
+    /// By its streams: terms that read steps. None has any = the floor decides.
+    pub(crate) cross: Vec<(StreamId, Vec<Node>)>,
     /// Forbidding events must be kept: their condition reads steps, or several trailing ends differ.
     pub(crate) keeps_rows: bool,
-    /// First step of which nothing may be read (steps before it may).
+    /// It comes after the last step.
     pub(crate) trailing: bool,
 }
 

@@ -272,7 +272,11 @@ impl<'a> Search<'a, '_> {
             .rows
             .range(at..)
             .take_while(|row| row.pos < to && row.ts <= until)
-            .any(|row| all_true(&program.cross, &scope(&self.question, &self.taken, 0, Some(row))))
+            .any(|row| {
+                let scope = scope(&self.question, &self.taken, 0, Some(row));
+                let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
+                terms.is_none_or(|(_, terms)| all_true(terms, &scope))
+            })
     }
 
     /// Step `number` begins at the row: goes on with the step after it, or to the end.
