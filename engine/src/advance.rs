@@ -78,7 +78,8 @@ impl RuleRun {
         while remaining != 0 {
             let first = remaining.trailing_zeros() as usize;
             let Some(role) = program.roles.get(first) else { return };
-            let same = if program.uniform_keys { remaining } else { same_key(&program, role, remaining, event) };
+            let same =
+                if program.uniform_keys { remaining } else { same_key(&program, role, remaining, event) };
             remaining &= !same;
             let view = event.view();
             if role.keys.iter().any(|slot| view.slot(*slot).is_null()) {
@@ -86,7 +87,16 @@ impl RuleRun {
                 continue;
             }
             match *role.keys.as_slice() {
-                [slot] => self.keyed(&program, event, same, std::slice::from_ref(view.slot(slot)), pos, around, out, used),
+                [slot] => self.keyed(
+                    &program,
+                    event,
+                    same,
+                    std::slice::from_ref(view.slot(slot)),
+                    pos,
+                    around,
+                    out,
+                    used,
+                ),
                 _ => {
                     let key: Key = role.keys.iter().map(|slot| view.slot(*slot).clone()).collect();
                     self.keyed(&program, event, same, &key, pos, around, out, used);
@@ -228,8 +238,12 @@ impl RuleRun {
             for (window, program) in held.windows.iter_mut().zip(&program.windows) {
                 window.evict(program, due);
             }
-            let windows: Vec<Value> =
-                held.windows.iter().zip(&program.windows).map(|(window, program)| window.value(program)).collect();
+            let windows: Vec<Value> = held
+                .windows
+                .iter()
+                .zip(&program.windows)
+                .map(|(window, program)| window.value(program))
+                .collect();
             let moment = Moment { time: due, by: FiredBy::Timer, end, key: &key, windows: &windows };
             complete(&program, held, &mut self.state.stats, &moment, around, out, used);
         }
@@ -277,7 +291,9 @@ impl RuleRun {
         if self.program.trailing > 0 {
             let waits = self.state.timers.iter().filter(|(_, end, key)| {
                 self.state.keys.get(key).is_some_and(|held| {
-                    held.lists.last().is_some_and(|list| list.binary_search_by_key(end, |row| row.pos).is_ok())
+                    held.lists
+                        .last()
+                        .is_some_and(|list| list.binary_search_by_key(end, |row| row.pos).is_ok())
                         && !broken(&self.program, held, *end)
                 })
             });
@@ -333,7 +349,9 @@ fn windows_at(
     for latch in 0..program.latches.len() {
         let windows = &program.latches[latch].windows;
         let looked = !windows.is_empty() && looks(program, roles);
-        if looked && windows.iter().all(|window| held.windows.get(*window).is_none_or(|state| state.is_empty())) {
+        if looked
+            && windows.iter().all(|window| held.windows.get(*window).is_none_or(|state| state.is_empty()))
+        {
             held.latches |= 1 << latch;
         }
     }
@@ -376,7 +394,8 @@ fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>)
         return latches;
     }
     program.latches.iter().enumerate().fold(latches, |open, (bit, latch)| {
-        let below = latch.value.eval(scope).compare(&latch.limit.eval(scope)) == Some(std::cmp::Ordering::Less);
+        let below =
+            latch.value.eval(scope).compare(&latch.limit.eval(scope)) == Some(std::cmp::Ordering::Less);
         if below { open | 1 << bit } else { open }
     })
 }
@@ -454,8 +473,13 @@ impl Stepping<'_> {
             self.timers.push_back((self.event.ts + self.program.trailing, self.pos, self.key.into()));
             return false;
         }
-        let moment =
-            Moment { time: self.event.ts, by: FiredBy::Event, end: self.pos, key: self.key, windows: self.windows };
+        let moment = Moment {
+            time: self.event.ts,
+            by: FiredBy::Event,
+            end: self.pos,
+            key: self.key,
+            windows: self.windows,
+        };
         let fired = complete(self.program, self.state, self.stats, &moment, self.around, self.out, self.used);
         if (!step.keeps_end || full)
             && let Some(list) = self.state.lists.get_mut(number)
@@ -469,7 +493,9 @@ impl Stepping<'_> {
     /// Time of the newest first event of any prefix that could lead to this step now; none if there is no such prefix.
     /// A filter: it may say yes too often, since only the search tests what depends on the choice.
     fn reach(&self, number: usize) -> Option<Micros> {
-        let Some(before) = number.checked_sub(1) else { return self.accepts.then_some(self.event.ts).or_else(|| self.repeat_reach()) };
+        let Some(before) = number.checked_sub(1) else {
+            return self.accepts.then_some(self.event.ts).or_else(|| self.repeat_reach());
+        };
         let (step, previous) = (self.program.steps.get(number)?, self.program.steps.get(before)?);
         let list = self.state.lists.get(before)?;
         let newest = list.back()?;
@@ -511,12 +537,17 @@ impl Stepping<'_> {
             floor: floors.filter_map(|gap| self.state.absences.get(*gap)).map(|a| a.floor).max().unwrap_or(0),
             marked: number == 0 && !self.accepts,
             event: Arc::clone(self.event),
-            windows: if step.is_some_and(|step| step.keeps_windows) { self.windows.into() } else { Box::default() },
+            windows: if step.is_some_and(|step| step.keeps_windows) {
+                self.windows.into()
+            } else {
+                Box::default()
+            },
         }
     }
 
     fn absence(&mut self, number: usize) {
-        let (Some(absence), Some(state)) = (self.program.absences.get(number), self.state.absences.get_mut(number))
+        let (Some(absence), Some(state)) =
+            (self.program.absences.get(number), self.state.absences.get_mut(number))
         else {
             return;
         };
@@ -592,10 +623,8 @@ fn complete(
         if program.overlap == Overlap::PerStart {
             firsts.extend(taken.first().and_then(|rows| rows.first()).map(|row| row.pos));
         }
-        let cooling = program
-            .cooldown
-            .zip(last_sent)
-            .is_some_and(|(cooldown, sent)| moment.time - sent < cooldown);
+        let cooling =
+            program.cooldown.zip(last_sent).is_some_and(|(cooldown, sent)| moment.time - sent < cooldown);
         if cooling {
             stats.suppressed_cooldown += 1;
             suppressed += 1;
@@ -605,7 +634,8 @@ fn complete(
             if around.count_only {
                 stats.checksum = stats.checksum.wrapping_add(checksum(taken));
             } else {
-                let facts = emit::Facts { time: moment.time, by: moment.by, suppressed, truncated: held.saturated };
+                let facts =
+                    emit::Facts { time: moment.time, by: moment.by, suppressed, truncated: held.saturated };
                 out.push(emit::alert(program, taken, scope, &facts));
             }
             stats.alerts += 1;
@@ -671,4 +701,3 @@ fn checksum(taken: &[Vec<&Row>]) -> u64 {
     let mixed = from.wrapping_mul(1_000_003).wrapping_add(to).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ ((last as u64) << 7)
 }
-

@@ -8,7 +8,8 @@ use crate::event::{Layout, StreamId, StreamLayout, WantedField};
 use crate::expr::Node;
 use crate::index::Index;
 use crate::program::{
-    AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram, WindowProgram,
+    AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram,
+    WindowProgram,
 };
 use crate::task::ActivateError;
 use crate::value::Value;
@@ -50,8 +51,7 @@ pub(crate) fn compile(
         let items = lists.get(&list.name).unwrap_or(&list.items);
         Arc::new(items.iter().map(|item| (Value::from_literal(item), ())).collect())
     });
-    let mut compiler =
-        Compiler { module, rule, lists: sets.collect(), streams, layout, latches: Vec::new() };
+    let mut compiler = Compiler { module, rule, lists: sets.collect(), streams, layout, latches: Vec::new() };
     compiler.program(revision, index)
 }
 
@@ -87,7 +87,11 @@ impl Compiler<'_> {
         self.latch_roles(&mut roles, index)?;
         let within = rule.within.unwrap_or(0);
         let mask = |wanted: &dyn Fn(RoleKind) -> bool| {
-            roles.iter().enumerate().filter(|(_, role)| wanted(role.kind)).fold(0, |mask, (bit, _)| mask | 1 << bit)
+            roles
+                .iter()
+                .enumerate()
+                .filter(|(_, role)| wanted(role.kind))
+                .fold(0, |mask, (bit, _)| mask | 1 << bit)
         };
         let latched = !self.latches.is_empty();
         let creating = mask(&|kind| match kind {
@@ -167,7 +171,10 @@ impl Compiler<'_> {
             immediately: number > 0 && step.arrow == Arrow::Immediately,
             first_only,
             within: if number > 0 { step.within } else { None },
-            cross: cross.iter().map(|term| self.node(&term.expr, Of::This, stream)).collect::<Result<_, _>>()?,
+            cross: cross
+                .iter()
+                .map(|term| self.node(&term.expr, Of::This, stream))
+                .collect::<Result<_, _>>()?,
             gap,
             keeps_windows,
             keeps_end: !last || !plain || first_only || timed,
@@ -222,7 +229,11 @@ impl Compiler<'_> {
         Ok(number)
     }
 
-    fn windows(&mut self, roles: &mut Vec<Role>, index: &mut Index) -> Result<Vec<WindowProgram>, ActivateError> {
+    fn windows(
+        &mut self,
+        roles: &mut Vec<Role>,
+        index: &mut Index,
+    ) -> Result<Vec<WindowProgram>, ActivateError> {
         let rule = self.rule;
         let mut windows = Vec::new();
         for (number, window) in rule.windows.iter().enumerate() {
@@ -270,7 +281,9 @@ impl Compiler<'_> {
                 looked.push(step.stream);
             }
             if step.immediately {
-                looked.extend(number.checked_sub(1).and_then(|before| steps.get(before)).map(|before| before.stream));
+                looked.extend(
+                    number.checked_sub(1).and_then(|before| steps.get(before)).map(|before| before.stream),
+                );
             }
         }
         looked.sort_unstable();
@@ -278,7 +291,8 @@ impl Compiler<'_> {
         for stream in looked {
             // Strictness looks at every event routed to the key, whether by its stream or by a step's own path.
             let mapped = self.rule.streams.get(stream).and_then(|stream| stream.keys.clone());
-            let steps = self.rule.steps.iter().filter(|step| step.stream == stream).map(|step| step.keys.clone());
+            let steps =
+                self.rule.steps.iter().filter(|step| step.stream == stream).map(|step| step.keys.clone());
             let mut key_sets: Vec<Vec<usize>> = Vec::new();
             for fields in mapped.into_iter().chain(steps) {
                 let keys: Vec<usize> = fields.iter().map(|field| self.slot(stream, *field)).collect();
@@ -372,7 +386,10 @@ impl Compiler<'_> {
             ReasonPart::Text(_) => None,
         });
         let elsewhere = rule.steps.iter().flat_map(|step| {
-            step.condition.iter().chain(step.gap.iter().flat_map(|absence| &absence.condition)).map(|term| &term.expr)
+            step.condition
+                .iter()
+                .chain(step.gap.iter().flat_map(|absence| &absence.condition))
+                .map(|term| &term.expr)
         });
         let silent = rule.trailing.iter().flat_map(|absence| &absence.condition).map(|term| &term.expr);
         for expr in clauses.chain(values).chain(reasons).chain(elsewhere).chain(silent) {
@@ -436,7 +453,8 @@ impl Compiler<'_> {
             ),
             Expr::Aggregate(kind, step, argument) => {
                 let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
-                let argument = argument.as_ref().map(|argument| self.node(argument, Of::This, owner)).transpose()?;
+                let argument =
+                    argument.as_ref().map(|argument| self.node(argument, Of::This, owner)).transpose()?;
                 Node::Aggregate(*kind, *step, argument.map(Box::new))
             }
             Expr::Window(window) => Node::Window(*window),
@@ -538,7 +556,9 @@ fn reads_steps(expr: &Expr) -> bool {
 /// The expression reads the key, a window or a latch.
 fn needs_key(expr: &Expr) -> bool {
     let mut found = false;
-    visit(expr, &mut |expr| found |= matches!(expr, Expr::Key(_) | Expr::Window(_) | Expr::Reaches(..) | Expr::Id(_)));
+    visit(expr, &mut |expr| {
+        found |= matches!(expr, Expr::Key(_) | Expr::Window(_) | Expr::Reaches(..) | Expr::Id(_))
+    });
     found
 }
 

@@ -101,7 +101,8 @@ fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
                 windows: &row.windows,
                 ..*scope
             };
-            let sides = step.terms.iter().filter_map(|term| term.sides.as_ref().map(|sides| (&term.text, sides)));
+            let sides =
+                step.terms.iter().filter_map(|term| term.sides.as_ref().map(|sides| (&term.text, sides)));
             let held = sides.map(|(text, (left, right))| Held {
                 text: text.clone(),
                 left: left.eval(&scope),

@@ -86,7 +86,9 @@ impl Node {
     pub(crate) fn reads_window(&self) -> bool {
         match self {
             Self::Window(_) | Self::Reaches(..) => true,
-            Self::Not(a) | Self::Neg(a) | Self::IsNull(a) | Self::InList(a, _) | Self::Matches(a, _) => a.reads_window(),
+            Self::Not(a) | Self::Neg(a) | Self::IsNull(a) | Self::InList(a, _) | Self::Matches(a, _) => {
+                a.reads_window()
+            }
             Self::Binary(_, a, b) => a.reads_window() || b.reads_window(),
             Self::If(a, b, c) => a.reads_window() || b.reads_window() || c.reads_window(),
             Self::List(items) | Self::Call(_, items) => items.iter().any(Self::reads_window),
@@ -158,10 +160,12 @@ impl Node {
         match self {
             Self::Literal(_) | Self::This(_) | Self::Step(..) | Self::Key(_) | Self::Window(_) => Value::Null,
             Self::Ts(of) => scope.event(*of).map_or(Value::Null, |event| Value::Instant(event.ts)),
-            Self::Id(of) => {
-                scope.event(*of).map_or(Value::Null, |event| Value::String(identity(&event, scope.partitions)))
+            Self::Id(of) => scope
+                .event(*of)
+                .map_or(Value::Null, |event| Value::String(identity(&event, scope.partitions))),
+            Self::StreamName(of, name) => {
+                scope.event(*of).map_or(Value::Null, |_| Value::String(name.clone()))
             }
-            Self::StreamName(of, name) => scope.event(*of).map_or(Value::Null, |_| Value::String(name.clone())),
             Self::Not(_) => bool_value(self.test(scope)),
             Self::Neg(inner) => negate(&inner.eval(scope)),
             Self::Binary(op, left, right) => self.binary(*op, left, right, scope),
@@ -232,9 +236,11 @@ impl Node {
                 text_test(op, &left.eval(scope), &right.eval(scope))
             }
             BinaryOp::Matches => Value::Null,
-            BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Remainder => {
-                arithmetic(op, &left.eval(scope), &right.eval(scope))
-            }
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::Divide
+            | BinaryOp::Remainder => arithmetic(op, &left.eval(scope), &right.eval(scope)),
         }
     }
 }
@@ -351,7 +357,9 @@ fn time_arithmetic(op: BinaryOp, left: &Value, right: &Value) -> Value {
         (Add, Value::Instant(a), Value::Duration(b)) | (Add, Value::Duration(b), Value::Instant(a)) => {
             a.checked_add(*b).map_or(Value::Null, Value::Instant)
         }
-        (Subtract, Value::Instant(a), Value::Duration(b)) => a.checked_sub(*b).map_or(Value::Null, Value::Instant),
+        (Subtract, Value::Instant(a), Value::Duration(b)) => {
+            a.checked_sub(*b).map_or(Value::Null, Value::Instant)
+        }
         (Add, Value::Duration(a), Value::Duration(b)) => duration(a.checked_add(*b)),
         (Subtract, Value::Duration(a), Value::Duration(b)) => duration(a.checked_sub(*b)),
         (Multiply, Value::Duration(a), Value::Int(b)) | (Multiply, Value::Int(b), Value::Duration(a)) => {

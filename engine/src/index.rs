@@ -66,7 +66,12 @@ impl Index {
     }
 
     /// The rules that want the event, in their order, each with the roles (one bit each) that its tests leave open.
-    pub(crate) fn wanted(&mut self, event: &EventRef<'_>, partitions: &[ArcStr], found: &mut Vec<(u32, u64)>) {
+    pub(crate) fn wanted(
+        &mut self,
+        event: &EventRef<'_>,
+        partitions: &[ArcStr],
+        found: &mut Vec<(u32, u64)>,
+    ) {
         found.clear();
         let Some(index) = self.streams.get_mut(event.stream as usize) else { return };
         index.epoch += 1;
@@ -76,7 +81,9 @@ impl Index {
         for want in wants.iter() {
             let holds = want.predicates.iter().all(|number| {
                 let number = *number as usize;
-                let (Some(known), Some(node)) = (memo.get_mut(number), predicates.get(number)) else { return false };
+                let (Some(known), Some(node)) = (memo.get_mut(number), predicates.get(number)) else {
+                    return false;
+                };
                 if *known < 2 * *epoch {
                     *known = 2 * *epoch + u64::from(node.test(&scope) == Some(true));
                 }

@@ -11,21 +11,21 @@
 //!
 //! Absent on purpose: clocks, randomness, files, threads, logs.
 
-pub mod value;
-mod collections;
+mod advance;
 mod aggregate;
+pub mod alert;
+mod collections;
+mod compile;
+mod emit;
 pub mod event;
 mod expr;
 mod index;
-mod time;
 mod program;
-mod compile;
-mod window;
-mod state;
-mod advance;
 mod search;
-mod emit;
-pub mod alert;
-pub mod task;
 mod snapshot;
+mod state;
+pub mod task;
+mod time;
+pub mod value;
 pub mod why;
+mod window;

@@ -106,7 +106,9 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
         if step.first_only && independent && before.min == 1 {
             bound = bound.max(at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos));
         }
-        if let (Some(within), 1, Some(earlier)) = (step.within, before.max, question.state.lists.get(number - 1)) {
+        if let (Some(within), 1, Some(earlier)) =
+            (step.within, before.max, question.state.lists.get(number - 1))
+        {
             let at = earlier.partition_point(|row| row.ts < candidate.ts - within);
             bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
         }
@@ -136,12 +138,13 @@ impl<'a> Search<'a, '_> {
         let list = self.list(number);
         let last = number + 1 == self.question.program.steps.len();
         let lower = self.lower.get(number).copied().unwrap_or(0);
-        let start = match number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|t| t.first()) {
-            // Of a step that takes the first, those before the bound must be seen: one of them may be the first.
-            Some(begin) if step.first_only => begin.pos + 1,
-            Some(begin) => lower.max(begin.pos + 1),
-            None => lower,
-        };
+        let start =
+            match number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|t| t.first()) {
+                // Of a step that takes the first, those before the bound must be seen: one of them may be the first.
+                Some(begin) if step.first_only => begin.pos + 1,
+                Some(begin) => lower.max(begin.pos + 1),
+                None => lower,
+            };
         let mut at = list.partition_point(|row| row.pos < start);
         let mut before = self.begin_taking(number);
         let kept = number.checked_sub(1).and_then(|b| self.taken.get(b)).map_or(0, Vec::len);
@@ -176,7 +179,8 @@ impl<'a> Search<'a, '_> {
     }
 
     fn begin_taking(&self, number: usize) -> Taking {
-        let begin = number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.first());
+        let begin =
+            number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.first());
         let Some(begin) = begin else { return Taking { next: 0, ended: true } };
         let single = self.question.program.steps.get(number - 1).is_none_or(|step| step.max == 1);
         let next = if single { 0 } else { self.list(number - 1).partition_point(|row| row.pos <= begin.pos) };
@@ -212,7 +216,8 @@ impl<'a> Search<'a, '_> {
             return false;
         }
         if step.consecutive {
-            let unbroken = self.taken.get(number).and_then(|t| t.last()).is_some_and(|l| l.pos == row.own_before);
+            let unbroken =
+                self.taken.get(number).and_then(|t| t.last()).is_some_and(|l| l.pos == row.own_before);
             if !unbroken || !self.fits(number, row, false) {
                 return false;
             }
@@ -236,7 +241,8 @@ impl<'a> Search<'a, '_> {
     fn fits(&mut self, number: usize, row: &'a Row, begins: bool) -> bool {
         self.found.work += 1;
         let Some(step) = self.question.program.steps.get(number) else { return false };
-        let last = number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.last());
+        let last =
+            number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.last());
         if let Some(last) = last {
             if step.within.is_some_and(|within| row.ts - last.ts > within) {
                 return false;
@@ -254,9 +260,11 @@ impl<'a> Search<'a, '_> {
         if step.gap.is_empty() {
             return true;
         }
-        let last = number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.last());
+        let last =
+            number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.last());
         let from = last.map_or(0, |last| last.pos);
-        row.floor <= from && step.gap.iter().all(|absence| self.is_absent(*absence, from, row.pos, Micros::MAX))
+        row.floor <= from
+            && step.gap.iter().all(|absence| self.is_absent(*absence, from, row.pos, Micros::MAX))
     }
 
     /// No event that an absence with kept rows forbids lies strictly between two positions and up to a time.
@@ -268,15 +276,11 @@ impl<'a> Search<'a, '_> {
             return true;
         }
         let at = state.rows.partition_point(|row| row.pos <= from);
-        !state
-            .rows
-            .range(at..)
-            .take_while(|row| row.pos < to && row.ts <= until)
-            .any(|row| {
-                let scope = scope(&self.question, &self.taken, 0, Some(row));
-                let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
-                terms.is_none_or(|(_, terms)| all_true(terms, &scope))
-            })
+        !state.rows.range(at..).take_while(|row| row.pos < to && row.ts <= until).any(|row| {
+            let scope = scope(&self.question, &self.taken, 0, Some(row));
+            let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
+            terms.is_none_or(|(_, terms)| all_true(terms, &scope))
+        })
     }
 
     /// Step `number` begins at the row: goes on with the step after it, or to the end.
@@ -359,7 +363,9 @@ impl<'a> Search<'a, '_> {
         let mut windows = self.question.windows.to_vec();
         for (number, window) in self.question.program.windows.iter().enumerate() {
             let row = window.before.and_then(|step| self.taken.get(step)).and_then(|taken| taken.first());
-            if let (Some(kept), Some(value)) = (row.and_then(|r| r.windows.get(number)), windows.get_mut(number)) {
+            if let (Some(kept), Some(value)) =
+                (row.and_then(|r| r.windows.get(number)), windows.get_mut(number))
+            {
                 value.clone_from(kept);
             }
         }
@@ -367,7 +373,12 @@ impl<'a> Search<'a, '_> {
     }
 }
 
-fn scope<'s>(question: &Question<'s>, taken: &'s [Vec<&'s Row>], own: usize, row: Option<&'s Row>) -> Scope<'s> {
+fn scope<'s>(
+    question: &Question<'s>,
+    taken: &'s [Vec<&'s Row>],
+    own: usize,
+    row: Option<&'s Row>,
+) -> Scope<'s> {
     Scope {
         this: row.map(|row| row.event.view()),
         key: question.key,

@@ -94,7 +94,8 @@ impl Task {
     /// # Errors
     /// Bytes that are not such a state, or a state of other rules.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let loaded: Loaded = postcard::from_bytes(bytes).map_err(|error| format!("not a saved state: {error}"))?;
+        let loaded: Loaded =
+            postcard::from_bytes(bytes).map_err(|error| format!("not a saved state: {error}"))?;
         if loaded.version != VERSION {
             return Err(format!("a state of format {}, not {VERSION}", loaded.version));
         }
@@ -103,9 +104,12 @@ impl Task {
             return Err("a state of other rules".to_owned());
         }
         let same_slots = self.layout.streams.len() == loaded.layout.streams.len()
-            && self.layout.streams.iter().zip(&loaded.layout.streams).all(|(a, b)| {
-                a.name == b.name && a.fields == b.fields
-            });
+            && self
+                .layout
+                .streams
+                .iter()
+                .zip(&loaded.layout.streams)
+                .all(|(a, b)| a.name == b.name && a.fields == b.fields);
         if !same_slots || self.clock.partitions.len() != loaded.clock.partitions.len() {
             return Err("a state of other streams or partitions".to_owned());
         }

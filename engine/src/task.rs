@@ -3,9 +3,9 @@
 use crate::advance::{RuleRun, RuleState, Surroundings, UsedUp};
 use crate::alert::Alert;
 use crate::collections::Map;
+use crate::compile;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
-use crate::compile;
 use crate::program::Program;
 use crate::time::{Clock, PartitionTime};
 use arcstr::ArcStr;
@@ -142,14 +142,14 @@ pub struct Task {
     pub(crate) clock: Clock,
     /// By name, then revision.
     pub(crate) rules: Vec<RuleRun>,
-    /// By rule: it sees events as they come, since its streams promise order.
-    direct: Vec<bool>,
+    /// By rule: the partition whose events it sees as they come, since its streams promise order; none = merged.
+    direct: Vec<Option<PartitionId>>,
     any_merged: bool,
     revisions: BTreeMap<String, u32>,
     /// The last position given out.
     pub(crate) position: u64,
-    /// Earliest timer or sweep of direct and of merged rules.
-    due: [Micros; 2],
+    /// Earliest timer or sweep of the rules of each partition, and last of the merged ones.
+    due: Vec<Micros>,
     wanted: Vec<(u32, u64)>,
     used: Vec<UsedUp>,
     /// With `keep_history`: all events accepted.
@@ -175,7 +175,7 @@ impl Task {
             any_merged: false,
             revisions: BTreeMap::new(),
             position: 0,
-            due: [Micros::MAX; 2],
+            due: vec![Micros::MAX],
             wanted: Vec::new(),
             used: Vec::new(),
             history: Vec::new(),
@@ -214,7 +214,8 @@ impl Task {
 
     /// Declares a partition before its first event; its streams must have been added.
     pub fn add_partition(&mut self, partition: Partition) -> PartitionId {
-        let late = partition.streams.iter().filter_map(|id| self.streams.get(*id as usize)).map(|s| s.late).max();
+        let late =
+            partition.streams.iter().filter_map(|id| self.streams.get(*id as usize)).map(|s| s.late).max();
         self.clock.partitions.push(PartitionTime { newest: None, late: late.unwrap_or(0), idle: false });
         self.partition_names.push(partition.name.into());
         self.partition_streams.push(partition.streams);
@@ -236,9 +237,9 @@ impl Task {
         for stream in &module.streams {
             self.add_stream(stream);
         }
+        self.forget_drained();
         let mut activated = Vec::new();
         for rule in &module.rules {
-            self.forget_drained();
             let older = self.rules.iter().filter(|run| run.program.name == rule.name).count();
             if older > DRAINING_MAX {
                 return Err(ActivateError::DrainFull(rule.name.clone()));
@@ -259,9 +260,9 @@ impl Task {
                 self.rules.retain(|run| run.program.name != rule.name);
                 continue;
             }
-            let place = self
-                .rules
-                .partition_point(|other| (other.program.name.as_str(), other.program.revision) < (&rule.name, revision));
+            let place = self.rules.partition_point(|other| {
+                (other.program.name.as_str(), other.program.revision) < (&rule.name, revision)
+            });
             self.rules.insert(place, run);
         }
         self.route();
@@ -276,9 +277,21 @@ impl Task {
         self.rules.len() < before
     }
 
+    /// Drops revisions that have been replaced and have no open match at their own time.
     fn forget_drained(&mut self) {
-        let now = self.clock.newest.unwrap_or(Micros::MIN);
-        self.rules.retain_mut(|run| !run.is_drained(now));
+        let merged = self.clock.watermark();
+        let partitions = &self.clock.partitions;
+        let mut direct = self.direct.iter();
+        self.rules.retain_mut(|run| {
+            let now = match direct.next() {
+                Some(Some(partition)) => {
+                    partitions.get(*partition as usize).and_then(|time| time.newest).unwrap_or(Micros::MIN)
+                }
+                _ => merged,
+            };
+            !run.is_drained(now)
+        });
+        self.route();
     }
 
     /// Rebuilds what depends on the set of rules and partitions.
@@ -293,13 +306,18 @@ impl Task {
             }
             let streams = &run.program.streams;
             let times = || streams.iter().filter_map(|id| self.streams.get(*id as usize));
-            let one_topic = times().all(|time| time.in_order && Some(&time.topic) == times().next().map(|t| &t.topic));
-            let partitions =
-                self.partition_streams.iter().filter(|held| held.iter().any(|id| streams.contains(id))).count();
-            self.direct.push(one_topic && partitions <= 1);
+            let one_topic =
+                times().all(|time| time.in_order && Some(&time.topic) == times().next().map(|t| &t.topic));
+            let mut partitions = (0..)
+                .zip(&self.partition_streams)
+                .filter(|(_, held)| held.iter().any(|id| streams.contains(id)));
+            let only = partitions.next().filter(|_| one_topic && partitions.next().is_none());
+            // Input in order of time over all partitions is one partition as far as time goes.
+            self.direct
+                .push(only.map(|(partition, _)| if self.options.sorted_input { 0 } else { partition }));
         }
-        self.any_merged = self.direct.iter().any(|direct| !direct);
-        self.due = [Micros::MIN; 2];
+        self.any_merged = self.direct.iter().any(Option::is_none);
+        self.ring_all_next();
     }
 
     /// The first instant after every event time accepted so far: where a rule recorded now takes effect.
@@ -329,12 +347,12 @@ impl Task {
             Input::Time(time) => {
                 self.clock.newest = Some(self.clock.newest.map_or(time, |newest| newest.max(time)));
                 self.release(time, out);
-                self.ring(0, time.saturating_sub(1), out);
+                self.ring_direct(time.saturating_sub(1), out);
             }
             Input::End => {
                 let end = self.clock.newest.unwrap_or(Micros::MIN);
                 self.release(end.saturating_add(1), out);
-                self.ring(0, end, out);
+                self.ring_direct(end, out);
             }
         }
     }
@@ -352,9 +370,9 @@ impl Task {
         if self.options.keep_history {
             self.history.push(Arc::new(event.to_event()));
         }
-        let [direct_due, _] = self.due;
-        if direct_due < event.ts {
-            self.ring(0, event.ts - 1, out);
+        let group = if self.options.sorted_input { 0 } else { event.partition };
+        if self.due.get(group as usize).is_some_and(|due| *due < event.ts) {
+            self.ring(Some(group), event.ts - 1, out);
         }
         let mut wanted = std::mem::take(&mut self.wanted);
         self.index.wanted(&event, &self.partition_names, &mut wanted);
@@ -363,7 +381,7 @@ impl Task {
             let kept = Arc::new(event.to_event());
             let mut merged = false;
             for (rule, roles) in &wanted {
-                if self.direct.get(*rule as usize) == Some(&true) {
+                if self.direct.get(*rule as usize).is_some_and(Option::is_some) {
                     self.run_rule(*rule, &kept, *roles, self.position, out);
                 } else {
                     merged = true;
@@ -384,7 +402,19 @@ impl Task {
 
     /// After a restore: the next timers are to be looked for again.
     pub(crate) fn ring_all_next(&mut self) {
-        self.due = [Micros::MIN; 2];
+        self.due = vec![Micros::MIN; self.partition_names.len() + 1];
+    }
+
+    /// Place in `due`.
+    fn group(&self, partition: Option<PartitionId>) -> usize {
+        partition.map_or(self.partition_names.len(), |partition| partition as usize)
+    }
+
+    /// Timers of all rules that see events as they come.
+    fn ring_direct(&mut self, until: Micros, out: &mut Outputs) {
+        for partition in 0..self.partition_names.len() {
+            self.ring(Some(partition as PartitionId), until, out);
+        }
     }
 
     fn is_duplicate(&mut self, event: &EventRef<'_>) -> bool {
@@ -410,15 +440,13 @@ impl Task {
     /// Releases every instant before `watermark` to the merged rules, and their timers.
     fn release(&mut self, watermark: Micros, out: &mut Outputs) {
         while let Some((time, events)) = self.clock.pop(watermark) {
-            let [_, merged_due] = self.due;
-            if merged_due < time {
-                self.ring(1, time - 1, out);
+            if self.due.last().is_some_and(|due| *due < time) {
+                self.ring(None, time - 1, out);
             }
             self.instant(&events, out);
         }
-        let [_, merged_due] = self.due;
-        if merged_due < watermark {
-            self.ring(1, watermark.saturating_sub(1), out);
+        if self.due.last().is_some_and(|due| *due < watermark) {
+            self.ring(None, watermark.saturating_sub(1), out);
         }
         self.clock.released = self.clock.released.max(watermark);
     }
@@ -431,7 +459,9 @@ impl Task {
         let mut order: Vec<(u32, usize, PartitionId, u64, usize, u64)> = Vec::new();
         for (number, event) in events.iter().enumerate() {
             self.index.wanted(&event.view(), &self.partition_names, &mut wanted);
-            for (rule, roles) in wanted.iter().filter(|(rule, _)| self.direct.get(*rule as usize) == Some(&false)) {
+            for (rule, roles) in
+                wanted.iter().filter(|(rule, _)| self.direct.get(*rule as usize) == Some(&None))
+            {
                 let streams = self.rules.get(*rule as usize).map(|run| &run.program.streams);
                 let rank = streams.and_then(|streams| streams.iter().position(|id| *id == event.stream));
                 order.push((*rule, rank.unwrap_or(0), event.partition, event.offset, number, *roles));
@@ -458,7 +488,8 @@ impl Task {
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
         run.event(event, roles, position, around, &mut out.alerts, &mut self.used);
-        let group = usize::from(self.direct.get(rule as usize) != Some(&true));
+        let group = self.direct.get(rule as usize).copied().flatten();
+        let group = group.map_or(self.partition_names.len(), |partition| partition as usize);
         if let (Some(due), Some(known)) = (run.next_due(), self.due.get_mut(group)) {
             *known = (*known).min(due);
         }
@@ -484,12 +515,12 @@ impl Task {
         self.used.clear();
     }
 
-    /// Fires timers due at or before `until` of the direct (0) or merged (1) rules, in order of time.
-    fn ring(&mut self, group: usize, until: Micros, out: &mut Outputs) {
+    /// Fires timers due at or before `until` of the rules of a partition, or of the merged ones, in order of time.
+    fn ring(&mut self, group: Option<PartitionId>, until: Micros, out: &mut Outputs) {
         let before = out.alerts.len();
         let mut next = Micros::MAX;
         for number in 0..self.rules.len() {
-            if usize::from(self.direct.get(number) != Some(&true)) != group {
+            if self.direct.get(number) != Some(&group) {
                 continue;
             }
             let around = Surroundings {
@@ -503,7 +534,8 @@ impl Task {
             next = next.min(run.next_due().unwrap_or(Micros::MAX));
             self.share_used_up(number);
         }
-        if let Some(due) = self.due.get_mut(group) {
+        let place = self.group(group);
+        if let Some(due) = self.due.get_mut(place) {
             *due = next;
         }
         if let Some(fresh) = out.alerts.get_mut(before..) {
@@ -519,7 +551,8 @@ impl Task {
         }
         let (partition, watermark) = self.clock.slowest()?;
         let stream = self.partition_streams.get(partition as usize).and_then(|streams| streams.first());
-        let name = stream.and_then(|id| self.layout.streams.get(*id as usize)).map(|stream| stream.name.to_string());
+        let name =
+            stream.and_then(|id| self.layout.streams.get(*id as usize)).map(|stream| stream.name.to_string());
         Some((name.unwrap_or_default(), watermark))
     }
 

@@ -77,8 +77,10 @@ impl Clock {
     /// The partition that holds time back, with its watermark.
     pub(crate) fn slowest(&self) -> Option<(PartitionId, Micros)> {
         let live = self.partitions.iter().enumerate().filter(|(_, time)| !time.idle);
-        live.map(|(id, time)| (id as PartitionId, time.newest.map_or(Micros::MIN, |n| n.saturating_sub(time.late))))
-            .min_by_key(|(_, watermark)| *watermark)
+        live.map(|(id, time)| {
+            (id as PartitionId, time.newest.map_or(Micros::MIN, |n| n.saturating_sub(time.late)))
+        })
+        .min_by_key(|(_, watermark)| *watermark)
     }
 
     /// The oldest complete instant before `watermark`.

@@ -87,7 +87,8 @@ impl Value {
             (Self::String(a), Self::String(b)) => Some(a.as_str().cmp(b.as_str())),
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
             (Self::Instant(a), Self::Instant(b)) | (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
-            (Self::Float(_), Self::Int(_) | Self::Decimal(_)) | (Self::Int(_) | Self::Decimal(_), Self::Float(_)) => {
+            (Self::Float(_), Self::Int(_) | Self::Decimal(_))
+            | (Self::Int(_) | Self::Decimal(_), Self::Float(_)) => {
                 self.as_f64()?.partial_cmp(&other.as_f64()?)
             }
             (Self::Int(_) | Self::Decimal(_), Self::Int(_) | Self::Decimal(_)) => {
@@ -111,7 +112,10 @@ impl Value {
             Literal::Duration(value) => Self::Duration(*value),
             Literal::List(items) => Self::List(Box::new(items.iter().map(Self::from_literal).collect())),
             Literal::Object(pairs) => Self::Object(Box::new(
-                pairs.iter().map(|(name, value)| (ArcStr::from(name.as_str()), Self::from_literal(value))).collect(),
+                pairs
+                    .iter()
+                    .map(|(name, value)| (ArcStr::from(name.as_str()), Self::from_literal(value)))
+                    .collect(),
             )),
         }
     }
@@ -215,8 +219,14 @@ pub fn format_duration(micros: Micros) -> String {
     }
     let mut rest = micros.unsigned_abs();
     let mut text = String::from(if micros < 0 { "-" } else { "" });
-    let units =
-        [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1000, "ms"), (1, "us")];
+    let units = [
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1000, "ms"),
+        (1, "us"),
+    ];
     for (size, unit) in units {
         if rest >= size {
             text.push_str(&format!("{}{unit}", rest / size));

@@ -26,7 +26,6 @@ pub struct Attempt {
     pub because: Option<String>,
 }
 
-
 /// Attempts shown for one rule.
 const SHOWN: usize = 3;
 
@@ -91,7 +90,11 @@ impl<'a> Walk<'a> {
             let Some(rank) = rank else { continue };
             let slots = program.roles.iter().filter(|role| role.stream == rank).find(|role| {
                 role.keys.len() == wanted.len()
-                    && role.keys.iter().zip(wanted).all(|(slot, part)| event.view().slot(*slot).to_string() == *part)
+                    && role
+                        .keys
+                        .iter()
+                        .zip(wanted)
+                        .all(|(slot, part)| event.view().slot(*slot).to_string() == *part)
             });
             if let Some(role) = slots {
                 key = role.keys.iter().map(|slot| event.view().slot(*slot).clone()).collect();
@@ -118,7 +121,11 @@ impl<'a> Walk<'a> {
     }
 
     fn name(&self, row: &Row) -> String {
-        format!("{} ({})", crate::value::format_instant(row.ts), identity(&row.event.view(), &self.task.partition_names))
+        format!(
+            "{} ({})",
+            crate::value::format_instant(row.ts),
+            identity(&row.event.view(), &self.task.partition_names)
+        )
     }
 
     /// The first term that does not hold for a row as the step's event, with its values.
@@ -135,11 +142,14 @@ impl<'a> Walk<'a> {
             partitions: &self.task.partition_names,
         };
         let failed = step.terms.iter().find(|term| {
-            let unread = term.sides.as_ref().is_some_and(|(left, right)| left.reads_window() || right.reads_window());
+            let unread =
+                term.sides.as_ref().is_some_and(|(left, right)| left.reads_window() || right.reads_window());
             !unread && term.test.test(&scope) != Some(true)
         })?;
         Some(match &failed.sides {
-            Some((left, right)) => format!("`{}` is {} against {}", failed.text, left.eval(&scope), right.eval(&scope)),
+            Some((left, right)) => {
+                format!("`{}` is {} against {}", failed.text, left.eval(&scope), right.eval(&scope))
+            }
             None => format!("`{}` is {}", failed.text, failed.test.eval(&scope)),
         })
     }
@@ -198,7 +208,8 @@ impl<'a> Walk<'a> {
             if !self.has_key(step, row) {
                 continue;
             }
-            if let Some(late) = self.too_late(step, row.ts, first.or(rows.first().map(|row| row.ts)), before) {
+            if let Some(late) = self.too_late(step, row.ts, first.or(rows.first().map(|row| row.ts)), before)
+            {
                 return (rows, at, if because.starts_with('`') { because } else { late + &self.name(row) });
             }
             match self.failing(number, taken, row) {
@@ -223,7 +234,10 @@ impl<'a> Walk<'a> {
             && ts - before > within
         {
             let over = format_duration(ts - before);
-            return Some(format!("within {} of the step before, but {over} passed until ", format_duration(within)));
+            return Some(format!(
+                "within {} of the step before, but {over} passed until ",
+                format_duration(within)
+            ));
         }
         let first = first?;
         let within = self.program.rule.within?;

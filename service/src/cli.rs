@@ -127,12 +127,13 @@ pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
     let mut limits =
         Limits { candidates: Some(10_000), matches_per_moment: Some(1_000), search_work: Some(1_000_000) };
     for (name, value) in given {
-        let number: Option<u64> = match value.as_str() {
-            "none" => None,
-            text => Some(text.replace('_', "").parse().map_err(|_| {
-                Failure::usage(format!("--limit {name}={value}: expected a number or none"))
-            })?),
-        };
+        let number: Option<u64> =
+            match value.as_str() {
+                "none" => None,
+                text => Some(text.replace('_', "").parse().map_err(|_| {
+                    Failure::usage(format!("--limit {name}={value}: expected a number or none"))
+                })?),
+            };
         let size = number.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         match name.as_str() {
             "candidates" => limits.candidates = size,

@@ -207,7 +207,9 @@ impl Records {
             Inner::Lines(_) => Ok(None),
             Inner::Csv { reader, .. } => {
                 let header = reader.byte_headers().map_err(std::io::Error::other)?;
-                let names = header.iter().map(|n| String::from_utf8_lossy(n).trim_start_matches('\u{feff}').to_owned());
+                let names = header
+                    .iter()
+                    .map(|n| String::from_utf8_lossy(n).trim_start_matches('\u{feff}').to_owned());
                 Ok(Some(names.collect()))
             }
         }

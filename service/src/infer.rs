@@ -11,7 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use std::fmt;
 
 /// Names that a time field may have.
-pub const TIME_NAMES: [&str; 7] = ["ts", "time", "timestamp", "@timestamp", "event_time", "created_at", "date"];
+pub const TIME_NAMES: [&str; 7] =
+    ["ts", "time", "timestamp", "@timestamp", "event_time", "created_at", "date"];
 
 const BOOL: u8 = 1;
 const INT: u8 = 2;
@@ -123,7 +124,9 @@ impl Shape {
         };
         let mut fields = Vec::new();
         self.collect(&mut Vec::new(), self.seen, &mut fields);
-        let id = fields.iter().any(|f| f.path == ["id"] && !f.nullable && matches!(f.ty, Type::String | Type::Int));
+        let id = fields
+            .iter()
+            .any(|f| f.path == ["id"] && !f.nullable && matches!(f.ty, Type::String | Type::Int));
         // Every event has `ts`, `id` and `stream` anyway.
         fields.retain(|f| f.path != ["stream"] && !(f.path == time_path && f.path == ["ts"]));
         for field in &mut fields {
@@ -157,7 +160,9 @@ impl Shape {
             [] => {
                 let fields: Vec<_> = self.fields.iter().map(|(f, _)| format!("`{f}`")).collect();
                 let fields = fields.join(", ");
-                Err(format!("error[E205]: no field of `{name}` is named like a time; say --time FIELD (it has {fields})"))
+                Err(format!(
+                    "error[E205]: no field of `{name}` is named like a time; say --time FIELD (it has {fields})"
+                ))
             }
             several => {
                 let names: Vec<_> = several.iter().map(|f| format!("`{f}`")).collect();

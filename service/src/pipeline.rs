@@ -131,7 +131,12 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
     let compiled = compile(&sources, &environment, &empty)?;
     let module = compiled.module;
     let lists = ruleset::fill_lists(&module, &sources, &setup.lists)?;
-    let mut task = Task::new(Options { limits: setup.limits.clone(), count_only: false, sorted_input: !setup.arrival, keep_history: setup.keep_history });
+    let mut task = Task::new(Options {
+        limits: setup.limits.clone(),
+        count_only: false,
+        sorted_input: !setup.arrival,
+        keep_history: setup.keep_history,
+    });
     task.activate(&module, &lists, None).map_err(|error| Failure::finding(format!("{error:?}")))?;
     let streams = stream_infos(&mut task, &module);
     for source in &files {
@@ -214,7 +219,10 @@ fn scan(source: &mut Source, wanted: &[String], shapes: &mut BTreeMap<String, Sh
         }
         shapes.entry(name.clone()).or_default();
     }
-    let add = |shapes: &mut BTreeMap<String, Shape>, names: &mut StreamNames, header: Option<&[String]>, record: &[u8]| {
+    let add = |shapes: &mut BTreeMap<String, Shape>,
+               names: &mut StreamNames,
+               header: Option<&[String]>,
+               record: &[u8]| {
         let Some(name) = names.name(record).filter(|n| wanted.contains(n)) else { return };
         let shape = shapes.entry(name).or_default();
         match header {
@@ -286,7 +294,10 @@ pub fn infer_files(options: &FileOptions, time: Option<&str>) -> Result<Vec<ir::
         let mut names = StreamNames::new(&file, header.as_deref())?;
         let mut buffer = Vec::new();
         loop {
-            match records.next(&mut buffer).map_err(|error| Failure::finding(format!("{}: {error}", file.path.display())))? {
+            match records
+                .next(&mut buffer)
+                .map_err(|error| Failure::finding(format!("{}: {error}", file.path.display())))?
+            {
                 Next::End => break,
                 Next::Bad(line, error) => eprintln!("{}:{line}: {error}", file.path.display()),
                 Next::Record(_) => {
@@ -318,14 +329,28 @@ struct Feeder<'a> {
 }
 
 impl Feeder<'_> {
-    fn event(&mut self, files: &[Source], at: usize, line: u64, record: &[u8], rejects: &mut Rejects) -> Result<(), Failure> {
+    fn event(
+        &mut self,
+        files: &[Source],
+        at: usize,
+        line: u64,
+        record: &[u8],
+        rejects: &mut Rejects,
+    ) -> Result<(), Failure> {
         let (Some(lane), Some(source)) = (self.lanes.get_mut(at), files.get(at)) else { return Ok(()) };
         let partition = lane.partition;
         match lane.decode(record) {
             Ok(None) => return Ok(()),
             Ok(Some((stream, decoded))) => {
                 self.tally.events += 1;
-                let event = EventRef { stream, ts: decoded.ts, partition, offset: line, id: decoded.id, slots: decoded.slots };
+                let event = EventRef {
+                    stream,
+                    ts: decoded.ts,
+                    partition,
+                    offset: line,
+                    id: decoded.id,
+                    slots: decoded.slots,
+                };
                 self.task.step(Input::Event(event), &mut self.out);
             }
             Err(error) => rejects.note(&source.file, line, &error, record)?,
@@ -425,8 +450,17 @@ impl Ready {
 
 type Opened = Vec<(Records, VecDeque<(u64, Vec<u8>)>, bool)>;
 
-fn by_arrival(feeder: &mut Feeder<'_>, files: &[Source], opened: Opened, times: Vec<Lane>, rejects: &mut Rejects) -> Result<(), Failure> {
-    let cursors = opened.into_iter().zip(times).map(|((records, head, _), lane)| arrival::Cursor::new(records, head, lane));
+fn by_arrival(
+    feeder: &mut Feeder<'_>,
+    files: &[Source],
+    opened: Opened,
+    times: Vec<Lane>,
+    rejects: &mut Rejects,
+) -> Result<(), Failure> {
+    let cursors = opened
+        .into_iter()
+        .zip(times)
+        .map(|((records, head, _), lane)| arrival::Cursor::new(records, head, lane));
     arrival::drain(cursors.collect(), &mut |arrived| match arrived {
         arrival::Arrived::Record(at, line, record) => feeder.event(files, at, line, record, rejects),
         arrival::Arrived::Bad(at, line, error) => match files.get(at) {

@@ -70,7 +70,11 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Any error in the rules.
-pub fn compile(sources: &[SourceText], environment: &Environment, warnings: bool) -> Result<Compiled, Failure> {
+pub fn compile(
+    sources: &[SourceText],
+    environment: &Environment,
+    warnings: bool,
+) -> Result<Compiled, Failure> {
     let compiled = pattern_dsl::compile(sources, environment);
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let shown: Vec<_> = compiled.diagnostics.iter().filter(|d| warnings || d.is_error()).cloned().collect();
@@ -79,7 +83,10 @@ pub fn compile(sources: &[SourceText], environment: &Environment, warnings: bool
     }
     if compiled.has_errors() {
         let count = compiled.diagnostics.iter().filter(|d| d.is_error()).count();
-        return Err(Failure::finding(format!("{count} error{} in the rules", if count == 1 { "" } else { "s" })));
+        return Err(Failure::finding(format!(
+            "{count} error{} in the rules",
+            if count == 1 { "" } else { "s" }
+        )));
     }
     Ok(compiled)
 }
@@ -131,14 +138,20 @@ fn beside(from: &str, sources: &[SourceText]) -> PathBuf {
 /// # Errors
 /// A missing file, or an item of another type.
 pub fn read_list(path: &Path, ty: &Type) -> Result<Vec<Literal>, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     let items: Vec<String> = if text.trim_start().starts_with('[') {
         let raw: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&text)
             .map_err(|error| Failure::usage(format!("{}: not a JSON array: {error}", path.display())))?;
-        raw.iter().map(|item| serde_json::from_str::<String>(item.get()).unwrap_or_else(|_| item.get().to_owned())).collect()
+        raw.iter()
+            .map(|item| serde_json::from_str::<String>(item.get()).unwrap_or_else(|_| item.get().to_owned()))
+            .collect()
     } else {
-        text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect()
+        text.lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty() && !l.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
     };
     let mut literals = Vec::new();
     for (at, item) in items.iter().enumerate() {
@@ -172,7 +185,9 @@ pub fn read_literal(text: &str, ty: &Type) -> Option<Literal> {
 /// There is no `=`.
 pub fn name_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
         _ => Err(format!("`{text}` is not NAME=VALUE")),
     }
 }

@@ -98,7 +98,8 @@ pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>,
             })
             .collect();
         // Names a place in the case: the partition is not the event's own where all share one.
-        let partition = if matches!(feed, Feed::Interleaved(_)) { event.stream as u32 } else { event.partition };
+        let partition =
+            if matches!(feed, Feed::Interleaved(_)) { event.stream as u32 } else { event.partition };
         let id = format!("{number}");
         engine.step(
             Input::Event(EventRef {
@@ -155,7 +156,8 @@ fn oracle_line(firing: &Firing) -> String {
         .map(|taken| taken.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"))
         .collect();
     let key: Vec<String> = firing.key.iter().map(show).collect();
-    let fields: Vec<String> = firing.fields.iter().map(|(name, value)| format!("{name}={}", show(value))).collect();
+    let fields: Vec<String> =
+        firing.fields.iter().map(|(name, value)| format!("{name}={}", show(value))).collect();
     format!(
         "{} key {} {} [{}] {} {} {:?} {}",
         firing.time,

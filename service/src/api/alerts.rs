@@ -47,7 +47,10 @@ impl Filter {
 }
 
 /// `GET /v1/alerts`.
-pub(super) async fn list(State(shared): App, query: Result<Query<Filter>, QueryRejection>) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(shared): App,
+    query: Result<Query<Filter>, QueryRejection>,
+) -> Result<Response, Problem> {
     let Query(filter) = query.map_err(|e| Problem::new(400, e.body_text()))?;
     filter.check()?;
     let after = cursor(filter.after.as_deref())?;

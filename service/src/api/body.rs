@@ -17,15 +17,21 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// Reads and, if need be, decompresses a body of at most `limit` bytes.
 pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    let too_large = || Problem::new(413, format!("the body is larger than {limit} bytes; send smaller batches"));
+    let too_large =
+        || Problem::new(413, format!("the body is larger than {limit} bytes; send smaller batches"));
     let bytes = match axum::body::to_bytes(body, limit).await {
         Ok(bytes) => bytes,
         Err(error) => {
             let text = error.into_inner().to_string();
-            return Err(if text.contains("limit") { too_large() } else { Problem::new(400, format!("the body broke off: {text}")) });
+            return Err(if text.contains("limit") {
+                too_large()
+            } else {
+                Problem::new(400, format!("the body broke off: {text}"))
+            });
         }
     };
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+    let encoding =
+        headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     match encoding.as_deref() {
         None | Some("" | "identity") => Ok(bytes.into()),
         Some("gzip" | "x-gzip") => {
@@ -37,7 +43,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
                 .map_err(|e| Problem::new(400, format!("the body is not valid gzip: {e}")))?;
             if out.len() > limit { Err(too_large()) } else { Ok(out) }
         }
-        Some(other) => Err(Problem::new(415, format!("the encoding `{other}` is not known; use gzip or none"))),
+        Some(other) => {
+            Err(Problem::new(415, format!("the encoding `{other}` is not known; use gzip or none")))
+        }
     }
 }
 
@@ -46,8 +54,12 @@ pub(super) fn check_events_type(headers: &HeaderMap) -> Result<(), Problem> {
     match media_type(headers).as_deref() {
         None
         | Some(
-            "application/json" | "application/x-ndjson" | "application/ndjson" | "application/jsonl"
-            | "application/x-jsonlines" | "application/jsonlines",
+            "application/json"
+            | "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
+            | "application/jsonlines",
         ) => Ok(()),
         Some(other) => Err(Problem::new(
             415,
@@ -66,10 +78,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Problem> {
         return Ok((1..).zip(items.iter().map(|raw| raw.get().as_bytes().to_vec())).collect());
     }
     let lines = (1..).zip(bytes.split(|b| *b == b'\n'));
-    Ok(lines
-        .map(|(n, line)| (n, line.trim_ascii().to_vec()))
-        .filter(|(_, line)| !line.is_empty())
-        .collect())
+    Ok(lines.map(|(n, line)| (n, line.trim_ascii().to_vec())).filter(|(_, line)| !line.is_empty()).collect())
 }
 
 #[derive(Deserialize)]
@@ -87,10 +96,13 @@ pub(super) fn by_own_stream(
     let mut rejected = Vec::new();
     for (line, raw) in lines {
         let stream = match serde_json::from_slice::<Named<'_>>(&raw) {
-            Ok(Named { stream: Some(stream) }) => known(&stream)
-                .map(|()| stream.into_owned())
-                .map_err(|message| ("unknown_stream", message)),
-            Ok(_) => Err(("no_stream", "the event has no text field `stream`; post it to /v1/events/{stream}".to_owned())),
+            Ok(Named { stream: Some(stream) }) => {
+                known(&stream).map(|()| stream.into_owned()).map_err(|message| ("unknown_stream", message))
+            }
+            Ok(_) => Err((
+                "no_stream",
+                "the event has no text field `stream`; post it to /v1/events/{stream}".to_owned(),
+            )),
             Err(error) => Err(("not_json", format!("not a JSON object: {error}"))),
         };
         match stream {

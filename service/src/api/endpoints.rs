@@ -62,7 +62,10 @@ pub(super) async fn put(
     }
     let bytes = body::read(&headers, body, 64 << 10).await?;
     let wanted: Wanted = serde_json::from_slice(&bytes).map_err(|e| {
-        Problem::new(if e.is_data() { 422 } else { 400 }, format!("the body is not `{{\"url\", \"secret\"?}}`: {e}"))
+        Problem::new(
+            if e.is_data() { 422 } else { 400 },
+            format!("the body is not `{{\"url\", \"secret\"?}}`: {e}"),
+        )
     })?;
     if wanted.template.is_some_and(|t| !t.is_null()) {
         return Err(Problem::new(422, "`template` is not supported yet; alerts are sent as CloudEvents"));

@@ -25,7 +25,12 @@ pub(super) async fn post_stream(
     post(&shared, Some(stream), &headers, body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn post(shared: &Shared, stream: Option<String>, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+async fn post(
+    shared: &Shared,
+    stream: Option<String>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let view = shared.view();
     let known = |name: &str| {
         if view.streams.contains_key(name) {
@@ -44,9 +49,10 @@ async fn post(shared: &Shared, stream: Option<String>, headers: &HeaderMap, body
     let key = idempotency_key(headers, stream.as_deref(), &bytes)?;
     let lines = body::split(&bytes)?;
     let (lines, rejected): (Vec<Line>, Vec<Rejected>) = match stream {
-        Some(stream) => {
-            (lines.into_iter().map(|(line, raw)| Line { line, stream: stream.clone(), raw }).collect(), Vec::new())
-        }
+        Some(stream) => (
+            lines.into_iter().map(|(line, raw)| Line { line, stream: stream.clone(), raw }).collect(),
+            Vec::new(),
+        ),
         None => body::by_own_stream(lines, known),
     };
     let batch = Batch { lines, rejected, key, bytes: bytes.len() };

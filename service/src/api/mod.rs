@@ -145,6 +145,8 @@ fn page_size(limit: Option<usize>) -> usize {
 fn cursor(text: Option<&str>) -> Result<u64, Problem> {
     match text.map(str::trim) {
         None | Some("") => Ok(0),
-        Some(text) => text.parse().map_err(|_| Problem::new(400, format!("`{text}` is not a cursor of this service"))),
+        Some(text) => {
+            text.parse().map_err(|_| Problem::new(400, format!("`{text}` is not a cursor of this service")))
+        }
     }
 }

@@ -33,12 +33,16 @@ pub(super) struct PutOptions {
 }
 
 /// `GET /v1/rules`.
-pub(super) async fn list(State(shared): App, query: Result<Query<Filter>, QueryRejection>) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(shared): App,
+    query: Result<Query<Filter>, QueryRejection>,
+) -> Result<Response, Problem> {
     let Query(filter) = query.map_err(|e| Problem::new(400, e.body_text()))?;
     let view = shared.view();
     let after = cursor(filter.after.as_deref())? as usize;
     let limit = page_size(filter.limit);
-    let fits = |given: &Option<String>, value: Option<&str>| given.as_deref().is_none_or(|g| value == Some(g));
+    let fits =
+        |given: &Option<String>, value: Option<&str>| given.as_deref().is_none_or(|g| value == Some(g));
     let mut all = view
         .rules
         .iter()
@@ -55,7 +59,11 @@ pub(super) async fn list(State(shared): App, query: Result<Query<Filter>, QueryR
 }
 
 /// `GET /v1/rules/{id}`.
-pub(super) async fn get(State(shared): App, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(shared): App,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let view = shared.view();
     let Some((shown, tag)) = view.rule(&id) else {
         let near = nearest(&id, view.rules.keys().map(String::as_str));
@@ -83,7 +91,11 @@ pub(super) async fn put(
 }
 
 /// `DELETE /v1/rules/{id}`.
-pub(super) async fn delete(State(shared): App, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn delete(
+    State(shared): App,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let condition = condition(&headers)?;
     Ok(ask(&shared, Ask::Delete { id, condition }).await)
 }
@@ -96,12 +108,19 @@ pub(super) async fn check(State(shared): App, headers: HeaderMap, body: Body) ->
 
 async fn rule_text(headers: &HeaderMap, body: Body) -> Result<String, Problem> {
     match body::media_type(headers).as_deref() {
-        None | Some("application/octet-stream" | "application/x-www-form-urlencoded" | "application/x-tripline") => {}
+        None
+        | Some("application/octet-stream" | "application/x-www-form-urlencoded" | "application/x-tripline") =>
+            {}
         Some(text) if text.starts_with("text/") => {}
         Some("application/json") => {
-            return Err(Problem::new(415, "a rule is sent as its source text (`text/plain`); JSON is not read yet"));
+            return Err(Problem::new(
+                415,
+                "a rule is sent as its source text (`text/plain`); JSON is not read yet",
+            ));
         }
-        Some(other) => return Err(Problem::new(415, format!("a rule is sent as `text/plain`, not `{other}`"))),
+        Some(other) => {
+            return Err(Problem::new(415, format!("a rule is sent as `text/plain`, not `{other}`")));
+        }
     }
     let bytes = body::read(headers, body, TEXT).await?;
     String::from_utf8(bytes).map_err(|e| Problem::new(400, format!("the body is not UTF-8: {e}")))

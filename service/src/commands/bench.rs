@@ -43,7 +43,10 @@ struct Measured {
 /// An unknown workload.
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let Some(workload) = Workload::parse(&args.workload) else {
-        return Err(Failure::usage(format!("`{}`: expected W0 W1 W2 W3 W4:P W5 W6:P or W7:P", args.workload)));
+        return Err(Failure::usage(format!(
+            "`{}`: expected W0 W1 W2 W3 W4:P W5 W6:P or W7:P",
+            args.workload
+        )));
     };
     let events = args.events.unwrap_or_else(|| workload.default_events());
     let seed = args.seed.unwrap_or(SEED);
@@ -85,11 +88,14 @@ fn measure(workload: &Workload, events: u64, seed: u64) -> Result<Measured, Fail
     let mut task = Task::new(Options { limits, count_only: true, sorted_input: false, keep_history: false });
     task.activate(&compiled.module, &BTreeMap::new(), None)
         .map_err(|error| Failure::finding(format!("{error:?}")))?;
-    let stream = task.stream_id("ev").ok_or_else(|| Failure::finding("the task does not know stream `ev`"))?;
+    let stream =
+        task.stream_id("ev").ok_or_else(|| Failure::finding("the task does not know stream `ev`"))?;
     let partition = task.add_partition(Partition { name: "bench".to_owned(), streams: vec![stream] });
-    let fields: Vec<String> = task.layout().streams.get(stream as usize).map_or_else(Vec::new, |layout| {
-        layout.fields.iter().map(|f| f.path.join(".")).collect()
-    });
+    let fields: Vec<String> = task
+        .layout()
+        .streams
+        .get(stream as usize)
+        .map_or_else(Vec::new, |layout| layout.fields.iter().map(|f| f.path.join(".")).collect());
     let words = Words::new(workload);
     let mut generator = Generator::new(workload, seed);
     let count = usize::try_from(events).unwrap_or(usize::MAX);

@@ -51,7 +51,10 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
         print!("{}", pattern_dsl::render(&compiled.diagnostics, &sources, colour));
         let errors = compiled.diagnostics.iter().filter(|d| d.is_error()).count();
         let (files, warnings) = (sources.len(), compiled.diagnostics.len() - errors);
-        eprintln!("{files} files, {} rules: {errors} errors, {warnings} warnings", compiled.module.rules.len());
+        eprintln!(
+            "{files} files, {} rules: {errors} errors, {warnings} warnings",
+            compiled.module.rules.len()
+        );
     }
     Ok(u8::from(compiled.has_errors()))
 }

@@ -50,7 +50,11 @@ impl Summary<'_> {
         if counts.total > 0 {
             let days: Vec<_> = counts.by_day.iter().map(|(day, n)| format!("{day}: {n}")).collect();
             let shown = days.len().min(31);
-            let more = if shown < days.len() { format!(", and {} more days", days.len() - shown) } else { String::new() };
+            let more = if shown < days.len() {
+                format!(", and {} more days", days.len() - shown)
+            } else {
+                String::new()
+            };
             out.push_str(&format!("by day: {}{more}\n", days.get(..shown).unwrap_or_default().join(", ")));
         }
         let suppressed = cooldown + unless;
@@ -64,7 +68,10 @@ impl Summary<'_> {
             sum(|s| s.still_open)
         ));
         for (rule, stats) in self.stats.iter().filter(|(_, s)| s.capped > 0) {
-            out.push_str(&format!("{rule}: met a limit {} times; --limit NAME=none lifts one\n", stats.capped));
+            out.push_str(&format!(
+                "{rule}: met a limit {} times; --limit NAME=none lifts one\n",
+                stats.capped
+            ));
         }
         if counts.total == 0 {
             out.push_str(&self.drop_off());
@@ -83,7 +90,10 @@ impl Summary<'_> {
             for (at, step) in rule.steps.iter().enumerate() {
                 let fitted = stats.step_events.get(at).copied().unwrap_or(0);
                 let reached = stats.step_reached.get(at).copied().unwrap_or(0);
-                out.push_str(&format!("  {:<24} {fitted} events fit it, reached {reached} times\n", step.name));
+                out.push_str(&format!(
+                    "  {:<24} {fitted} events fit it, reached {reached} times\n",
+                    step.name
+                ));
             }
         }
         out

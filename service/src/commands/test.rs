@@ -71,7 +71,8 @@ pub fn run(args: &TestArgs) -> Result<u8, Failure> {
     let mut outcomes = Vec::new();
     for rule in &compiled.module.rules {
         for test in &rule.tests {
-            let named = |filter: &String| rule.name.contains(filter.as_str()) || test.name.contains(filter.as_str());
+            let named =
+                |filter: &String| rule.name.contains(filter.as_str()) || test.name.contains(filter.as_str());
             if args.filter.as_ref().is_none_or(named) {
                 outcomes.push(run_test(&compiled.module, rule, test, &lists, &caps, &sources)?);
             }
@@ -126,8 +127,14 @@ fn alerts_of(
     let mut only = rule.clone();
     only.mode = Mode::Live;
     let single = Module { streams: module.streams.clone(), lists: module.lists.clone(), rules: vec![only] };
-    let mut task = Task::new(Options { limits: limits.clone(), count_only: false, sorted_input: true, keep_history: false });
-    task.activate(&single, lists, None).map_err(|error| Failure::finding(format!("{}: {error:?}", rule.name)))?;
+    let mut task = Task::new(Options {
+        limits: limits.clone(),
+        count_only: false,
+        sorted_input: true,
+        keep_history: false,
+    });
+    task.activate(&single, lists, None)
+        .map_err(|error| Failure::finding(format!("{}: {error:?}", rule.name)))?;
     let infos = crate::pipeline::stream_infos(&mut task, &single);
     let streams = infos.iter().map(|i| i.id).collect();
     let partition = task.add_partition(Partition { name: "test".to_owned(), streams });
@@ -150,7 +157,9 @@ fn alerts_of(
         };
         task.step(Input::Event(event), &mut out);
     }
+    // Time stands at the end of the test; the end of the input completes that very moment, timers included.
     task.step(Input::Time(start + test.end), &mut out);
+    task.step(Input::End, &mut out);
     Ok(out.alerts)
 }
 
@@ -176,8 +185,12 @@ fn typed(literal: &Literal, ty: &Type) -> Value {
     match (ty, literal) {
         (Type::Decimal, Literal::Int(v)) => Value::Decimal(Box::new(Decimal::from_int(*v))),
         (Type::Float, Literal::Int(v)) => Value::Float(*v as f64),
-        (Type::Float, Literal::Decimal(v)) => Value::Float(v.to_string().parse().unwrap_or_else(|_| v.to_f64())),
-        (Type::Instant, Literal::String(v)) => parse_rfc3339(v.as_bytes()).map_or(Value::Null, Value::Instant),
+        (Type::Float, Literal::Decimal(v)) => {
+            Value::Float(v.to_string().parse().unwrap_or_else(|_| v.to_f64()))
+        }
+        (Type::Instant, Literal::String(v)) => {
+            parse_rfc3339(v.as_bytes()).map_or(Value::Null, Value::Instant)
+        }
         (Type::Duration, Literal::String(v)) => parse_duration(v).map_or(Value::Null, Value::Duration),
         (Type::Duration, Literal::Int(v)) => Value::Duration(*v),
         _ => literal_value(literal),
@@ -210,7 +223,13 @@ fn judge(expect: &[Expectation], alerts: &[Alert], start: Micros) -> Vec<String>
 
 fn describe(alert: &Alert, at: &str) -> String {
     let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(v))).collect();
-    format!("at {at}, key {}, severity {}, {{ {} }} {}", key_text(alert), alert.severity, fields.join(", "), alert.reason)
+    format!(
+        "at {at}, key {}, severity {}, {{ {} }} {}",
+        key_text(alert),
+        alert.severity,
+        fields.join(", "),
+        alert.reason
+    )
 }
 
 fn fits(expectation: &Expectation, alert: &Alert, start: Micros) -> bool {
@@ -219,7 +238,8 @@ fn fits(expectation: &Expectation, alert: &Alert, start: Micros) -> bool {
 }
 
 fn alert_value(alert: &Alert, name: &str) -> Value {
-    let named = |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let named =
+        |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     named(&alert.fields).or_else(|| named(&alert.keys)).unwrap_or_else(|| match name {
         "severity" => Value::String(alert.severity.clone()),
         "score" => alert.score.clone(),

@@ -7,7 +7,8 @@ use engine::value::Value;
 
 /// Default seed of the generator.
 pub const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
-const TYPES: [&str; 8] = ["login", "transfer", "withdraw", "deposit", "confirm", "payment", "logout", "balance"];
+const TYPES: [&str; 8] =
+    ["login", "transfer", "withdraw", "deposit", "confirm", "payment", "logout", "balance"];
 const COUNTRIES: [&str; 8] = ["US", "GB", "DE", "FR", "IN", "BR", "JP", "NG"];
 /// Milliseconds of the first event.
 pub const BASE_MS: i64 = 1_700_000_000_000;
@@ -200,7 +201,8 @@ impl Row {
     /// As one line of CSV.
     #[must_use]
     pub fn csv(&self) -> String {
-        let (kind, country) = (TYPES.get(self.kind).unwrap_or(&""), COUNTRIES.get(self.country).unwrap_or(&""));
+        let (kind, country) =
+            (TYPES.get(self.kind).unwrap_or(&""), COUNTRIES.get(self.country).unwrap_or(&""));
         let mut line = format!("{},card-{:06},{kind},{},{country}", self.ts, self.key, self.amount);
         if let Some(merchant) = self.merchant {
             line.push_str(&format!(",m-{merchant:06}"));
@@ -233,7 +235,8 @@ impl Words {
     /// A row's field as a value.
     #[must_use]
     pub fn value(&self, row: &Row, field: &str) -> Value {
-        let word = |words: &[ArcStr], at: usize| words.get(at).map_or(Value::Null, |w| Value::String(w.clone()));
+        let word =
+            |words: &[ArcStr], at: usize| words.get(at).map_or(Value::Null, |w| Value::String(w.clone()));
         match field {
             "key" => word(&self.keys, row.key as usize),
             "type" => word(&self.types, row.kind),

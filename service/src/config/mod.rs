@@ -263,7 +263,9 @@ fn explain(error: &toml::de::Error) -> String {
     if !text.contains("unknown field") {
         return text;
     }
-    let Some(wrong) = text.split("unknown field `").nth(1).and_then(|t| t.split('`').next()) else { return text };
+    let Some(wrong) = text.split("unknown field `").nth(1).and_then(|t| t.split('`').next()) else {
+        return text;
+    };
     let known: Vec<&str> = ticked.by_ref().filter(|t| *t != wrong).collect();
     match nearest(wrong, known.iter().copied()) {
         Some(near) => format!("{}; did you mean `{near}`?", text.trim_end()),

@@ -218,7 +218,8 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(parse_rfc3339(text.as_bytes()).map(format_rfc3339).as_deref(), Some(wanted));
         }
-        for bad in ["2026-02-29T00:00:00Z", "2026-03-01T10:00:00", "2026-03-01", "2026-03-01T10:00:00.Z", ""] {
+        for bad in ["2026-02-29T00:00:00Z", "2026-03-01T10:00:00", "2026-03-01", "2026-03-01T10:00:00.Z", ""]
+        {
             assert_eq!(parse_rfc3339(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -51,7 +51,8 @@ pub(super) fn wrong(field: &str, wanted: &str, value: &dyn std::fmt::Display) ->
 }
 
 fn bad_time(field: &str, value: &dyn std::fmt::Display) -> DecodeError {
-    let message = format!("time field `{field}`: {value} is not a time (RFC 3339 with offset, or epoch number)");
+    let message =
+        format!("time field `{field}`: {value} is not a time (RFC 3339 with offset, or epoch number)");
     DecodeError { code: "bad_time", message }
 }
 
@@ -88,7 +89,12 @@ impl State {
     }
 
     /// Puts a scalar into a target, in the target's type.
-    pub(super) fn put(&mut self, target: &Target, value: &Scalar<'_>, field: &str) -> Result<(), DecodeError> {
+    pub(super) fn put(
+        &mut self,
+        target: &Target,
+        value: &Scalar<'_>,
+        field: &str,
+    ) -> Result<(), DecodeError> {
         match target {
             Target::Slot(slot, ty) => {
                 let typed = self.typed(ty, value).ok_or_else(|| wrong(field, &type_name(ty), value))?;

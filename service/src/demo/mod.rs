@@ -154,7 +154,12 @@ fn write(demo: &rules::Demo, folder: &Path) -> Result<(), Failure> {
         std::fs::write(&path, packed)?;
         paths.push(path.display().to_string());
     }
-    println!("Wrote {} rule files and {} recordings to {}. Try:", demo.rules.len(), paths.len(), folder.display());
+    println!(
+        "Wrote {} rule files and {} recordings to {}. Try:",
+        demo.rules.len(),
+        paths.len(),
+        folder.display()
+    );
     println!("  tripline run {} {}", folder.join("rules").display(), paths.join(" "));
     println!("  tripline test {}", folder.join("rules").display());
     Ok(())

@@ -44,7 +44,12 @@ pub(super) fn alert(event: &Value) {
     let severity = word(&data["severity"]);
     let (on, off) = colour(&severity);
     let time = word(&event["time"]);
-    println!("{on}{:<8}{off} {time}  {}  {}", severity.to_uppercase(), word(&data["rule"]), word(&event["subject"]));
+    println!(
+        "{on}{:<8}{off} {time}  {}  {}",
+        severity.to_uppercase(),
+        word(&data["rule"]),
+        word(&event["subject"])
+    );
     let reason = word(&data["reason"]);
     println!("         {}", if reason.is_empty() { word(&data["title"]) } else { reason });
     for step in data["why"].as_array().into_iter().flatten() {
@@ -114,8 +119,12 @@ pub(super) fn next_steps(base: &str, once: bool) {
     println!("  curl -s '{base}/v1/alerts?severity=high&limit=5'");
     println!("  curl -s '{base}/v1/rules/brute_force_success'");
     println!("  curl -sN '{base}/v1/alerts/stream?after=0'");
-    println!("  curl -s -X PUT '{base}/v1/rules/root_login' -H 'content-type: text/plain' --data-binary '{RULE}'");
-println!("  curl -s '{base}/v1/events/auth' -H 'content-type: application/x-ndjson' --data-binary \"{EVENT}\"");
+    println!(
+        "  curl -s -X PUT '{base}/v1/rules/root_login' -H 'content-type: text/plain' --data-binary '{RULE}'"
+    );
+    println!(
+        "  curl -s '{base}/v1/events/auth' -H 'content-type: application/x-ndjson' --data-binary \"{EVENT}\""
+    );
     println!("  sleep 5; curl -s '{base}/v1/alerts?rule=root_login'");
 }
 

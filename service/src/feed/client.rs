@@ -36,7 +36,12 @@ impl Sent {
 
     /// The summary.
     pub(super) fn print(&self, took: Duration) {
-        eprintln!("{} events accepted, {} rejected, {:.1} s", self.accepted, self.rejected, took.as_secs_f64());
+        eprintln!(
+            "{} events accepted, {} rejected, {:.1} s",
+            self.accepted,
+            self.rejected,
+            took.as_secs_f64()
+        );
         for message in &self.first {
             eprintln!("  {message}");
         }
@@ -103,7 +108,11 @@ impl Client {
             Err(error) => return Attempt::Again(format!("{}: {error}", self.base), None),
         };
         let status = answer.status();
-        let wait = answer.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let wait = answer
+            .headers()
+            .get("retry-after")
+            .and_then(|v| v.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
         let text = answer.text().await.unwrap_or_default();
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let detail = json["detail"].as_str().unwrap_or(&text);
@@ -117,7 +126,8 @@ impl Client {
     /// A JSON answer of the service.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
         let failed = |e: reqwest::Error| Failure::finding(format!("{path}: {e}"));
-        let answer = self.authorized(self.http.get(format!("{}{path}", self.base))).send().await.map_err(failed)?;
+        let answer =
+            self.authorized(self.http.get(format!("{}{path}", self.base))).send().await.map_err(failed)?;
         answer.error_for_status().map_err(failed)?.json().await.map_err(failed)
     }
 

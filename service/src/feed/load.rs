@@ -35,7 +35,10 @@ pub(super) fn read(file: &EventFile, time: Option<&str>, out: &mut Vec<Event>) -
                     StreamOf::Field(field) => match at(&object, field) {
                         Some(Value::String(name)) => name.clone(),
                         _ => {
-                            eprintln!("{}:{number}: no text field `{field}` to split by", file.path.display());
+                            eprintln!(
+                                "{}:{number}: no text field `{field}` to split by",
+                                file.path.display()
+                            );
                             continue;
                         }
                     },

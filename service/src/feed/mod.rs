@@ -66,12 +66,8 @@ fn speed(text: &str) -> Result<Speed, String> {
 /// # Errors
 /// Files that cannot be read, or a service that does not take the events.
 pub async fn run(args: FeedArgs) -> Result<(), Failure> {
-    let options = FileOptions {
-        events: args.events,
-        streams: args.streams,
-        split_by: args.split_by,
-        format: None,
-    };
+    let options =
+        FileOptions { events: args.events, streams: args.streams, split_by: args.split_by, format: None };
     let files = options.resolve()?;
     if files.is_empty() {
         return Err(Failure::usage("no files of events were named"));
@@ -84,7 +80,9 @@ pub async fn run(args: FeedArgs) -> Result<(), Failure> {
     let token = args.token.or_else(|| std::env::var("TRIPLINE_TOKEN").ok());
     let client = Client::new(&args.to, token)?;
     let bar = indicatif::ProgressBar::new(events.len() as u64);
-    if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} events  {per_sec}  {msg}") {
+    if let Ok(style) =
+        indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} events  {per_sec}  {msg}")
+    {
         bar.set_style(style);
     }
     let begun = Instant::now();

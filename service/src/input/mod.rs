@@ -6,7 +6,7 @@
 pub mod arrival;
 pub mod sorted;
 
-use crate::decode::{Decoded, DecodeError, Decoder, FieldReader, csv as packed};
+use crate::decode::{DecodeError, Decoded, Decoder, FieldReader, csv as packed};
 use crate::failure::Failure;
 use crate::files::{EventFile, Format, StreamOf, record_text};
 use engine::event::{PartitionId, StreamId, StreamLayout};
@@ -189,7 +189,13 @@ impl Rejects {
     ///
     /// # Errors
     /// `--strict`, or the file cannot be written.
-    pub fn note(&mut self, file: &EventFile, line: u64, error: &DecodeError, record: &[u8]) -> Result<(), Failure> {
+    pub fn note(
+        &mut self,
+        file: &EventFile,
+        line: u64,
+        error: &DecodeError,
+        record: &[u8],
+    ) -> Result<(), Failure> {
         self.count += 1;
         let place = if file.is_stdin() { "stdin".to_owned() } else { file.path.display().to_string() };
         let said = format!("{place}:{line}: {}", error.message);

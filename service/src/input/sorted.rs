@@ -109,7 +109,8 @@ impl Sorter {
         let mut runs = Vec::new();
         let mut heap = BinaryHeap::new();
         for (at, file) in std::mem::take(&mut self.runs).into_iter().enumerate() {
-            let mut run = Run { input: BufReader::with_capacity(1 << 18, file), file: 0, line: 0, record: Vec::new() };
+            let mut run =
+                Run { input: BufReader::with_capacity(1 << 18, file), file: 0, line: 0, record: Vec::new() };
             if let Some(ts) = run.advance()? {
                 heap.push(Reverse((ts, at)));
             }

@@ -28,7 +28,9 @@ impl Masks {
         for evidence in &alert.evidence {
             let Evidence::Step { events, .. } = evidence else { continue };
             for event in events.iter().filter(|e| !e.masked.is_empty()) {
-                for (name, value) in event.fields.iter().filter(|(n, v)| event.masked.contains(n) && !is_null(v)) {
+                for (name, value) in
+                    event.fields.iter().filter(|(n, v)| event.masked.contains(n) && !is_null(v))
+                {
                     let _ = name;
                     let text = value_text(value);
                     let digest = Sha256::digest(text.as_bytes());
@@ -106,8 +108,8 @@ pub fn literal_value(literal: &Literal) -> Value {
         Literal::Instant(v) => Value::Instant(*v),
         Literal::Duration(v) => Value::Duration(*v),
         Literal::List(items) => Value::List(Box::new(items.iter().map(literal_value).collect())),
-        Literal::Object(pairs) => {
-            Value::Object(Box::new(pairs.iter().map(|(k, v)| (k.as_str().into(), literal_value(v))).collect()))
-        }
+        Literal::Object(pairs) => Value::Object(Box::new(
+            pairs.iter().map(|(k, v)| (k.as_str().into(), literal_value(v))).collect(),
+        )),
     }
 }

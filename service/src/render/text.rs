@@ -38,12 +38,16 @@ pub fn alert_text(alert: &Alert, detail: Detail, colour: bool) -> String {
     if alert.fired_by == FiredBy::Timer {
         out.push_str("  fired when time ran out\n");
     }
-    let bounds: Vec<_> = alert.bounds.iter().map(|(t, used)| format!("{t} (used {})", format_duration(*used))).collect();
+    let bounds: Vec<_> =
+        alert.bounds.iter().map(|(t, used)| format!("{t} (used {})", format_duration(*used))).collect();
     if !bounds.is_empty() {
         out.push_str(&format!("  {}\n", bounds.join(", ")));
     }
     if alert.suppressed_since_last > 0 {
-        out.push_str(&format!("  {} more were silenced by the cool-down before this one\n", alert.suppressed_since_last));
+        out.push_str(&format!(
+            "  {} more were silenced by the cool-down before this one\n",
+            alert.suppressed_since_last
+        ));
     }
     if alert.truncated {
         out.push_str("  a limit was met: the evidence may be incomplete\n");
@@ -73,7 +77,8 @@ fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
                 } else {
                     format!("{step} ({stream})")
                 };
-                let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+                let fields: Vec<_> =
+                    event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
                 let time = format_rfc3339(event.ts);
                 out.push_str(&format!("    {name:<20} {time}  {}  {}\n", event.id, fields.join(" ")));
             }
@@ -86,7 +91,11 @@ fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
             }
         }
         Evidence::Absence { absent, from, until } => {
-            out.push_str(&format!("    {absent}: nothing from {} to {}\n", format_rfc3339(*from), format_rfc3339(*until)));
+            out.push_str(&format!(
+                "    {absent}: nothing from {} to {}\n",
+                format_rfc3339(*from),
+                format_rfc3339(*until)
+            ));
         }
     }
     out

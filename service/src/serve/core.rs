@@ -134,9 +134,17 @@ impl Core {
     }
 
     /// Decodes an event and steps the task with it. Returns the topic and the offset it gets there.
-    pub(crate) fn accept(&mut self, stream: &str, raw: &[u8], arrived: i64) -> Result<(String, u64), Rejection> {
+    pub(crate) fn accept(
+        &mut self,
+        stream: &str,
+        raw: &[u8],
+        arrived: i64,
+    ) -> Result<(String, u64), Rejection> {
         let Some(source) = self.sources.get_mut(stream) else {
-            return Err(Rejection { code: "unknown_stream".into(), message: format!("no stream `{stream}`") });
+            return Err(Rejection {
+                code: "unknown_stream".into(),
+                message: format!("no stream `{stream}`"),
+            });
         };
         let decoded = source
             .decoder
@@ -287,7 +295,11 @@ impl Core {
         text
     }
 
-    fn activate(&mut self, module: &ir::Module, at: Option<Micros>) -> Result<BTreeMap<String, u32>, CompileError> {
+    fn activate(
+        &mut self,
+        module: &ir::Module,
+        at: Option<Micros>,
+    ) -> Result<BTreeMap<String, u32>, CompileError> {
         if module.rules.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -369,7 +381,8 @@ impl Core {
         let newest = open.iter().filter_map(|t| t.newest.map(|n| (n, t.lag))).max()?;
         let spoken: Vec<&&Topic> = open.iter().filter(|t| !silent(t) && t.newest.is_some()).collect();
         let all = open.iter().all(|t| silent(t));
-        let some = !all && open.iter().any(|t| silent(t)) && open.iter().all(|t| silent(t) || t.newest.is_some());
+        let some =
+            !all && open.iter().any(|t| silent(t)) && open.iter().all(|t| silent(t) || t.newest.is_some());
         let to = if all {
             if newest.1 > self.live_within || !self.is_waiting() {
                 return None;

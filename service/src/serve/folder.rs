@@ -19,7 +19,8 @@ pub(crate) fn read(folder: &Path) -> Result<FolderState, String> {
         let Some(from) = &list.from else { continue };
         let base = declared_in(&state, &list.name).unwrap_or_else(|| folder.to_owned());
         let path = base.join(from);
-        let items = crate::ruleset::read_list(&path, &list.ty).map_err(|e| format!("list {}: {}", list.name, e.message))?;
+        let items = crate::ruleset::read_list(&path, &list.ty)
+            .map_err(|e| format!("list {}: {}", list.name, e.message))?;
         state.lists.insert(list.name.clone(), items);
     }
     Ok(state)

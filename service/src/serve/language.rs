@@ -71,16 +71,21 @@ pub(crate) fn compile_rule(
         return Err(CompileError::of(&compiled.diagnostics, &sources));
     }
     let names: Vec<&str> = compiled.module.rules.iter().map(|r| r.name.as_str()).collect();
-    let extra_stream = compiled.module.streams.iter().find(|s| streams.iter().all(|known| known.name != s.name));
+    let extra_stream =
+        compiled.module.streams.iter().find(|s| streams.iter().all(|known| known.name != s.name));
     let message = match (names.as_slice(), extra_stream) {
         ([name], None) if *name == id => None,
         ([name], None) => Some(format!("the body holds `{name}`, the path says `{id}`")),
         ([], _) => Some(format!("the body holds no rule, the path says `{id}`")),
-        (_, Some(stream)) => Some(format!("the body declares the stream `{}`; streams come from the rules folder", stream.name)),
+        (_, Some(stream)) => Some(format!(
+            "the body declares the stream `{}`; streams come from the rules folder",
+            stream.name
+        )),
         (many, None) => Some(format!("the body holds {} rules, the path says `{id}`", many.len())),
     };
     if let Some(message) = message {
-        let span = pattern_dsl::Span { source: 0, start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+        let span =
+            pattern_dsl::Span { source: 0, start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
         return Err(CompileError::of(&[Diagnostic::error("E108", span, message)], &sources));
     }
     Ok(Checked { warnings: located(&compiled.diagnostics, &sources), module: compiled.module })
@@ -88,9 +93,13 @@ pub(crate) fn compile_rule(
 
 /// Compiles all files of the rules folder.
 pub(crate) fn compile_folder(state: &FolderState) -> Result<ir::Module, CompileError> {
-    let sources: Vec<SourceText> =
-        state.files.iter().map(|(name, text)| SourceText { name: name.clone(), text: text.clone() }).collect();
-    let compiled = pattern_dsl::compile(&sources, &Environment { require_declared: true, ..Environment::default() });
+    let sources: Vec<SourceText> = state
+        .files
+        .iter()
+        .map(|(name, text)| SourceText { name: name.clone(), text: text.clone() })
+        .collect();
+    let compiled =
+        pattern_dsl::compile(&sources, &Environment { require_declared: true, ..Environment::default() });
     if compiled.has_errors() {
         return Err(CompileError::of(&compiled.diagnostics, &sources));
     }

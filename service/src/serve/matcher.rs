@@ -62,9 +62,19 @@ pub(crate) struct Condition {
 /// What the matcher is asked.
 pub(crate) enum Ask {
     Events(Batch),
-    Put { id: String, text: String, condition: Condition, dry_run: bool },
-    Delete { id: String, condition: Condition },
-    Check { text: String },
+    Put {
+        id: String,
+        text: String,
+        condition: Condition,
+        dry_run: bool,
+    },
+    Delete {
+        id: String,
+        condition: Condition,
+    },
+    Check {
+        text: String,
+    },
     /// The input ends here: time moves past the newest event (the demo's end).
     Finish,
     Stop,
@@ -211,7 +221,12 @@ impl Matcher {
                     counter!("tripline_source_bytes_total", "topic" => topic.clone())
                         .increment(line.raw.len() as u64);
                     group.commit.topic(&topic, offset, group.head.next_seq);
-                    group.log(&Entry::Event { stream: line.stream, offset, arrived: group.now, raw: line.raw });
+                    group.log(&Entry::Event {
+                        stream: line.stream,
+                        offset,
+                        arrived: group.now,
+                        raw: line.raw,
+                    });
                     self.collect(group);
                 }
                 Err(r) => {
@@ -234,10 +249,20 @@ impl Matcher {
         Ok((200, body, None))
     }
 
-    fn put(&mut self, id: &str, text: &str, condition: &Condition, dry_run: bool, group: &mut Group<'_>) -> Answer {
+    fn put(
+        &mut self,
+        id: &str,
+        text: &str,
+        condition: &Condition,
+        dry_run: bool,
+        group: &mut Group<'_>,
+    ) -> Answer {
         let current = self.core.rules().get(id);
         if let Some(active) = current.filter(|a| a.origin == Origin::Folder) {
-            return Err(Problem::new(409, format!("`{id}` is a rule of the rules folder (revision {})", active.revision)));
+            return Err(Problem::new(
+                409,
+                format!("`{id}` is a rule of the rules folder (revision {})", active.revision),
+            ));
         }
         check_condition(current, condition)?;
         let same = current.is_some_and(|a| a.text == text);
@@ -248,7 +273,10 @@ impl Matcher {
                 return Ok((200, body, Some(etag(active))));
             }
             if condition.if_match.is_none() && !dry_run {
-                return Err(Problem::new(428, format!("`{id}` exists: send `If-Match` with its ETag to replace it")));
+                return Err(Problem::new(
+                    428,
+                    format!("`{id}` exists: send `If-Match` with its ETag to replace it"),
+                ));
             }
         }
         let created = current.is_none();

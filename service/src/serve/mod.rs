@@ -111,7 +111,11 @@ pub struct Running {
 /// The store, the rules or the address cannot be used.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let token = if config.dev {
-        anyhow::ensure!(config.server.listen.ip().is_loopback(), "--dev listens on this machine only, not on {}", config.server.listen);
+        anyhow::ensure!(
+            config.server.listen.ip().is_loopback(),
+            "--dev listens on this machine only, not on {}",
+            config.server.listen
+        );
         None
     } else {
         Some(config.token().map_err(anyhow::Error::msg)?)

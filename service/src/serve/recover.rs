@@ -20,7 +20,12 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, H
     gauge!("tripline_restore_duration_seconds").set(begun.elapsed().as_secs_f64());
     counter!("tripline_replayed_events_total").increment(replayed);
     if replayed > 0 {
-        tracing::info!(entries = replayed, alerts = head.alerts, seconds = begun.elapsed().as_secs_f64(), "replayed the log");
+        tracing::info!(
+            entries = replayed,
+            alerts = head.alerts,
+            seconds = begun.elapsed().as_secs_f64(),
+            "replayed the log"
+        );
     }
     let forgotten = store.forget_idempotency(now_micros() - 86_400_000_000)?;
     tracing::debug!(forgotten, "old idempotency keys");
@@ -39,7 +44,11 @@ fn new_core(config: &Config) -> Core {
     };
     let idle_max = config.time.idle_max.as_deref().and_then(duration);
     let live_within = duration(&config.time.live_within).unwrap_or(Duration::from_secs(600));
-    Core::new(Options { limits, count_only: false, sorted_input: false, keep_history: false }, idle_max, live_within)
+    Core::new(
+        Options { limits, count_only: false, sorted_input: false, keep_history: false },
+        idle_max,
+        live_within,
+    )
 }
 
 /// Replays without telling anyone, and compares the alerts found with those committed.
@@ -61,7 +70,11 @@ fn replay(store: &Store, core: &mut Core, head: &Head) -> anyhow::Result<u64> {
     }
     if found != *head {
         counter!("tripline_determinism_violations_total").increment(1);
-        tracing::error!(found = found.alerts, committed = head.alerts, "replay found other alerts than were committed");
+        tracing::error!(
+            found = found.alerts,
+            committed = head.alerts,
+            "replay found other alerts than were committed"
+        );
     }
     Ok(entries)
 }
@@ -95,7 +108,12 @@ fn take_folder(
 }
 
 /// Rules of the folder that are passed over because the API has them.
-fn conflicts(core: &Core, state: &FolderState, path: &Path, on_conflict: OnConflict) -> anyhow::Result<Vec<String>> {
+fn conflicts(
+    core: &Core,
+    state: &FolderState,
+    path: &Path,
+    on_conflict: OnConflict,
+) -> anyhow::Result<Vec<String>> {
     let module = language::compile_folder(state).map_err(|e| anyhow::Error::msg(e.rendered))?;
     let mut skipped = Vec::new();
     for rule in &module.rules {
@@ -108,7 +126,9 @@ fn conflicts(core: &Core, state: &FolderState, path: &Path, on_conflict: OnConfl
                 let place = file.map_or_else(|| path.display().to_string(), |(name, _)| name.clone());
                 bail!(
                     "rule `{}` is in {place} and was put over HTTP (revision {}, {}): delete one, or set `[rules] on_conflict` to \"folder\" or \"api\"",
-                    rule.name, active.revision, rfc3339(active.recorded)
+                    rule.name,
+                    active.revision,
+                    rfc3339(active.recorded)
                 );
             }
         }

@@ -10,8 +10,11 @@ pub(super) async fn resolve(url: &reqwest::Url, allow: &[Network]) -> Result<Vec
     let port = url.port_or_known_default().ok_or("the url has no port")?;
     let found = tokio::net::lookup_host((host, port)).await.map_err(|e| format!("{host}: {e}"))?;
     let all: Vec<SocketAddr> = found.collect();
-    let good: Vec<SocketAddr> =
-        all.iter().copied().filter(|a| is_public(a.ip()) || allow.iter().any(|n| n.contains(a.ip()))).collect();
+    let good: Vec<SocketAddr> = all
+        .iter()
+        .copied()
+        .filter(|a| is_public(a.ip()) || allow.iter().any(|n| n.contains(a.ip())))
+        .collect();
     match (good.is_empty(), all.first()) {
         (false, _) => Ok(good),
         (true, Some(address)) => Err(format!(
@@ -54,7 +57,8 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     let segments = ip.segments();
     // Global unicast is 2000::/3; of it not Teredo, 6to4 (they hide an IPv4 address) and documentation.
     let global = segments[0] & 0xe000 == 0x2000;
-    let hidden = segments[0] == 0x2002 || (segments[0] == 0x2001 && (segments[1] < 0x200 || segments[1] == 0xdb8));
+    let hidden =
+        segments[0] == 0x2002 || (segments[0] == 0x2001 && (segments[1] < 0x200 || segments[1] == 0xdb8));
     global && !hidden
 }
 
@@ -64,8 +68,19 @@ mod tests {
 
     #[test]
     fn internal_addresses_are_not_public() {
-        for ip in ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fd00::1", "fe80::1",
-            "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1"] {
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+            "2002:7f00:1::",
+            "64:ff9b::7f00:1",
+        ] {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
         }
         for ip in ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111"] {

@@ -73,7 +73,8 @@ enum Outcome {
 impl Worker {
     fn new(shared: Arc<Shared>, name: String) -> Result<Self, StoreError> {
         let settings = &shared.config.webhooks;
-        let fallback = Retry { first: Duration::from_secs(5), factor: 2.0, last: Duration::from_secs(259_200) };
+        let fallback =
+            Retry { first: Duration::from_secs(5), factor: 2.0, last: Duration::from_secs(259_200) };
         let mut pending = BTreeMap::new();
         for item in shared.store.deliveries(&name, 0) {
             let (seq, delivery) = item?;
@@ -102,7 +103,8 @@ impl Worker {
             }
             let Some(endpoint) = self.shared.store.endpoint(&self.name)? else { return Ok(()) };
             let now = now_micros();
-            let next = self.pending.iter().min_by_key(|(seq, d)| (d.next, **seq)).map(|(seq, d)| (*seq, d.next));
+            let next =
+                self.pending.iter().min_by_key(|(seq, d)| (d.next, **seq)).map(|(seq, d)| (*seq, d.next));
             self.report(now);
             let wait = match next.filter(|_| endpoint.disabled.is_none()) {
                 Some((seq, due)) if due <= now => {
@@ -112,7 +114,9 @@ impl Worker {
                     self.attempt(seq, endpoint).await?;
                     continue;
                 }
-                Some((_, due)) => Duration::from_micros((due - now).unsigned_abs()).min(Duration::from_secs(60)),
+                Some((_, due)) => {
+                    Duration::from_micros((due - now).unsigned_abs()).min(Duration::from_secs(60))
+                }
                 None => Duration::from_secs(60),
             };
             tokio::select! {
@@ -125,7 +129,8 @@ impl Worker {
 
     fn report(&self, now: i64) {
         let oldest = self.pending.values().map(|d| d.queued).min().map_or(0, |q| now - q);
-        gauge!("tripline_webhook_queue_alerts", "endpoint" => self.name.clone()).set(self.pending.len() as f64);
+        gauge!("tripline_webhook_queue_alerts", "endpoint" => self.name.clone())
+            .set(self.pending.len() as f64);
         gauge!("tripline_webhook_oldest_seconds", "endpoint" => self.name.clone()).set(oldest as f64 / 1e6);
     }
 
@@ -194,7 +199,8 @@ impl Worker {
                 "failed"
             }
         };
-        counter!("tripline_webhook_attempts_total", "endpoint" => self.name.clone(), "outcome" => word).increment(1);
+        counter!("tripline_webhook_attempts_total", "endpoint" => self.name.clone(), "outcome" => word)
+            .increment(1);
         histogram!("tripline_webhook_duration_seconds", "endpoint" => self.name.clone())
             .record(begun.elapsed().as_secs_f64());
         self.shared.store.put_deliveries(&self.name, &[(seq, delivery.clone())], None)?;
@@ -237,7 +243,9 @@ impl Worker {
             .body(alert.event.clone())
             .send()
             .await;
-        answer.map(|a| a.status().as_u16()).map_err(|e| if e.is_timeout() { "timed out".into() } else { chain(&e) })
+        answer
+            .map(|a| a.status().as_u16())
+            .map_err(|e| if e.is_timeout() { "timed out".into() } else { chain(&e) })
     }
 }
 

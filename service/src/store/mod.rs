@@ -7,7 +7,9 @@ mod records;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::path::Path;
 
-pub use records::{AlertHead, Control, Delivery, Endpoint, Entry, FolderState, Head, IdempotentReply, StoredAlert};
+pub use records::{
+    AlertHead, Control, Delivery, Endpoint, Entry, FolderState, Head, IdempotentReply, StoredAlert,
+};
 
 /// Any failure of the store, as text for the log.
 #[derive(Debug)]

@@ -238,10 +238,14 @@ mod tests {
     #[test]
     fn an_entry_comes_back_as_it_went() {
         let entry = Entry::Event { stream: "auth".into(), offset: 7, arrived: -3, raw: b"{}".to_vec() };
-        let Ok(Entry::Event { stream, offset, arrived, raw }) = Entry::read(&entry.bytes()) else { panic!("no event") };
+        let Ok(Entry::Event { stream, offset, arrived, raw }) = Entry::read(&entry.bytes()) else {
+            panic!("no event")
+        };
         assert_eq!((stream.as_str(), offset, arrived, raw.as_slice()), ("auth", 7, -3, b"{}".as_slice()));
         let tick = Entry::Control(Box::new(Control::Tick { to: 5 }));
-        assert!(matches!(Entry::read(&tick.bytes()), Ok(Entry::Control(c)) if matches!(*c, Control::Tick { to: 5 })));
+        assert!(
+            matches!(Entry::read(&tick.bytes()), Ok(Entry::Control(c)) if matches!(*c, Control::Tick { to: 5 }))
+        );
         assert!(Entry::read(&[0, 9]).is_err());
     }
 }

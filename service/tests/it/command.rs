@@ -89,7 +89,8 @@ fn run_finds_the_card_tester_whatever_the_order_of_lines() {
 fn sorting_on_disk_and_stdin_give_the_same_alerts() {
     let f = folder(&[("card.cep", RULE), ("auth.jsonl", EVENTS)]);
     let memory = out(&tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json"], ""));
-    let disk = out(&tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json", "--sort-memory", "200"], ""));
+    let disk =
+        out(&tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json", "--sort-memory", "200"], ""));
     let stdin = out(&tripline(
         f.path(),
         &["run", "card.cep", "--stream", "auth=-", "--format", "jsonl", "--json"],
@@ -127,7 +128,10 @@ fn bad_lines_are_reported_and_kept_and_strict_stops() {
 
 #[test]
 fn tests_in_rules_run_and_failures_are_told() {
-    let f = folder(&[("card.cep", RULE), ("bad.cep", &RULE.replace("probes: 3", "probes: 4").replace("card_testing", "other"))]);
+    let f = folder(&[
+        ("card.cep", RULE),
+        ("bad.cep", &RULE.replace("probes: 3", "probes: 4").replace("card_testing", "other")),
+    ]);
     let good = tripline(f.path(), &["test", "card.cep", "--junit", "report.xml"], "");
     assert_eq!(good.status.code(), Some(0), "{}{}", out(&good), err(&good));
     assert!(out(&good).contains("ok   card_testing / three probes and a hit"), "{}", out(&good));
@@ -143,7 +147,8 @@ fn check_names_the_place_and_the_fix() {
     let output = tripline(f.path(), &["check", "card.cep", "auth.jsonl", "--json"], "");
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     let text = out(&output);
-    let finding: serde_json::Value = serde_json::from_str(text.lines().next().expect("a finding")).expect("json");
+    let finding: serde_json::Value =
+        serde_json::from_str(text.lines().next().expect("a finding")).expect("json");
     assert_eq!(finding["code"], "E204");
     assert_eq!(finding["range"]["start"]["line"], 4);
     assert_eq!(finding["suggestions"][0]["text"], "amount");

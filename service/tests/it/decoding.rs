@@ -50,13 +50,14 @@ fn every_type_is_read_and_decimals_keep_their_digits() {
         ("d2", Type::Duration),
         ("absent", Type::Int),
     ]);
-    let line = br#"{"ts":"2026-03-01T10:00:00Z","id":"a\u00e91","junk":{"a":[1,{"b":null}]},"amount":1.10,"n":-7,
+    let line =
+        br#"{"ts":"2026-03-01T10:00:00Z","id":"a\u00e91","junk":{"a":[1,{"b":null}]},"amount":1.10,"n":-7,
         "f":2,"s":"x\ny","b":true,"e":"ecom","t":1700000000,"d":5,"d2":"5m","last":[]}"#;
     let decoded = d.decode(line).expect("decodes");
     assert_eq!(decoded.ts, 1_772_359_200_000_000);
     assert_eq!(decoded.id, Some("a\u{e9}1"));
-    let wanted =
-        ["1.10", "-7", "2", "x\ny", "true", "ecom", "2023-11-14T22:13:20.000Z", "5us", "5m", "-"].map(str::to_owned);
+    let wanted = ["1.10", "-7", "2", "x\ny", "true", "ecom", "2023-11-14T22:13:20.000Z", "5us", "5m", "-"]
+        .map(str::to_owned);
     assert_eq!(texts(decoded.slots), wanted);
     // Nothing of an earlier line is left.
     let decoded = d.decode(br#"{"ts":1772359200}"#).expect("decodes");

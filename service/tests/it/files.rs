@@ -56,7 +56,10 @@ fn compressed_files_are_read_and_damaged_ones_to_the_damage() {
 #[test]
 fn infer_writes_blocks() {
     let csv = "id,ts,amount,zip,ok,note\n1,1700000000,2.5,007,true,NA\n2,1700000001,3,100,false,x\n";
-    let f = folder(&[("pay.csv", csv), ("all.jsonl", "{\"type\":\"a\",\"time\":1,\"x\":{\"y\":1}}\n{\"type\":\"b\",\"time\":2}\n")]);
+    let f = folder(&[
+        ("pay.csv", csv),
+        ("all.jsonl", "{\"type\":\"a\",\"time\":1,\"x\":{\"y\":1}}\n{\"type\":\"b\",\"time\":2}\n"),
+    ]);
     let output = tripline(f.path(), &["infer", "pay.csv"], "");
     let wanted = "stream pay {\n  time ts\n  id id\n  fields {\n    id: int,\n    amount: decimal,\n    zip: string,\n    \
                   ok: bool,\n    note: string?,\n  }\n}\n";
@@ -81,8 +84,10 @@ fn csv_and_split_files_feed_rules() {
     let f = folder(&[("card.cep", RULE), ("auth.csv", csv), ("all.jsonl", &split)]);
     let from_csv = tripline(f.path(), &["run", "card.cep", "auth.csv", "--json"], "");
     assert_eq!(out(&from_csv).lines().count(), 1, "{}", err(&from_csv));
-    let from_split = tripline(f.path(), &["run", "card.cep", "all.jsonl", "--split-by", "type", "--json"], "");
+    let from_split =
+        tripline(f.path(), &["run", "card.cep", "all.jsonl", "--split-by", "type", "--json"], "");
     assert_eq!(out(&from_split).lines().count(), 1, "{}", err(&from_split));
-    let ids = |text: &str| serde_json::from_str::<serde_json::Value>(text.trim()).expect("json")["id"].clone();
+    let ids =
+        |text: &str| serde_json::from_str::<serde_json::Value>(text.trim()).expect("json")["id"].clone();
     assert_eq!(ids(&out(&from_csv)), ids(&out(&from_split)), "declared ids name the events");
 }

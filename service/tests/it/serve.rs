@@ -57,7 +57,10 @@ impl Service {
     fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -69,7 +72,11 @@ impl Service {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+        let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+            unchunk(body)
+        } else {
+            body.to_owned()
+        };
         Answer { status, head: head.to_owned(), body }
     }
 
@@ -226,7 +233,12 @@ fn preconditions_guard_rules() {
     assert_eq!(service.call("DELETE", "/v1/rules/guess", &[], b"").status, 428);
     assert_eq!(service.call("DELETE", "/v1/rules/guess", &[("if-match", &tag)], b"").status, 412);
     let other = service.put_rule("other", RULE, &[]);
-    assert_eq!((other.status, other.json()["diagnostics"][0]["code"].as_str()), (422, Some("E108")), "{}", other.body);
+    assert_eq!(
+        (other.status, other.json()["diagnostics"][0]["code"].as_str()),
+        (422, Some("E108")),
+        "{}",
+        other.body
+    );
     let broken = service.put_rule("x", "rule x {", &[]);
     assert_eq!(broken.status, 422);
     assert!(broken.json()["diagnostics"][0]["range"]["start"]["line"].is_u64(), "{}", broken.body);
@@ -237,13 +249,17 @@ fn preconditions_guard_rules() {
 fn bad_lines_are_listed_and_good_ones_taken() {
     let folder = folder(&[("streams.cep", STREAMS)]);
     let service = Service::start(folder.path(), &[]);
-    let good = "{\"ts\":\"2026-03-01T00:00:00Z\",\"id\":\"1\",\"user\":\"u\",\"ok\":true,\"stream\":\"auth\"}";
+    let good =
+        "{\"ts\":\"2026-03-01T00:00:00Z\",\"id\":\"1\",\"user\":\"u\",\"ok\":true,\"stream\":\"auth\"}";
     let answer = service.events("auth", &format!("{good}\nnot json\n\n{{\"id\":\"2\"}}\n"));
     assert_eq!(answer["accepted"], 1);
-    let lines: Vec<_> = answer["rejected"].as_array().unwrap().iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    let lines: Vec<_> =
+        answer["rejected"].as_array().unwrap().iter().map(|r| r["line"].as_u64().unwrap()).collect();
     assert_eq!(lines, [2, 4]);
     let json = [("content-type", "application/json")];
-    let mixed = service.call("POST", "/v1/events", &json, format!("[{good}, {{\"stream\":\"aut\"}}]").as_bytes()).json();
+    let mixed = service
+        .call("POST", "/v1/events", &json, format!("[{good}, {{\"stream\":\"aut\"}}]").as_bytes())
+        .json();
     assert_eq!((&mixed["accepted"], &mixed["rejected"][0]["line"]), (&json!(1), &json!(2)));
     assert_eq!(service.call("POST", "/v1/events/aut", &json, b"").status, 404);
     assert!(service.call("POST", "/v1/events/aut", &json, b"").body.contains("auth"), "the nearest name");
