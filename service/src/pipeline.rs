@@ -39,6 +39,9 @@ pub struct Setup {
     pub keep_history: bool,
 }
 
+/// Records read ahead, with their lines.
+type Head = VecDeque<(u64, Vec<u8>)>;
+
 /// One file ready to be read.
 #[derive(Debug)]
 struct Source {
@@ -46,12 +49,12 @@ struct Source {
     /// Stdin, kept so that it can be read twice.
     spool: Option<tempfile::NamedTempFile>,
     /// Streaming stdin: opened once, with records read ahead.
-    live: Option<(Records, VecDeque<(u64, Vec<u8>)>)>,
+    live: Option<(Records, Head)>,
     header: Option<Vec<String>>,
 }
 
 impl Source {
-    fn open(&mut self) -> Result<(Records, VecDeque<(u64, Vec<u8>)>), Failure> {
+    fn open(&mut self) -> Result<(Records, Head), Failure> {
         if let Some(live) = self.live.take() {
             return Ok(live);
         }
@@ -448,7 +451,7 @@ impl Ready {
     }
 }
 
-type Opened = Vec<(Records, VecDeque<(u64, Vec<u8>)>, bool)>;
+type Opened = Vec<(Records, Head, bool)>;
 
 fn by_arrival(
     feeder: &mut Feeder<'_>,

@@ -212,7 +212,7 @@ pub fn streams_of_tests(sources: &[SourceText]) -> Vec<ir::Stream> {
             if let TestLine::Given(stream, fields) | TestLine::At(_, stream, fields) = line {
                 let shape = shapes.entry(stream.name.clone()).or_default();
                 for (name, value) in fields {
-                    add_expression(shape, &[name.name.clone()], value);
+                    add_expression(shape, std::slice::from_ref(&name.name), value);
                 }
             }
         }

@@ -129,7 +129,7 @@ impl<'de> DeserializeSeed<'de> for ChildSeed<'_, '_> {
                 let raw: &RawValue = serde::Deserialize::deserialize(deserializer)?;
                 for (target, literal) in targets {
                     if state.claim(target, *literal)
-                        && !(raw.get().starts_with('{') && !child.below.children.is_empty())
+                        && (!raw.get().starts_with('{') || child.below.children.is_empty())
                     {
                         let mut inner = serde_json::Deserializer::from_str(raw.get());
                         scalar(target, &child.key, state, &mut inner).map_err(D::Error::custom)?;
