@@ -5,18 +5,17 @@
 
 use crate::alert::{Alert, FiredBy};
 use crate::collections::Map;
-use crate::emit;
 use crate::event::Event;
 use crate::expr::Scope;
+use crate::overlap::{Moment, UsedUp, complete};
 use crate::program::{Program, Role, RoleKind};
-use crate::search::{Next, Question, all_true, search};
+use crate::search::all_true;
 use crate::state::{KeyState, Position, Row};
 use crate::task::{Limits, RuleStats};
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::Overlap;
 use pattern_dsl::types::Micros;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -51,14 +50,6 @@ pub(crate) struct RuleState {
     /// First events count before this time only: a later revision has taken over.
     pub(crate) until: Option<Micros>,
     pub(crate) stats: RuleStats,
-}
-
-/// A fired match, for the other revisions of the rule.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct UsedUp {
-    pub(crate) key: Key,
-    pub(crate) last: Position,
-    pub(crate) sent: Option<Micros>,
 }
 
 impl RuleRun {
@@ -579,125 +570,4 @@ impl Stepping<'_> {
         self.stats.capped += u64::from(full);
         full
     }
-}
-
-/// A moment at which choices may be complete.
-struct Moment<'a> {
-    time: Micros,
-    by: FiredBy,
-    end: Position,
-    key: &'a [Value],
-    windows: &'a [Value],
-}
-
-/// Finds the choices complete at a moment and fires those that `overlap` allows. True if any did.
-fn complete(
-    program: &Program,
-    held: &mut KeyState,
-    stats: &mut RuleStats,
-    moment: &Moment<'_>,
-    around: Surroundings<'_>,
-    out: &mut Vec<Alert>,
-    used: &mut Vec<UsedUp>,
-) -> bool {
-    let question = Question {
-        program,
-        state: held,
-        key: moment.key,
-        partitions: around.partitions,
-        end: moment.end,
-        windows: moment.windows,
-        latches: held.latches,
-        work: around.limits.search_work.unwrap_or(u64::MAX),
-    };
-    let (mut last_sent, mut suppressed, mut fired) = (held.last_sent, held.suppressed, 0_usize);
-    let mut firsts: Vec<Position> = Vec::new();
-    let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
-    let mut capped = false;
-    let found = search(question, &mut |taken, scope| {
-        if program.overlap == Overlap::All && fired >= cap {
-            capped = true;
-            return Next::Stop;
-        }
-        fired += 1;
-        if program.overlap == Overlap::PerStart {
-            firsts.extend(taken.first().and_then(|rows| rows.first()).map(|row| row.pos));
-        }
-        let cooling =
-            program.cooldown.zip(last_sent).is_some_and(|(cooldown, sent)| moment.time - sent < cooldown);
-        if cooling {
-            stats.suppressed_cooldown += 1;
-            suppressed += 1;
-        } else {
-            last_sent = Some(moment.time);
-            stats.matches += 1;
-            if around.count_only {
-                stats.checksum = stats.checksum.wrapping_add(checksum(taken));
-            } else {
-                let facts =
-                    emit::Facts { time: moment.time, by: moment.by, suppressed, truncated: held.saturated };
-                out.push(emit::alert(program, taken, scope, &facts));
-            }
-            stats.alerts += 1;
-            suppressed = 0;
-        }
-        match program.overlap {
-            Overlap::None | Overlap::PerEnd => Next::Stop,
-            Overlap::PerStart => Next::FirstEvent,
-            Overlap::All => Next::Choice,
-        }
-    });
-    stats.suppressed_unless += u64::from(fired == 0 && found.silenced > 0);
-    stats.capped += u64::from(capped || found.cut);
-    if fired == 0 {
-        return false;
-    }
-    if program.cooldown.is_some() {
-        (held.last_sent, held.suppressed) = (last_sent, suppressed);
-    }
-    held.latches = close_latches(program, held.latches);
-    used_up(program, held, moment, &firsts, used);
-    true
-}
-
-fn close_latches(program: &Program, latches: u32) -> u32 {
-    (0..program.latches.len()).fold(latches, |open, bit| open & !(1 << bit))
-}
-
-/// Applies `overlap` after alerts.
-fn used_up(
-    program: &Program,
-    held: &mut KeyState,
-    moment: &Moment<'_>,
-    firsts: &[Position],
-    used: &mut Vec<UsedUp>,
-) {
-    match program.overlap {
-        Overlap::None => held.use_up(moment.end),
-        Overlap::PerStart => {
-            if let Some(list) = held.lists.first_mut() {
-                for first in firsts {
-                    if let Ok(at) = list.binary_search_by_key(first, |row| row.pos)
-                        && let Some(row) = list.get_mut(at)
-                    {
-                        row.marked = true;
-                    }
-                }
-            }
-        }
-        Overlap::PerEnd | Overlap::All => {}
-    }
-    if program.overlap == Overlap::None || program.cooldown.is_some() {
-        used.push(UsedUp { key: moment.key.into(), last: moment.end, sent: held.last_sent });
-    }
-}
-
-/// The order-free checksum of one match of the published workloads (times in milliseconds from a fixed base).
-fn checksum(taken: &[Vec<&Row>]) -> u64 {
-    const BASE_MS: i64 = 1_700_000_000_000;
-    let first = taken.first().and_then(|rows| rows.first()).map_or(0, |row| row.ts / 1000);
-    let last = taken.last().and_then(|rows| rows.last()).map_or(0, |row| row.ts / 1000);
-    let (from, to) = ((first - BASE_MS) as u64, (last - BASE_MS) as u64);
-    let mixed = from.wrapping_mul(1_000_003).wrapping_add(to).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed ^ ((last as u64) << 7)
 }

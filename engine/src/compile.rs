@@ -108,13 +108,13 @@ impl Compiler<'_> {
             key_names: rule.keys.iter().map(|key| key.name.as_str().into()).collect(),
             having: self.terms(&rule.having)?,
             unless: self.terms(&rule.unless)?,
-            severity: rule.severity.as_ref().map(|expr| self.node(expr, Of::This, 0)).transpose()?,
-            score: rule.score.as_ref().map(|expr| self.node(expr, Of::This, 0)).transpose()?,
+            severity: rule.severity.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
+            score: rule.score.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
             reason: self.reason()?,
             emit: rule
                 .emit
                 .iter()
-                .map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, Of::This, 0)?)))
+                .map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, 0)?)))
                 .collect::<Result<_, ActivateError>>()?,
             within,
             trailing,
@@ -171,10 +171,7 @@ impl Compiler<'_> {
             immediately: number > 0 && step.arrow == Arrow::Immediately,
             first_only,
             within: if number > 0 { step.within } else { None },
-            cross: cross
-                .iter()
-                .map(|term| self.node(&term.expr, Of::This, stream))
-                .collect::<Result<_, _>>()?,
+            cross: cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?,
             gap,
             keeps_windows,
             keeps_end: !last || !plain || first_only || timed,
@@ -190,12 +187,10 @@ impl Compiler<'_> {
             _ => None,
         };
         let sides = match sides {
-            Some((left, right)) => {
-                Some((self.node(left, Of::This, stream)?, self.node(right, Of::This, stream)?))
-            }
+            Some((left, right)) => Some((self.node(left, stream)?, self.node(right, stream)?)),
             None => None,
         };
-        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, Of::This, stream)?, sides })
+        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, stream)?, sides })
     }
 
     fn absence(
@@ -214,7 +209,7 @@ impl Compiler<'_> {
         for stream in &absence.streams {
             let keys = self.stream_keys(*stream);
             roles.push(self.role(RoleKind::Absence(number), *stream, keys, &local, index)?);
-            let terms = cross.iter().map(|term| self.node(&term.expr, Of::This, *stream));
+            let terms = cross.iter().map(|term| self.node(&term.expr, *stream));
             let terms: Vec<Node> = terms.collect::<Result<_, _>>()?;
             cross_nodes.push((self.streams.get(*stream).copied().unwrap_or(0), terms));
         }
@@ -245,7 +240,7 @@ impl Compiler<'_> {
                 argument: window
                     .argument
                     .as_ref()
-                    .map(|argument| self.node(argument, Of::This, window.stream))
+                    .map(|argument| self.node(argument, window.stream))
                     .transpose()?,
                 span: window.span,
                 before: window.before,
@@ -320,7 +315,7 @@ impl Compiler<'_> {
         let filter: &[Term] = self.rule.streams.get(stream).map_or(&[], |stream| &stream.filter);
         let id = self.streams.get(stream).copied().unwrap_or(0);
         for term in filter.iter().chain(terms.iter().copied()) {
-            let node = self.node(&term.expr, Of::This, stream)?;
+            let node = self.node(&term.expr, stream)?;
             if needs_key(&term.expr) {
                 keyed.push(node);
             } else {
@@ -356,7 +351,7 @@ impl Compiler<'_> {
     }
 
     fn terms(&mut self, terms: &[Term]) -> Result<Vec<Node>, ActivateError> {
-        terms.iter().map(|term| self.node(&term.expr, Of::This, 0)).collect()
+        terms.iter().map(|term| self.node(&term.expr, 0)).collect()
     }
 
     fn reason(&mut self) -> Result<Vec<ReasonProgram>, ActivateError> {
@@ -366,7 +361,7 @@ impl Compiler<'_> {
             .map(|part| {
                 Ok(match part {
                     ReasonPart::Text(text) => ReasonProgram::Text(text.clone()),
-                    ReasonPart::Value(expr) => ReasonProgram::Value(self.node(expr, Of::This, 0)?),
+                    ReasonPart::Value(expr) => ReasonProgram::Value(self.node(expr, 0)?),
                 })
             })
             .collect()
@@ -408,8 +403,8 @@ impl Compiler<'_> {
     }
 
     /// Compiles an expression; `this` fields belong to the rule stream `stream`.
-    fn node(&mut self, expr: &Expr, of: Of, stream: usize) -> Result<Node, ActivateError> {
-        let mut inner = |expr: &Expr| self.node(expr, of, stream).map(Box::new);
+    fn node(&mut self, expr: &Expr, stream: usize) -> Result<Node, ActivateError> {
+        let mut inner = |expr: &Expr| self.node(expr, stream).map(Box::new);
         Ok(match expr {
             Expr::Literal(literal) => Node::Literal(Value::from_literal(literal)),
             Expr::Field(Of::This, field) => Node::This(self.slot(stream, *field)),
@@ -442,19 +437,18 @@ impl Compiler<'_> {
             Expr::If(a, b, c) => Node::If(inner(a)?, inner(b)?, inner(c)?),
             Expr::InList(a, list) => {
                 let set = self.lists.get(*list).cloned().unwrap_or_default();
-                Node::InList(Box::new(self.node(a, of, stream)?), set)
+                Node::InList(Box::new(self.node(a, stream)?), set)
             }
             Expr::List(items) => {
-                Node::List(items.iter().map(|item| self.node(item, of, stream)).collect::<Result<_, _>>()?)
+                Node::List(items.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?)
             }
             Expr::Call(function, arguments) => Node::Call(
                 *function,
-                arguments.iter().map(|item| self.node(item, of, stream)).collect::<Result<_, _>>()?,
+                arguments.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?,
             ),
             Expr::Aggregate(kind, step, argument) => {
                 let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
-                let argument =
-                    argument.as_ref().map(|argument| self.node(argument, Of::This, owner)).transpose()?;
+                let argument = argument.as_ref().map(|argument| self.node(argument, owner)).transpose()?;
                 Node::Aggregate(*kind, *step, argument.map(Box::new))
             }
             Expr::Window(window) => Node::Window(*window),
@@ -463,7 +457,7 @@ impl Compiler<'_> {
             Expr::Object(pairs) => Node::Object(
                 pairs
                     .iter()
-                    .map(|(name, value)| Ok((name.as_str().into(), self.node(value, of, stream)?)))
+                    .map(|(name, value)| Ok((name.as_str().into(), self.node(value, stream)?)))
                     .collect::<Result<_, ActivateError>>()?,
             ),
         })
@@ -483,18 +477,11 @@ impl Compiler<'_> {
                     windows.push(*window);
                 }
             });
-            let program = LatchProgram {
-                value: self.node(value, Of::This, stream)?,
-                limit: self.node(limit, Of::This, stream)?,
-                windows,
-            };
+            let program =
+                LatchProgram { value: self.node(value, stream)?, limit: self.node(limit, stream)?, windows };
             self.latches.push(program);
         }
-        Ok(Node::Reaches(
-            latch,
-            Box::new(self.node(value, Of::This, stream)?),
-            Box::new(self.node(limit, Of::This, stream)?),
-        ))
+        Ok(Node::Reaches(latch, Box::new(self.node(value, stream)?), Box::new(self.node(limit, stream)?)))
     }
 }
 

@@ -11,21 +11,25 @@
 //!
 //! Absent on purpose: clocks, randomness, files, threads, logs.
 
-mod advance;
-mod aggregate;
-pub mod alert;
-mod collections;
-mod compile;
-mod emit;
-pub mod event;
-mod expr;
-mod index;
-mod program;
-mod search;
-mod snapshot;
-mod state;
-pub mod task;
-mod time;
 pub mod value;
-pub mod why;
+mod collections;
+mod aggregate;
+mod expr;
+
+pub mod event;
+mod index;
+mod time;
+
+mod program;
+mod compile;
 mod window;
+mod state;
+mod advance;
+mod search;
+mod overlap;
+mod emit;
+pub mod alert;
+
+pub mod task;
+mod snapshot;
+pub mod why;

@@ -1,11 +1,12 @@
 //! The event machine: `step(Input) -> Outputs`, `save`, `restore`. No clock, no I/O.
 
-use crate::advance::{RuleRun, RuleState, Surroundings, UsedUp};
+use crate::advance::{RuleRun, RuleState, Surroundings};
 use crate::alert::Alert;
 use crate::collections::Map;
 use crate::compile;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
+use crate::overlap::UsedUp;
 use crate::program::Program;
 use crate::time::{Clock, PartitionTime};
 use arcstr::ArcStr;

@@ -5,18 +5,20 @@
 //!
 //! INVARIANT: what the language defines but this crate does not support is refused (E390, E391), never ignored.
 
-pub mod ast;
-mod check;
-mod codes;
-pub mod decimal;
-pub mod diagnostic;
-mod instant;
-pub mod ir;
-mod lex;
-mod lower;
-mod parse;
 pub mod source;
+mod lex;
+pub mod ast;
+mod parse;
+
+mod instant;
+pub mod decimal;
 pub mod types;
+mod lower;
+mod check;
+pub mod ir;
+
+mod codes;
+pub mod diagnostic;
 
 pub use codes::explain_code;
 pub use diagnostic::{Diagnostic, Severity, locate, render};

@@ -23,6 +23,8 @@ pub enum Feed {
     Restored,
     /// One partition a stream, each in order, interleaved by the seed.
     Interleaved(u64),
+    /// One partition whose streams promise order, in the rule's own order: every event is looked at as it comes.
+    Direct,
 }
 
 /// Compiles the case's text with its streams.
@@ -42,11 +44,24 @@ pub fn compile(case: &Case) -> Result<Module, String> {
 /// A task without limits, with the module's rules and one partition (or one a stream).
 fn task(module: &Module, feed: Feed) -> Task {
     let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
-    let sorted_input = !matches!(feed, Feed::Interleaved(_));
+    let sorted_input = matches!(feed, Feed::Sorted | Feed::Restored);
+    let mut module = module.clone();
+    if feed == Feed::Direct {
+        for stream in &mut module.streams {
+            stream.time.in_order = true;
+            stream.topic = Some("all".to_owned());
+        }
+    }
+    let module = &module;
     let mut task = Task::new(Options { limits, count_only: false, sorted_input, keep_history: false });
     let streams: Vec<u32> = module.streams.iter().map(|stream| task.add_stream(stream)).collect();
     for (number, _) in streams.iter().enumerate() {
-        let held = if sorted_input { streams.clone() } else { vec![number as u32] };
+        let held = match feed {
+            Feed::Sorted | Feed::Restored => streams.clone(),
+            Feed::Interleaved(_) => vec![number as u32],
+            Feed::Direct if number == 0 => streams.clone(),
+            Feed::Direct => Vec::new(),
+        };
         task.add_partition(Partition { name: format!("p{number}"), streams: held });
     }
     task.activate(module, &BTreeMap::new(), None).expect("a compiled rule activates");
@@ -54,8 +69,17 @@ fn task(module: &Module, feed: Feed) -> Task {
 }
 
 /// The order in which events are given to the engine.
-fn order(events: &[Event], feed: Feed) -> Vec<usize> {
+fn order(module: &Module, events: &[Event], feed: Feed) -> Vec<usize> {
     let mut order: Vec<usize> = (0..events.len()).collect();
+    if feed == Feed::Direct {
+        let rule = module.rules.first();
+        order.sort_by_key(|number| {
+            let event = &events[*number];
+            let rank =
+                rule.and_then(|rule| rule.streams.iter().position(|stream| stream.stream == event.stream));
+            (event.ts, rank, event.partition, event.offset)
+        });
+    }
     let Feed::Interleaved(mut seed) = feed else { return order };
     let mut queues: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (number, event) in events.iter().enumerate().rev() {
@@ -79,7 +103,7 @@ fn order(events: &[Event], feed: Feed) -> Vec<usize> {
 pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>, u64, u64) {
     let mut engine = task(module, feed);
     let mut out = Outputs::default();
-    for number in order(events, feed) {
+    for number in order(module, events, feed) {
         let event = &events[number];
         if feed == Feed::Restored {
             let saved = engine.save();
@@ -98,8 +122,11 @@ pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>,
             })
             .collect();
         // Names a place in the case: the partition is not the event's own where all share one.
-        let partition =
-            if matches!(feed, Feed::Interleaved(_)) { event.stream as u32 } else { event.partition };
+        let partition = match feed {
+            Feed::Interleaved(_) => event.stream as u32,
+            Feed::Direct => 0,
+            Feed::Sorted | Feed::Restored => event.partition,
+        };
         let id = format!("{number}");
         engine.step(
             Input::Event(EventRef {
@@ -239,7 +266,7 @@ pub fn compare(first: u64, count: u64) -> (Vec<String>, u64) {
             }
         };
         compiled += 1;
-        let feeds = [Feed::Sorted, Feed::Interleaved(seed)];
+        let feeds = [Feed::Sorted, Feed::Interleaved(seed), Feed::Direct];
         let restored = (seed % 8 == 0).then_some(Feed::Restored);
         for feed in feeds.into_iter().chain(restored) {
             if difference(&case, &module, feed).is_some() {

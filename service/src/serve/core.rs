@@ -310,8 +310,7 @@ impl Core {
         for (name, list) in language::items(&module.lists, &BTreeMap::new()) {
             items.entry(name).or_insert(list);
         }
-        let revisions =
-            self.task.activate(module, &items, at).map_err(|e| CompileError::text(format!("{e:?}")))?;
+        let revisions = self.task.activate(module, &items, at)?;
         for rule in &module.rules {
             for stream in &rule.streams {
                 self.open_partition(&module.streams[stream.stream].name);

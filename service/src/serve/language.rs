@@ -1,6 +1,7 @@
 //! The service's view of the rule language: folders and single rules compiled, diagnostics as JSON.
 
 use crate::store::FolderState;
+use engine::task::ActivateError;
 use pattern_dsl::diagnostic::Diagnostic;
 use pattern_dsl::types::Literal;
 use pattern_dsl::{Environment, SourceText, ir};
@@ -20,19 +21,29 @@ pub(crate) struct CompileError {
     pub(crate) rendered: String,
     /// For programs.
     pub(crate) diagnostics: Vec<Value>,
+    /// The text is fine, but too many older revisions of the rule still have open matches.
+    pub(crate) drain_full: bool,
 }
 
 impl CompileError {
     /// An error without a place.
     pub(crate) fn text(message: String) -> Self {
-        Self { rendered: message, diagnostics: Vec::new() }
+        Self { rendered: message, diagnostics: Vec::new(), drain_full: false }
     }
 
     fn of(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Self {
         Self {
             rendered: pattern_dsl::render(diagnostics, sources, false),
             diagnostics: located(diagnostics, sources),
+            drain_full: false,
         }
+    }
+}
+
+impl From<ActivateError> for CompileError {
+    fn from(error: ActivateError) -> Self {
+        let drain_full = matches!(error, ActivateError::DrainFull(_));
+        Self { drain_full, ..Self::text(error.to_string()) }
     }
 }
 

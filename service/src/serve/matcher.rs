@@ -428,5 +428,8 @@ fn check_condition(current: Option<&ActiveRule>, condition: &Condition) -> Resul
 }
 
 fn invalid(error: CompileError) -> Problem {
+    if error.drain_full {
+        return Problem::new(409, error.to_string()).with("code", "drain_full".into());
+    }
     Problem::new(422, error.to_string()).with("diagnostics", Value::Array(error.diagnostics))
 }

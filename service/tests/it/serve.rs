@@ -13,20 +13,20 @@ const STREAMS: &str = "stream auth { time ts in order id id fields { user: strin
 const RULE: &str = "rule guess { by user (auth.user) match within 10m { 2 auth as failed where not ok then auth as hit where ok } reason \"{user}\" }\n";
 
 /// A running service; killed when dropped.
-struct Service {
+pub(super) struct Service {
     child: Child,
-    address: String,
+    pub(super) address: String,
 }
 
 /// An answer: status, headers in lower case, body.
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 
@@ -37,50 +37,24 @@ impl Answer {
 }
 
 impl Service {
-    fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tripline"))
-            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.join("data"))
-            .arg("--rules")
-            .arg(folder.join("rules"))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening http://").expect("the ready line").to_owned();
+    pub(super) fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = spawn(Path::new(env!("CARGO_BIN_EXE_tripline")), folder, more);
+        let address = ready(&mut child);
         Self { child, address }
     }
 
-    fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut socket = TcpStream::connect(&self.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n",
-            body.len()
-        );
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
-        socket.write_all(head.as_bytes()).unwrap();
-        let _ = socket.write_all(body);
-        let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes).unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
-            unchunk(body)
-        } else {
-            body.to_owned()
-        };
-        Answer { status, head: head.to_owned(), body }
+    /// The same of another build of the binary.
+    pub(super) fn start_of(program: &Path, folder: &Path) -> Self {
+        let mut child = spawn(program, folder, &[]);
+        let address = ready(&mut child);
+        Self { child, address }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(super) fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        exchange(&self.address, method, path, headers, body).unwrap()
+    }
+
+    pub(super) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], b"")
     }
 
@@ -103,7 +77,7 @@ impl Service {
     }
 
     /// Ends it at once, as `kill -9` does.
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -114,6 +88,60 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Begins a service without waiting for it.
+pub(super) fn spawn(program: &Path, folder: &Path, more: &[&str]) -> Child {
+    Command::new(program)
+        .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.join("data"))
+        .arg("--rules")
+        .arg(folder.join("rules"))
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for the ready line; the address in it.
+fn ready(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening http://").expect("the ready line").to_owned()
+}
+
+/// One request and its answer; an error if the service goes away meanwhile.
+pub(super) fn exchange(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Answer> {
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    socket.write_all(head.as_bytes())?;
+    let _ = socket.write_all(body);
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
+    Ok(Answer { status, head: head.to_owned(), body })
 }
 
 fn unchunk(mut text: &str) -> String {
@@ -129,7 +157,7 @@ fn unchunk(mut text: &str) -> String {
     out
 }
 
-fn folder(rules: &[(&str, &str)]) -> tempfile::TempDir {
+pub(super) fn folder(rules: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("rules")).unwrap();
     for (name, text) in rules {
