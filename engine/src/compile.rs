@@ -19,6 +19,11 @@ use pattern_dsl::types::{Literal, Micros};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Ways in which one rule may want events: a bit each.
+const ROLES_MAX: usize = 64;
+/// Latches of one rule: a bit each.
+const LATCHES_MAX: usize = 32;
+
 /// Lists by their index in the module, as sets.
 type Lists = Vec<Arc<Map<Value, ()>>>;
 
@@ -85,6 +90,9 @@ impl Compiler<'_> {
         let windows = self.windows(&mut roles, index)?;
         let strict = self.look_roles(&steps, &mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
+        if roles.len() > ROLES_MAX || self.latches.len() > LATCHES_MAX {
+            return Err(ActivateError::TooWide(rule.name.clone()));
+        }
         let within = rule.within.unwrap_or(0);
         let mask = |wanted: &dyn Fn(RoleKind) -> bool| {
             roles
@@ -101,7 +109,6 @@ impl Compiler<'_> {
             RoleKind::Look | RoleKind::Absence(_) => false,
         });
         let reading = mask(&|kind| !matches!(kind, RoleKind::Window(_)));
-        assert!(roles.len() <= 64, "rule `{}` wants events in more than 64 ways", rule.name);
         Ok(Program {
             name: rule.name.as_str().into(),
             revision,

@@ -102,6 +102,8 @@ pub struct RuleStats {
 pub enum ActivateError {
     /// The regular expression of a `matches` is invalid or too large (the language should have refused it).
     Pattern(String),
+    /// The rule wants events in more than 64 ways (steps, absences, windows), or has more than 32 `reaches`.
+    TooWide(String),
     /// Eight older revisions of the rule still have open matches.
     DrainFull(String),
 }
@@ -110,6 +112,12 @@ impl std::fmt::Display for ActivateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Pattern(why) => write!(f, "a pattern does not compile: {why}"),
+            Self::TooWide(rule) => {
+                write!(
+                    f,
+                    "rule `{rule}` has more than 64 steps, absences and windows: split it into several rules"
+                )
+            }
             Self::DrainFull(rule) => write!(f, "eight revisions of `{rule}` still have open matches"),
         }
     }

@@ -4,6 +4,7 @@
 //! values, and is optional if any event lacks it. A field that mixes text with other scalars is read as text.
 
 use crate::decode::csv::is_null;
+use crate::decode::flat::{Flat, Member, Token};
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::{Field, Stream, TimeField, TimeFormat};
 use pattern_dsl::types::Type;
@@ -30,6 +31,8 @@ pub struct Shape {
     seen: u64,
     /// Fields below.
     fields: Vec<(String, Shape)>,
+    /// Fields and kinds of the line being looked at.
+    pending: Vec<(usize, u8)>,
 }
 
 impl Shape {
@@ -41,11 +44,53 @@ impl Shape {
 
     /// Takes in one JSON event. Lines that are not objects are left to the decoder to report.
     pub fn add_json(&mut self, line: &[u8]) {
+        if self.add_flat(line).is_some() {
+            return;
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(line);
         if line.first() == Some(&b'{') {
             // A damaged line may leave a few fields behind; they are then optional.
             let _ = ShapeSeed { shape: self }.deserialize(&mut deserializer);
         }
+    }
+
+    /// Takes in a flat object of known fields; none, and nothing taken in, if the line is anything else.
+    fn add_flat(&mut self, line: &[u8]) -> Option<()> {
+        if !line.is_ascii() {
+            std::str::from_utf8(line).ok()?;
+        }
+        let mut flat = Flat::new(line)?;
+        self.pending.clear();
+        let mut guess = 0;
+        loop {
+            let (key, token) = match flat.member() {
+                Member::Pair(key, token) => (key, token),
+                Member::End => break,
+                Member::Unsure => return None,
+            };
+            let known = |(name, _): &(String, Self)| name.as_bytes() == key;
+            let at = match self.fields.get(guess) {
+                Some(field) if known(field) => guess,
+                _ => self.fields.iter().position(known)?,
+            };
+            guess = at + 1;
+            let kind = match token {
+                Token::Null => continue,
+                Token::Bool => BOOL,
+                Token::Int(_) => INT,
+                Token::Decimal => DECIMAL,
+                Token::Text(_) => TEXT,
+            };
+            self.pending.push((at, kind));
+        }
+        self.seen += 1;
+        for (at, kind) in &self.pending {
+            if let Some((_, shape)) = self.fields.get_mut(*at) {
+                shape.seen += 1;
+                shape.kinds |= kind;
+            }
+        }
+        Some(())
     }
 
     /// Takes in one CSV record.

@@ -5,7 +5,7 @@
 
 use crate::decode::csv as packed;
 use crate::failure::Failure;
-use crate::files::{EventFile, FileOptions, Format, Next, Records, StreamOf};
+use crate::files::{Compression, EventFile, FileOptions, Format, Next, Records, StreamOf};
 use crate::infer::Shape;
 use crate::input::{Lane, Rejects, StreamInfo, StreamNames, arrival, sorted};
 use crate::ruleset;
@@ -214,6 +214,13 @@ fn open_sources(setup: &Setup) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
+fn shape_of<'s>(shapes: &'s mut BTreeMap<String, Shape>, name: &str) -> &'s mut Shape {
+    if !shapes.contains_key(name) {
+        shapes.insert(name.to_owned(), Shape::default());
+    }
+    shapes.entry(name.to_owned()).or_default()
+}
+
 /// Shapes of the wanted streams in one file.
 fn scan(source: &mut Source, wanted: &[String], shapes: &mut BTreeMap<String, Shape>) -> Result<(), Failure> {
     if let StreamOf::Named(name) = &source.file.stream {
@@ -226,8 +233,8 @@ fn scan(source: &mut Source, wanted: &[String], shapes: &mut BTreeMap<String, Sh
                names: &mut StreamNames,
                header: Option<&[String]>,
                record: &[u8]| {
-        let Some(name) = names.name(record).filter(|n| wanted.contains(n)) else { return };
-        let shape = shapes.entry(name).or_default();
+        let Some(name) = names.name(record).filter(|n| wanted.iter().any(|w| w == n)) else { return };
+        let shape = shape_of(shapes, &name);
         match header {
             None => shape.add_json(record),
             Some(header) => shape.add_record(header, packed::unpack(record)),
@@ -305,7 +312,7 @@ pub fn infer_files(options: &FileOptions, time: Option<&str>) -> Result<Vec<ir::
                 Next::Bad(line, error) => eprintln!("{}:{line}: {error}", file.path.display()),
                 Next::Record(_) => {
                     let Some(name) = names.name(&buffer) else { continue };
-                    let shape = shapes.entry(name).or_default();
+                    let shape = shape_of(&mut shapes, &name);
                     match (&header, file.format) {
                         (Some(header), Format::Csv) => shape.add_record(header, packed::unpack(&buffer)),
                         _ => shape.add_json(&buffer),
@@ -498,15 +505,16 @@ fn by_time(
         if unused {
             continue;
         }
+        if source.file.compression == Compression::None && !source.file.is_stdin() {
+            let bytes = std::fs::metadata(&source.file.path).map_or(0, |m| m.len());
+            sorter.reserve(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         loop {
             match records.next(&mut buffer) {
                 Ok(Next::End) => break,
                 Ok(Next::Bad(line, error)) => rejects.note(&source.file, line, &error, b"")?,
-                Ok(Next::Record(line)) => match lane.decode(&buffer) {
-                    Ok(Some((_, decoded))) => {
-                        let ts = decoded.ts;
-                        sorter.push(ts, at, line, &buffer)?;
-                    }
+                Ok(Next::Record(line)) => match lane.time(&buffer) {
+                    Ok(Some(ts)) => sorter.push(ts, at, line, &buffer)?,
                     Ok(None) => {}
                     Err(error) => rejects.note(&source.file, line, &error, &buffer)?,
                 },

@@ -9,9 +9,18 @@ use std::fmt;
 
 /// Fills `state` from one line.
 pub(super) fn read(trie: &Node, state: &mut State, line: &[u8]) -> Result<(), DecodeError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(line);
     let seed = ObjectSeed { node: trie, state: &mut *state, field: "", required: true };
-    let outcome = seed.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    // Text that was checked at once need not be checked string by string.
+    let outcome = match std::str::from_utf8(line) {
+        Ok(text) => {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            seed.deserialize(&mut deserializer).and_then(|()| deserializer.end())
+        }
+        Err(_) => {
+            let mut deserializer = serde_json::Deserializer::from_slice(line);
+            seed.deserialize(&mut deserializer).and_then(|()| deserializer.end())
+        }
+    };
     match outcome {
         Ok(()) => Ok(()),
         Err(error) => Err(match state.error.take() {

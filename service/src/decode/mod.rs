@@ -6,6 +6,7 @@
 //! INVARIANT: `a.b` reads the key `b` of the object `a`; only where that object is missing, the literal key `a.b`.
 
 pub mod csv;
+pub mod flat;
 mod json;
 pub mod time;
 mod value;
@@ -216,6 +217,48 @@ impl Decoder {
         self.state.reset();
         json::read(&self.trie, &mut self.state, line)?;
         self.finish()
+    }
+
+    /// The time of one JSON object of which nothing else is wanted. A line that is damaged past its time may pass here:
+    /// decoding it in full refuses it.
+    ///
+    /// # Errors
+    /// As for [`Self::decode`].
+    pub fn decode_time(&mut self, line: &[u8]) -> Result<Micros, DecodeError> {
+        match self.quick_time(line) {
+            Some(ts) => Ok(ts),
+            None => self.decode(line).map(|decoded| decoded.ts),
+        }
+    }
+
+    /// Stops at the time, if it is plain and certain to be the line's only one.
+    fn quick_time(&mut self, line: &[u8]) -> Option<Micros> {
+        let [child] = self.trie.children.as_slice() else { return None };
+        if child.targets != [(Target::Time, false)] {
+            return None;
+        }
+        let key = child.key.as_bytes();
+        let mut flat = flat::Flat::new(line)?;
+        let token = loop {
+            match flat.member() {
+                flat::Member::Pair(found, token) if found == key => break token,
+                flat::Member::Pair(..) => {}
+                flat::Member::End | flat::Member::Unsure => return None,
+            }
+        };
+        let rest = flat.rest();
+        let again = rest.iter().enumerate().any(|(at, byte)| match byte {
+            b'\\' => true,
+            b'"' => rest.get(at + 1..).is_some_and(|r| r.starts_with(key)),
+            _ => false,
+        });
+        match token {
+            _ if again => None,
+            // The first number fixes the unit; only a sound line may do so.
+            flat::Token::Int(v) if self.state.unit.is_some() => self.state.time(&value::Scalar::Int(v)),
+            flat::Token::Text(text) => self.state.time(&value::Scalar::Text(std::str::from_utf8(text).ok()?)),
+            _ => None,
+        }
     }
 
     /// Says which columns the following records have.

@@ -54,14 +54,16 @@ impl Unit {
         }
     }
 
-    /// Microseconds of a whole number in this unit.
+    /// Microseconds of a whole number in this unit. `None` outside the years that RFC 3339 can write: arithmetic with
+    /// such times and any bound stays far from overflow.
     #[must_use]
     pub fn to_micros(self, number: i64) -> Option<Micros> {
-        match self {
+        let micros = match self {
             Self::Seconds => number.checked_mul(SECOND),
             Self::Millis => number.checked_mul(1_000),
             Self::Micros => Some(number),
-        }
+        };
+        micros.filter(|micros| (-62_167_219_200 * SECOND..253_402_300_800 * SECOND).contains(micros))
     }
 }
 

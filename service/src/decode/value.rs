@@ -149,7 +149,7 @@ impl State {
     }
 
     /// Reads the time; the first number fixes the unit.
-    fn time(&mut self, value: &Scalar<'_>) -> Option<i64> {
+    pub(super) fn time(&mut self, value: &Scalar<'_>) -> Option<i64> {
         if self.format == TimeFormat::Rfc3339 && !matches!(value, Scalar::Text(_)) {
             return None;
         }

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::files::{EventFile, Format, StreamOf, record_text};
 use engine::event::{PartitionId, StreamId, StreamLayout};
 use pattern_dsl::ir;
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
@@ -77,10 +78,10 @@ impl StreamNames {
     }
 
     /// The stream of a record; none if it does not say.
-    pub fn name(&mut self, record: &[u8]) -> Option<String> {
+    pub fn name(&mut self, record: &[u8]) -> Option<Cow<'_, str>> {
         match &mut self.split {
-            None => Some(self.fixed.clone()),
-            Some(split) => split.name(record).ok(),
+            None => Some(Cow::Borrowed(&self.fixed)),
+            Some(split) => split.name(record).ok().map(Cow::Owned),
         }
     }
 }
@@ -126,11 +127,8 @@ impl Lane {
         Ok(Self { partition, format: file.format, split, decoders })
     }
 
-    /// Decodes a record; none if no rule reads its stream.
-    ///
-    /// # Errors
-    /// The record cannot be read.
-    pub fn decode(&mut self, record: &[u8]) -> Result<Option<(StreamId, Decoded<'_>)>, DecodeError> {
+    /// The decoder of a record's stream; none if no rule reads it.
+    fn pick(&mut self, record: &[u8]) -> Result<Option<&mut (StreamId, String, Decoder)>, DecodeError> {
         let at = match &mut self.split {
             None => 0,
             Some(split) => {
@@ -141,12 +139,34 @@ impl Lane {
                 }
             }
         };
-        let Some((id, _, decoder)) = self.decoders.get_mut(at) else { return Ok(None) };
-        let decoded = match self.format {
+        Ok(self.decoders.get_mut(at))
+    }
+
+    /// Decodes a record; none if no rule reads its stream.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn decode(&mut self, record: &[u8]) -> Result<Option<(StreamId, Decoded<'_>)>, DecodeError> {
+        let format = self.format;
+        let Some((id, _, decoder)) = self.pick(record)? else { return Ok(None) };
+        let decoded = match format {
             Format::Jsonl => decoder.decode(record)?,
             Format::Csv => decoder.decode_record(packed::unpack(record))?,
         };
         Ok(Some((*id, decoded)))
+    }
+
+    /// Reads a record's time only; none if no rule reads its stream. Passing here does not make a record sound.
+    ///
+    /// # Errors
+    /// The time cannot be read.
+    pub fn time(&mut self, record: &[u8]) -> Result<Option<i64>, DecodeError> {
+        let format = self.format;
+        let Some((_, _, decoder)) = self.pick(record)? else { return Ok(None) };
+        Ok(Some(match format {
+            Format::Jsonl => decoder.decode_time(record)?,
+            Format::Csv => decoder.decode_record(packed::unpack(record))?.ts,
+        }))
     }
 
     /// Takes over the time units that another lane of the same file has fixed.

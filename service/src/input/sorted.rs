@@ -47,6 +47,11 @@ impl Sorter {
         Self { memory, arena: Vec::new(), index: Vec::new(), runs: Vec::new() }
     }
 
+    /// Makes room for about so many bytes more, so that what is held need not move.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.arena.reserve(bytes.min(self.memory.saturating_sub(self.arena.len())));
+    }
+
     /// Adds a record.
     ///
     /// # Errors

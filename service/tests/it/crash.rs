@@ -310,6 +310,35 @@ fn swaps_of_merged_rules_lose_and_double_nothing() {
     swap_under_load(&SWAPPED_MERGED);
 }
 
+/// The ninth revision that would drain is refused, and the refusal leaves no trace.
+#[test]
+fn a_ninth_draining_revision_is_refused() {
+    let folder = folder(&[("a.cep", STREAMS)]);
+    let service = Service::start_of(&program(), folder.path());
+    let path = "/v1/rules/s_guess";
+    let put = |version: usize| {
+        // Every bound is long, so that no revision drains.
+        let text = swapped(SWAPPED[0].0, &SWAPPED[0].1.replace('@', &(24 + version).to_string()), version);
+        service.call("PUT", path, &[("if-match", "*")][..version.min(1)], text.as_bytes())
+    };
+    for version in 0..9 {
+        assert!(put(version).status < 300);
+        let line = format!(
+            "{{\"ts\":{},\"id\":\"{version}\",\"user\":\"u\",\"ok\":false,\"act\":\"use\"}}",
+            BASE_MS + version
+        );
+        let headers = [("content-type", "application/x-ndjson")];
+        assert_eq!(service.call("POST", "/v1/events/auth", &headers, line.as_bytes()).status, 200);
+    }
+    let refused = put(9);
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &"drain_full".into()), "{}", refused.body);
+    assert_eq!(service.get(path).json()["revision"], 9);
+    service.kill();
+    let service = Service::start_of(&program(), folder.path());
+    assert_eq!(service.get(path).json()["revision"], 9);
+    check_determinism(&service);
+}
+
 fn swap_under_load(swapped_rules: &[(&str, &str)]) {
     let (swaps, begun) = (count_of("TRIPLINE_SWAPS", 6), Instant::now());
     let folder = folder(&[("a.cep", STREAMS)]);

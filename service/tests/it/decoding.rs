@@ -132,33 +132,3 @@ fn csv_records_and_split_fields() {
     assert_eq!(field.read(br#"{"event":{"type":"login"}}"#).expect("json").as_deref(), Some("login"));
     assert_eq!(field.read(br#"{"event":{}}"#).expect("json"), None);
 }
-
-/// `cargo test -p service --release -- --ignored --nocapture decoding_rate` prints a rate; it asserts nothing.
-#[test]
-#[ignore = "prints a measurement"]
-fn decoding_rate() {
-    let mut d = decoder(&[("card_id", Type::String), ("amount", Type::Decimal), ("approved", Type::Bool)]);
-    let lines: Vec<String> = (0..200_000)
-        .map(|n| {
-            format!(
-                r#"{{"id":"evt-{n:08}","ts":"2026-03-01T10:{:02}:{:02}.{:03}Z","card_id":"card-{:06}","amount":{}.{:02},"merchant":"m-{:05}","country":"GB","approved":true,"channel":"ecom","device":"0123456789abcdef","mcc":5411}}"#,
-                n / 60 % 60,
-                n % 60,
-                n % 1000,
-                n % 10_000,
-                n % 900,
-                n % 100,
-                n % 5_000
-            )
-        })
-        .collect();
-    let bytes: usize = lines.iter().map(String::len).sum();
-    let started = std::time::Instant::now();
-    for _ in 0..5 {
-        for line in &lines {
-            assert!(d.decode(line.as_bytes()).is_ok());
-        }
-    }
-    let rate = 5.0 * lines.len() as f64 / started.elapsed().as_secs_f64();
-    println!("{rate:.0} events/s of {} bytes", bytes / lines.len());
-}
