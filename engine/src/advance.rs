@@ -7,7 +7,7 @@ use crate::alert::{Alert, FiredBy};
 use crate::collections::Map;
 use crate::event::Event;
 use crate::expr::Scope;
-use crate::overlap::{Moment, UsedUp, complete};
+use crate::overlap::{Moment, UsedUp, close_latches, complete};
 use crate::program::{Program, Role, RoleKind};
 use crate::search::all_true;
 use crate::state::{KeyState, Position, Row};
@@ -260,21 +260,24 @@ impl RuleRun {
 
     /// Another revision of this rule has used up events of a key.
     pub(crate) fn used_elsewhere(&mut self, used: &UsedUp) {
-        let keeps = self.program.overlap == Overlap::None;
-        if let Some(held) = self.state.keys.get_mut(&used.key) {
-            if keeps {
-                held.use_up(used.last);
-            }
-            if used.sent.is_some() {
-                held.last_sent = used.sent;
-            }
-        } else if let (Some(sent), true) = (used.sent, self.program.cooldown.is_some()) {
-            let mut held = KeyState::new(&self.program);
-            held.last_sent = Some(sent);
-            held.queued = true;
-            self.state.sweeps.push_back((sent + sweep_after(&self.program), used.key.clone()));
-            self.state.keys.insert(used.key.clone(), held);
+        let program = &self.program;
+        let uses_up = program.overlap == Overlap::None;
+        if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
+            return;
         }
+        let sweeps = &mut self.state.sweeps;
+        let held = self.state.keys.entry(used.key.clone()).or_insert_with(|| {
+            sweeps.push_back((Micros::MIN, used.key.clone()));
+            KeyState { queued: true, ..KeyState::new(program) }
+        });
+        if uses_up {
+            held.use_up(used.last);
+            held.used_to = used.last;
+        }
+        if used.sent.is_some() {
+            held.last_sent = used.sent;
+        }
+        held.latches = close_latches(program, held.latches);
     }
 
     /// Matches that may still complete: first events held, or ends waiting for their timer.
@@ -443,6 +446,9 @@ impl Stepping<'_> {
 
     /// The event fits a step by itself. True if an alert used it up.
     fn step(&mut self, number: usize) -> bool {
+        if self.pos <= self.state.used_to {
+            return false;
+        }
         let Some(reach_ts) = self.reach(number) else { return false };
         let Some(step) = self.program.steps.get(number) else { return false };
         if let Some(count) = self.stats.step_reached.get_mut(number) {

@@ -17,6 +17,7 @@ mod aggregate;
 mod expr;
 
 pub mod event;
+mod stream;
 mod index;
 mod time;
 

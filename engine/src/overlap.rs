@@ -102,7 +102,7 @@ pub(crate) fn complete(
     true
 }
 
-fn close_latches(program: &Program, latches: u32) -> u32 {
+pub(crate) fn close_latches(program: &Program, latches: u32) -> u32 {
     (0..program.latches.len()).fold(latches, |open, bit| open & !(1 << bit))
 }
 
@@ -129,7 +129,8 @@ fn used_up(
         }
         Overlap::PerEnd | Overlap::All => {}
     }
-    if program.overlap == Overlap::None || program.cooldown.is_some() {
+    let latched = !program.latches.is_empty();
+    if program.overlap == Overlap::None || program.cooldown.is_some() || latched {
         used.push(UsedUp { key: moment.key.into(), last: moment.end, sent: held.last_sent });
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct KeyState {
     pub(crate) suppressed: u64,
     /// The candidate cap was met and the lists are not yet below half of it.
     pub(crate) saturated: bool,
+    /// An alert of another revision has used up every event up to here.
+    pub(crate) used_to: Position,
     /// Stands in the sweep queue.
     pub(crate) queued: bool,
 }
@@ -77,6 +79,7 @@ impl KeyState {
             last_sent: None,
             suppressed: 0,
             saturated: false,
+            used_to: 0,
             queued: false,
         }
     }

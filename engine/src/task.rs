@@ -2,17 +2,17 @@
 
 use crate::advance::{RuleRun, RuleState, Surroundings};
 use crate::alert::Alert;
-use crate::collections::Map;
 use crate::compile;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
 use crate::overlap::UsedUp;
 use crate::program::Program;
+use crate::stream::StreamTime;
 use crate::time::{Clock, PartitionTime};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Mode, Module, Stream};
 use pattern_dsl::types::{Literal, Micros};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Caps (surfaces.md section 2). `None` lifts one.
@@ -127,18 +127,6 @@ impl std::error::Error for ActivateError {}
 /// Revisions of one rule that may drain at once.
 const DRAINING_MAX: usize = 8;
 
-/// What a task knows of a stream beside its fields.
-#[derive(Debug)]
-pub(crate) struct StreamTime {
-    topic: String,
-    late: Micros,
-    in_order: bool,
-    dedupe: Micros,
-    /// Ids of the last `dedupe`, with their times; in order of arrival for forgetting.
-    pub(crate) ids: Map<ArcStr, Micros>,
-    pub(crate) id_order: VecDeque<(Micros, ArcStr)>,
-}
-
 /// One matcher with its keyed state.
 #[derive(Debug)]
 pub struct Task {
@@ -203,14 +191,7 @@ impl Task {
         let id = compile::stream_id(&mut self.layout, stream);
         self.index.ensure(self.layout.streams.len());
         if self.streams.len() <= id as usize {
-            self.streams.push(StreamTime {
-                topic: stream.topic.clone().unwrap_or_else(|| stream.name.clone()),
-                late: stream.late,
-                in_order: stream.time.in_order,
-                dedupe: if stream.id.is_some() { stream.dedupe.unwrap_or(stream.late) } else { 0 },
-                ids: Map::default(),
-                id_order: VecDeque::new(),
-            });
+            self.streams.push(StreamTime::new(stream));
         }
         id
     }
@@ -367,7 +348,7 @@ impl Task {
     }
 
     fn event(&mut self, event: EventRef<'_>, out: &mut Outputs) {
-        if self.is_duplicate(&event) {
+        if self.streams.get_mut(event.stream as usize).is_some_and(|stream| stream.is_duplicate(&event)) {
             out.duplicates.push((event.partition, event.offset));
             return;
         }
@@ -426,26 +407,6 @@ impl Task {
         }
     }
 
-    fn is_duplicate(&mut self, event: &EventRef<'_>) -> bool {
-        let Some(stream) = self.streams.get_mut(event.stream as usize) else { return false };
-        let (Some(id), true) = (event.id, stream.dedupe > 0) else { return false };
-        let keep = stream.dedupe + stream.late;
-        while stream.id_order.front().is_some_and(|(ts, _)| event.ts - *ts > keep) {
-            if let Some((ts, id)) = stream.id_order.pop_front()
-                && stream.ids.get(&id) == Some(&ts)
-            {
-                stream.ids.remove(&id);
-            }
-        }
-        if stream.ids.get(id).is_some_and(|ts| (event.ts - ts).abs() < stream.dedupe) {
-            return true;
-        }
-        let id = ArcStr::from(id);
-        stream.ids.insert(id.clone(), event.ts);
-        stream.id_order.push_back((event.ts, id));
-        false
-    }
-
     /// Releases every instant before `watermark` to the merged rules, and their timers.
     fn release(&mut self, watermark: Micros, out: &mut Outputs) {
         while let Some((time, events)) = self.clock.pop(watermark) {
@@ -463,9 +424,13 @@ impl Task {
     /// All events of one time: each rule sees them in the order of its own streams, then of their sources.
     fn instant(&mut self, events: &[Arc<Event>], out: &mut Outputs) {
         let base = self.position;
-        self.position += events.len() as u64;
         let mut wanted = std::mem::take(&mut self.wanted);
-        let mut order: Vec<(u32, usize, PartitionId, u64, usize, u64)> = Vec::new();
+        // Revisions of one rule take each event in turn, at the same position, since they share what is used up.
+        let family = |rule: u32| {
+            let name = self.rules.get(rule as usize).map(|run| &run.program.name);
+            self.rules.partition_point(|other| Some(&other.program.name) < name)
+        };
+        let mut order: Vec<(usize, usize, PartitionId, u64, usize, u32, u64)> = Vec::new();
         for (number, event) in events.iter().enumerate() {
             self.index.wanted(&event.view(), &self.partition_names, &mut wanted);
             for (rule, roles) in
@@ -473,16 +438,22 @@ impl Task {
             {
                 let streams = self.rules.get(*rule as usize).map(|run| &run.program.streams);
                 let rank = streams.and_then(|streams| streams.iter().position(|id| *id == event.stream));
-                order.push((*rule, rank.unwrap_or(0), event.partition, event.offset, number, *roles));
+                let rank = rank.unwrap_or(0);
+                order.push((family(*rule), rank, event.partition, event.offset, number, *rule, *roles));
             }
         }
         self.wanted = wanted;
         order.sort_unstable();
         let mut place = 0;
-        let mut previous = u32::MAX;
-        for (rule, _, _, _, number, roles) in order {
-            place = if rule == previous { place + 1 } else { 1 };
-            previous = rule;
+        let mut previous = (usize::MAX, usize::MAX);
+        for (family, _, _, _, number, rule, roles) in order {
+            if family != previous.0 {
+                place = 1;
+            } else if number != previous.1 {
+                place += 1;
+            }
+            previous = (family, number);
+            self.position = self.position.max(base + place);
             if let Some(event) = events.get(number) {
                 self.run_rule(rule, event, roles, base + place, out);
             }
