@@ -5,3 +5,4 @@ mod crash;
 mod decoding;
 mod files;
 mod serve;
+mod shipped;
