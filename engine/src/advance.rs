@@ -7,28 +7,17 @@ use crate::alert::{Alert, FiredBy};
 use crate::collections::Map;
 use crate::event::Event;
 use crate::expr::Scope;
-use crate::overlap::{Moment, UsedUp, close_latches, complete};
+use crate::interface::RuleStats;
+use crate::overlap::{Moment, Surroundings, UsedUp, close_latches, complete};
 use crate::program::{Program, Role, RoleKind};
+use crate::row::{Position, Row};
 use crate::search::all_true;
-use crate::state::{KeyState, Position, Row};
-use crate::task::{Limits, RuleStats};
+use crate::state::{Key, KeyState};
 use crate::value::Value;
-use arcstr::ArcStr;
 use pattern_dsl::ir::Overlap;
 use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Key values of a rule, in the order of its parts.
-pub(crate) type Key = Box<[Value]>;
-
-/// What the task lends to a rule.
-#[derive(Clone, Copy)]
-pub(crate) struct Surroundings<'a> {
-    pub(crate) partitions: &'a [ArcStr],
-    pub(crate) limits: &'a Limits,
-    pub(crate) count_only: bool,
-}
 
 /// A revision of a rule with the state of all its keys.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Aggregates by walking their values, as the language defines them: nulls skipped, floats added in event order.
 
+use crate::arithmetic::arithmetic;
 use crate::collections::Map;
-use crate::expr::arithmetic;
 use crate::value::Value;
 use pattern_dsl::ir::{Aggregate, BinaryOp};
 use std::cmp::Ordering;

@@ -7,11 +7,11 @@ use crate::collections::Map;
 use crate::event::{Layout, StreamId, StreamLayout, WantedField};
 use crate::expr::Node;
 use crate::index::Index;
+use crate::interface::ActivateError;
 use crate::program::{
     AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram,
     WindowProgram,
 };
-use crate::task::ActivateError;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Absence, Arrow, BinaryOp, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term};

@@ -5,7 +5,7 @@
 use crate::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
 use crate::expr::{Scope, identity};
 use crate::program::{Program, ReasonProgram};
-use crate::state::Row;
+use crate::row::Row;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;

@@ -13,14 +13,18 @@
 
 pub mod value;
 mod collections;
+mod arithmetic;
 mod aggregate;
-mod expr;
 
 pub mod event;
+pub mod alert;
+mod interface;
 mod stream;
 mod index;
 mod time;
 
+mod row;
+mod expr;
 mod program;
 mod compile;
 mod window;
@@ -29,7 +33,6 @@ mod advance;
 mod search;
 mod overlap;
 mod emit;
-pub mod alert;
 
 pub mod task;
 mod snapshot;

@@ -3,16 +3,25 @@
 //! In the order of the language: `unless` (inside the search), `overlap`, cool-down. A match that the cool-down silences
 //! counts as fired: it uses events up and closes latches, but does not restart the cool-down.
 
-use crate::advance::{Key, Surroundings};
 use crate::alert::{Alert, FiredBy};
 use crate::emit;
+use crate::interface::{Limits, RuleStats};
 use crate::program::Program;
+use crate::row::{Position, Row};
 use crate::search::{Next, Question, search};
-use crate::state::{KeyState, Position, Row};
-use crate::task::RuleStats;
+use crate::state::{Key, KeyState};
 use crate::value::Value;
+use arcstr::ArcStr;
 use pattern_dsl::ir::Overlap;
 use pattern_dsl::types::Micros;
+
+/// What the task lends to a rule.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) partitions: &'a [ArcStr],
+    pub(crate) limits: &'a Limits,
+    pub(crate) count_only: bool,
+}
 
 /// A fired match, for the other revisions of the rule.
 #[derive(Debug, Clone)]

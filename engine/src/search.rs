@@ -6,7 +6,8 @@
 
 use crate::expr::{Node, Scope};
 use crate::program::Program;
-use crate::state::{KeyState, Position, Row};
+use crate::row::{Position, Row};
+use crate::state::KeyState;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;

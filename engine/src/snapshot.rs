@@ -3,11 +3,13 @@
 //! What rules say is not saved: a state is put back into a task in which the same revisions are active.
 //! INVARIANT: `restore(save(t))` continues exactly as `t` would; equal states save to equal bytes.
 
-use crate::advance::{Key, RuleState};
+use crate::advance::RuleState;
 use crate::collections::Map;
 use crate::event::Layout;
-use crate::state::{KeyState, Position};
-use crate::task::{RuleStats, Task};
+use crate::interface::RuleStats;
+use crate::row::Position;
+use crate::state::{Key, KeyState};
+use crate::task::Task;
 use crate::time::Clock;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};

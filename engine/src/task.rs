@@ -1,11 +1,10 @@
 //! The event machine: `step(Input) -> Outputs`, `save`, `restore`. No clock, no I/O.
 
-use crate::advance::{RuleRun, RuleState, Surroundings};
-use crate::alert::Alert;
+use crate::advance::{RuleRun, RuleState};
 use crate::compile;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
-use crate::overlap::UsedUp;
+use crate::overlap::{Surroundings, UsedUp};
 use crate::program::Program;
 use crate::stream::StreamTime;
 use crate::time::{Clock, PartitionTime};
@@ -15,114 +14,7 @@ use pattern_dsl::types::{Literal, Micros};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Caps (surfaces.md section 2). `None` lifts one.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Events held as candidates per key and rule.
-    pub candidates: Option<usize>,
-    /// Alerts of `overlap all` at one moment.
-    pub matches_per_moment: Option<usize>,
-    /// Tests in one search.
-    pub search_work: Option<u64>,
-}
-
-/// How a task handles events.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Caps.
-    pub limits: Limits,
-    /// Count matches and sum their checksum instead of building alerts (benchmarks).
-    pub count_only: bool,
-    /// The caller feeds events in order of time over all partitions: no partition is waited for.
-    pub sorted_input: bool,
-    /// Remember every event, for [`Task::attempts`].
-    pub keep_history: bool,
-}
-
-/// A partition of the input.
-#[derive(Debug, Clone)]
-pub struct Partition {
-    /// Name used in event identities, such as `auth.jsonl`.
-    pub name: String,
-    /// The streams whose events it may hold: their `late` and `in order` apply.
-    pub streams: Vec<StreamId>,
-}
-
-/// What goes in.
-pub enum Input<'a> {
-    /// An event, in its partition's order.
-    Event(EventRef<'a>),
-    /// A partition has been silent for so long that it is not waited for until it speaks again (a recorded decision).
-    Idle(PartitionId),
-    /// Time moves to this instant: every partition is taken to have reached it (a recorded tick, or `--to-end`).
-    Time(Micros),
-    /// The input ends: release everything buffered; time stands at the newest event.
-    End,
-}
-
-/// What comes out of one step; the caller drains it.
-#[derive(Debug, Default)]
-pub struct Outputs {
-    /// Alerts in emission order.
-    pub alerts: Vec<Alert>,
-    /// Late events: partition, offset, event time, watermark they missed.
-    pub late: Vec<(PartitionId, u64, Micros, Micros)>,
-    /// Events with an id seen within `dedupe`: partition, offset.
-    pub duplicates: Vec<(PartitionId, u64)>,
-}
-
-/// Counters of one rule since the task began.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct RuleStats {
-    /// Alerts sent.
-    pub alerts: u64,
-    /// Matches silenced by the cool-down.
-    pub suppressed_cooldown: u64,
-    /// Moments at which only choices silenced by `unless` were complete.
-    pub suppressed_unless: u64,
-    /// Events that fitted each step's own tests (drop-off by step).
-    pub step_events: Vec<u64>,
-    /// For each step, how many times a prefix up to that step was complete.
-    pub step_reached: Vec<u64>,
-    /// Events skipped for a null key part.
-    pub null_keys: u64,
-    /// Matches still waiting (open first events, pending timers).
-    pub still_open: u64,
-    /// Times a cap was met.
-    pub capped: u64,
-    /// `count_only`: matches, and the checksum of performance.md section 2.
-    pub matches: u64,
-    /// See `matches`.
-    pub checksum: u64,
-}
-
-/// Why rules could not be activated.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ActivateError {
-    /// The regular expression of a `matches` is invalid or too large (the language should have refused it).
-    Pattern(String),
-    /// The rule wants events in more than 64 ways (steps, absences, windows), or has more than 32 `reaches`.
-    TooWide(String),
-    /// Eight older revisions of the rule still have open matches.
-    DrainFull(String),
-}
-
-impl std::fmt::Display for ActivateError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Pattern(why) => write!(f, "a pattern does not compile: {why}"),
-            Self::TooWide(rule) => {
-                write!(
-                    f,
-                    "rule `{rule}` has more than 64 steps, absences and windows: split it into several rules"
-                )
-            }
-            Self::DrainFull(rule) => write!(f, "eight revisions of `{rule}` still have open matches"),
-        }
-    }
-}
-impl std::error::Error for ActivateError {}
+pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Partition, RuleStats};
 
 /// Revisions of one rule that may drain at once.
 const DRAINING_MAX: usize = 8;
@@ -549,22 +441,6 @@ impl Task {
             }
         }
         stats
-    }
-}
-
-impl RuleStats {
-    fn add(&mut self, other: &Self) {
-        self.alerts += other.alerts;
-        self.suppressed_cooldown += other.suppressed_cooldown;
-        self.suppressed_unless += other.suppressed_unless;
-        self.null_keys += other.null_keys;
-        self.still_open += other.still_open;
-        self.capped += other.capped;
-        self.matches += other.matches;
-        self.checksum = self.checksum.wrapping_add(other.checksum);
-        // Steps of the newest revision are the ones to show.
-        self.step_events.clone_from(&other.step_events);
-        self.step_reached.clone_from(&other.step_reached);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::alert::{Alert, Evidence};
 use crate::event::Event;
 use crate::expr::{Scope, identity};
 use crate::program::{Program, StepProgram};
-use crate::state::Row;
+use crate::row::Row;
 use crate::task::Task;
 use crate::value::{Value, format_duration};
 use pattern_dsl::types::Micros;

@@ -3,7 +3,7 @@
 //! INVARIANT: a window's value equals its recomputation from the events it holds.
 
 use crate::aggregate;
-use crate::expr::arithmetic;
+use crate::arithmetic::arithmetic;
 use crate::program::WindowProgram;
 use crate::value::Value;
 use pattern_dsl::ir::{Aggregate, BinaryOp};

@@ -99,7 +99,8 @@ fn digits(bytes: &[u8], from: usize, count: usize) -> Option<i64> {
     Some(value)
 }
 
-/// Reads `2026-03-01T10:00:00.5+01:00`. The offset is compulsory; a leap second counts as the second after.
+/// Reads `2026-03-01T10:00:00.5+01:00`. Exports often leave the offset out: such a time is UTC. A leap second counts as
+/// the second after.
 #[must_use]
 pub fn parse_rfc3339(text: &[u8]) -> Option<Micros> {
     let (year, month, day) = (digits(text, 0, 4)?, digits(text, 5, 2)?, digits(text, 8, 2)?);
@@ -133,7 +134,8 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<Micros> {
             return None;
         }
     }
-    let offset = match text.get(at)? {
+    let offset = match text.get(at).unwrap_or(&b'Z') {
+        _ if text.len() == at => 0,
         b'Z' | b'z' if text.len() == at + 1 => 0,
         sign @ (b'+' | b'-') if text.len() == at + 6 && text.get(at + 3) == Some(&b':') => {
             let (hours, minutes) = (digits(text, at + 1, 2)?, digits(text, at + 4, 2)?);
@@ -216,11 +218,13 @@ mod tests {
             ("2026-03-01T10:00:00.1234567+01:00", "2026-03-01T09:00:00.123456Z"),
             ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500Z"),
             ("2024-02-29 12:00:00z", "2024-02-29T12:00:00.000Z"),
+            ("2026-05-04 08:00:00", "2026-05-04T08:00:00.000Z"),
         ];
         for (text, wanted) in cases {
             assert_eq!(parse_rfc3339(text.as_bytes()).map(format_rfc3339).as_deref(), Some(wanted));
         }
-        for bad in ["2026-02-29T00:00:00Z", "2026-03-01T10:00:00", "2026-03-01", "2026-03-01T10:00:00.Z", ""]
+        for bad in
+            ["2026-02-29T00:00:00Z", "2026-03-01T10:00:00+1", "2026-03-01", "2026-03-01T10:00:00.Z", ""]
         {
             assert_eq!(parse_rfc3339(bad.as_bytes()), None, "{bad}");
         }
