@@ -138,7 +138,7 @@ impl RuleRun {
         step.run(roles, &scope);
         if !held.queued && !held.is_idle(program, now) {
             held.queued = true;
-            state.sweeps.push_back((now + sweep_after(program), key.into()));
+            state.sweeps.push_back((now.saturating_add(sweep_after(program)), key.into()));
         } else if !held.queued {
             state.keys.remove(key);
         }
@@ -242,7 +242,7 @@ impl RuleRun {
             if held.is_idle(&program, now) {
                 self.state.keys.remove(&key);
             } else {
-                self.state.sweeps.push_back((now + sweep_after(&program), key));
+                self.state.sweeps.push_back((now.saturating_add(sweep_after(&program)), key));
             }
         }
     }
@@ -304,7 +304,7 @@ fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
 /// How long after an event a key is looked through.
 fn sweep_after(program: &Program) -> Micros {
     let span = program.windows.iter().map(|window| window.span).max().unwrap_or(0);
-    program.horizon.max(span).max(program.cooldown.unwrap_or(0)) + 1
+    program.horizon.max(span).max(program.cooldown.unwrap_or(0)).saturating_add(1)
 }
 
 /// A trailing absence whose floor decides is broken for the choice that ended at `end`.
@@ -456,7 +456,11 @@ impl Stepping<'_> {
             return false;
         }
         if self.program.trailing > 0 {
-            self.timers.push_back((self.event.ts + self.program.trailing, self.pos, self.key.into()));
+            self.timers.push_back((
+                self.event.ts.saturating_add(self.program.trailing),
+                self.pos,
+                self.key.into(),
+            ));
             return false;
         }
         let moment = Moment {

@@ -120,7 +120,7 @@ fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
     }
     let end = taken.last().and_then(|rows| rows.last()).map_or(facts.time, |row| row.ts);
     for absence in program.absences.iter().filter(|absence| absence.trailing) {
-        let until = end + absence.duration;
+        let until = end.saturating_add(absence.duration);
         evidence.push(Evidence::Absence { absent: absence.text.clone(), from: end, until });
     }
     evidence

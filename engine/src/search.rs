@@ -110,7 +110,7 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
         if let (Some(within), 1, Some(earlier)) =
             (step.within, before.max, question.state.lists.get(number - 1))
         {
-            let at = earlier.partition_point(|row| row.ts < candidate.ts - within);
+            let at = earlier.partition_point(|row| row.ts < candidate.ts.saturating_sub(within));
             bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
         }
         lower[number - 1] = bound;
@@ -155,6 +155,10 @@ impl<'a> Search<'a, '_> {
         let mut flow = ControlFlow::Continue(());
         while let Some(row) = list.get(at) {
             if row.pos > self.question.end || self.out_of_bound(row) || flow.is_break() {
+                break;
+            }
+            // Too few rows are left for the step's minimum, here and later.
+            if list.len() - at < step.min {
                 break;
             }
             at += 1;
@@ -355,7 +359,8 @@ impl<'a> Search<'a, '_> {
     fn is_silent_after(&self) -> bool {
         let Some(end) = self.taken.last().and_then(|taken| taken.last()) else { return false };
         self.question.program.absences.iter().enumerate().all(|(number, absence)| {
-            !absence.trailing || self.is_absent(number, end.pos, Position::MAX, end.ts + absence.duration)
+            !absence.trailing
+                || self.is_absent(number, end.pos, Position::MAX, end.ts.saturating_add(absence.duration))
         })
     }
 

@@ -32,7 +32,7 @@ impl WindowState {
 
     /// Drops entries that have left the window at time `now`.
     pub(crate) fn evict(&mut self, window: &WindowProgram, now: Micros) {
-        while self.entries.front().is_some_and(|(ts, _)| *ts <= now - window.span) {
+        while self.entries.front().is_some_and(|(ts, _)| *ts <= now.saturating_sub(window.span)) {
             if let Some((_, value)) = self.entries.pop_front() {
                 self.account(BinaryOp::Subtract, &value, -1);
             }

@@ -140,7 +140,7 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
         sorted_input: !setup.arrival,
         keep_history: setup.keep_history,
     });
-    task.activate(&module, &lists, None).map_err(|error| Failure::finding(format!("{error:?}")))?;
+    task.activate(&module, &lists, None).map_err(|error| Failure::finding(error.to_string()))?;
     let streams = stream_infos(&mut task, &module);
     for source in &files {
         if let StreamOf::Named(name) = &source.file.stream

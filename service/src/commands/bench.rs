@@ -87,7 +87,7 @@ fn measure(workload: &Workload, events: u64, seed: u64) -> Result<Measured, Fail
     let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
     let mut task = Task::new(Options { limits, count_only: true, sorted_input: false, keep_history: false });
     task.activate(&compiled.module, &BTreeMap::new(), None)
-        .map_err(|error| Failure::finding(format!("{error:?}")))?;
+        .map_err(|error| Failure::finding(error.to_string()))?;
     let stream =
         task.stream_id("ev").ok_or_else(|| Failure::finding("the task does not know stream `ev`"))?;
     let partition = task.add_partition(Partition { name: "bench".to_owned(), streams: vec![stream] });

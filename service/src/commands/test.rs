@@ -134,7 +134,7 @@ fn alerts_of(
         keep_history: false,
     });
     task.activate(&single, lists, None)
-        .map_err(|error| Failure::finding(format!("{}: {error:?}", rule.name)))?;
+        .map_err(|error| Failure::finding(format!("{}: {error}", rule.name)))?;
     let infos = crate::pipeline::stream_infos(&mut task, &single);
     let streams = infos.iter().map(|i| i.id).collect();
     let partition = task.add_partition(Partition { name: "test".to_owned(), streams });
