@@ -1,10 +1,10 @@
 //! The syntax tree: what was written, with spans, before any name is looked up.
 //!
-//! Made by `crate::parse`, read by `crate::lower`. It holds only the supported part of the language: the rest was refused
-//! with E390 or E391 while parsing, so nothing here is silently ignored later.
+//! Made by `crate::parse`, read by `crate::lower`. Repeated groups were refused (E390) while parsing, so nothing here is
+//! silently ignored later.
 
 use crate::decimal::Decimal;
-use crate::ir::{Arrow, Destination, Mode, Overlap, TimeFormat};
+use crate::ir::{Arrow, Destination, Mode, TimeFormat};
 use crate::source::Span;
 use crate::types::Micros;
 
@@ -15,8 +15,14 @@ pub struct File {
     pub streams: Vec<Stream>,
     /// `list` declarations.
     pub lists: Vec<List>,
+    /// `lookup` declarations.
+    pub lookups: Vec<Lookup>,
     /// `const` declarations.
     pub consts: Vec<Const>,
+    /// `def`s.
+    pub defs: Vec<Def>,
+    /// `template`s.
+    pub templates: Vec<Template>,
     /// Rules.
     pub rules: Vec<Rule>,
 }
@@ -42,6 +48,8 @@ pub struct TypeName {
     pub name: Ident,
     /// The words of `enum(..)`.
     pub words: Vec<Ident>,
+    /// `list<T>`.
+    pub of: Option<Box<TypeName>>,
     /// `?`.
     pub optional: bool,
 }
@@ -60,12 +68,14 @@ pub struct Field {
 /// `time path [in order] [as ..]`.
 #[derive(Debug, Clone)]
 pub struct Time {
-    /// The field.
+    /// The field; empty for `time record`.
     pub path: Path,
     /// `in order`.
     pub in_order: bool,
     /// `as ..`.
     pub format: TimeFormat,
+    /// `zone`.
+    pub zone: Option<(String, Span)>,
 }
 
 /// A `stream` block.
@@ -100,12 +110,80 @@ pub struct Stream {
 pub struct List {
     /// Its name.
     pub name: Ident,
+    /// `by name: type`.
+    pub by: Option<(Ident, TypeName)>,
     /// Type of its items.
     pub ty: TypeName,
     /// `from`.
     pub from: Option<String>,
     /// `= [..]`.
     pub items: Vec<Expr>,
+}
+
+/// A `lookup`.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// Its name.
+    pub name: Ident,
+    /// Name of its key.
+    pub key: Ident,
+    /// Type of its key; none = string.
+    pub key_type: Option<TypeName>,
+    /// Its columns.
+    pub fields: Vec<Field>,
+    /// `from`.
+    pub from: Option<String>,
+}
+
+/// A `def`.
+#[derive(Debug, Clone)]
+pub struct Def {
+    /// Its name.
+    pub name: Ident,
+    /// Names of its parameters.
+    pub parameters: Vec<Ident>,
+    /// What it stands for.
+    pub body: Expr,
+}
+
+/// `name: type = value` of a `param` or a template.
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// Its name.
+    pub name: Ident,
+    /// Its type.
+    pub ty: TypeName,
+    /// Its default.
+    pub value: Option<Expr>,
+}
+
+/// A `template`: a rule's body with holes.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Its parameters.
+    pub parameters: Vec<Param>,
+    /// Its name and body, as a rule.
+    pub rule: Rule,
+}
+
+/// `uses template(name: value)`.
+#[derive(Debug, Clone)]
+pub struct Uses {
+    /// The template.
+    pub template: Ident,
+    /// Its arguments.
+    pub arguments: Vec<(Ident, Expr)>,
+    /// From `uses` to the closing parenthesis.
+    pub span: Span,
+}
+
+/// `let name = expr`.
+#[derive(Debug, Clone)]
+pub struct Let {
+    /// Its name.
+    pub name: Ident,
+    /// Its value.
+    pub value: Expr,
 }
 
 /// A `const`.
@@ -124,6 +202,12 @@ pub struct Rule {
     pub name: Ident,
     /// From `rule` to the closing brace.
     pub span: Span,
+    /// `uses`.
+    pub uses: Option<Uses>,
+    /// `param`s.
+    pub params: Vec<Param>,
+    /// `let`s.
+    pub lets: Vec<Let>,
     /// `title`.
     pub title: Option<String>,
     /// `about`.
@@ -158,8 +242,12 @@ pub struct Rule {
     pub emit: Vec<(Ident, Expr)>,
     /// `send`.
     pub send: Vec<Destination>,
+    /// `on timeout emit`, with the span of `on timeout`.
+    pub timeout: Option<(Vec<(Ident, Expr)>, Span)>,
     /// `cooldown`, with the word's span.
     pub cooldown: Option<(Expr, Span)>,
+    /// `cooldown .. per`.
+    pub cooldown_per: Vec<Path>,
     /// `overlap`, with its span.
     pub overlap: Option<(Overlap, Span)>,
     /// `test` blocks.
@@ -175,6 +263,23 @@ pub struct Key {
     pub paths: Vec<Path>,
 }
 
+/// `overlap`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overlap {
+    /// `none`.
+    None,
+    /// `per start`.
+    PerStart,
+    /// `per end`.
+    PerEnd,
+    /// `from x`.
+    From(Ident),
+    /// `from last x`.
+    FromLast(Ident),
+    /// `all`.
+    All,
+}
+
 /// `match`.
 #[derive(Debug, Clone)]
 pub struct Match {
@@ -182,19 +287,43 @@ pub struct Match {
     pub span: Span,
     /// `within`.
     pub within: Option<Expr>,
-    /// Steps and absences in written order.
+    /// Steps, sets and absences in written order.
     pub units: Vec<Unit>,
+    /// `cancel on`s in written order.
+    pub cancels: Vec<Cancel>,
 }
 
-/// A step or an absence, with the arrow before it.
+/// `cancel on x where c`.
+#[derive(Debug, Clone)]
+pub struct Cancel {
+    /// The stream.
+    pub stream: Ident,
+    /// `where`.
+    pub condition: Option<Expr>,
+    /// All of it.
+    pub span: Span,
+}
+
+/// A duration, perhaps with a limit.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// How long.
+    pub value: Expr,
+    /// `max D`, with its span.
+    pub max: Option<(Micros, Span)>,
+}
+
+/// A step, a set or an absence, with the arrow before it.
 #[derive(Debug, Clone)]
 pub struct Unit {
     /// The arrow; the first unit has `Then`.
     pub arrow: Arrow,
-    /// Span of the arrow's second word, if any.
+    /// Span of the arrow's second word (`first`, `immediately`), if any.
     pub arrow_span: Option<Span>,
+    /// `then after D`.
+    pub after: Option<Bound>,
     /// `then within D`.
-    pub within: Option<Expr>,
+    pub within: Option<Bound>,
     /// All of it, without the arrow.
     pub span: Span,
     /// What it is.
@@ -206,23 +335,57 @@ pub struct Unit {
 pub enum UnitKind {
     /// A step.
     Event(Event),
+    /// `all of { .. }` and its like.
+    Set(Set),
     /// `no X`.
     Absence(Absence),
+}
+
+/// How many events a step takes, as written, with its span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantifier {
+    /// `at least n`.
+    AtLeast(u32),
+    /// `n`.
+    Exactly(u32),
+    /// `n to m`.
+    Between(u32, u32),
+    /// `any number of`.
+    AnyNumber,
+    /// `optional`.
+    Optional,
 }
 
 /// A step.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Least and most; none for a plain step.
-    pub quantifier: Option<(u32, Option<u32>)>,
-    /// `consecutive`.
-    pub consecutive: bool,
+    /// All of it.
+    pub span: Span,
+    /// How many, with its span; none for a plain step.
+    pub quantifier: Option<(Quantifier, Span)>,
+    /// `consecutive`, with its span.
+    pub consecutive: Option<Span>,
     /// The stream.
     pub stream: Ident,
     /// `as`.
     pub alias: Option<Ident>,
     /// `where`.
     pub condition: Option<Expr>,
+    /// `until quiet for`, with the span of `until`.
+    pub quiet: Option<(Bound, Span)>,
+}
+
+/// `all of`, `one of`, `at least n of`.
+#[derive(Debug, Clone)]
+pub struct Set {
+    /// What its members are to one another; never `Step`.
+    pub kind: crate::ir::UnitKind,
+    /// Span of the words before the brace.
+    pub kind_span: Span,
+    /// Its members.
+    pub members: Vec<Event>,
+    /// `as`.
+    pub alias: Option<Ident>,
 }
 
 /// `no X`, `no one of { X, Y }`.
@@ -231,7 +394,7 @@ pub struct Absence {
     /// The streams.
     pub streams: Vec<Ident>,
     /// `for`.
-    pub duration: Option<Expr>,
+    pub duration: Option<Bound>,
     /// `where`.
     pub condition: Option<Expr>,
 }
@@ -267,6 +430,15 @@ pub enum TestLine {
     At(Vec<Micros>, Ident, Vec<(Ident, Expr)>),
     /// `advance to`.
     Advance(Micros),
+    /// `[at D] set @x = value`.
+    Set {
+        /// `at`.
+        at: Option<Micros>,
+        /// The list or lookup.
+        table: Ident,
+        /// Its content.
+        value: Expr,
+    },
     /// `expect [at D] n alerts { .. }`; `nothing` is 0.
     Expect {
         /// `at`.
@@ -307,8 +479,8 @@ pub enum ExprKind {
     Binary(Op, Box<Expr>, Box<Expr>),
     IsNull(Box<Expr>),
     If(Box<Expr>, Box<Expr>, Box<Expr>),
-    /// `@name`, right of `in`.
-    ListRef(Ident),
+    /// `@name`, `@name[key]`, `@name[key].column`.
+    Table(Ident, Option<Box<Expr>>, Option<Ident>),
     List(Vec<Expr>),
     Object(Vec<(Ident, Expr)>),
     Call(Ident, Vec<Expr>),
@@ -344,7 +516,9 @@ impl Expr {
     pub fn walk<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
         f(self);
         match &self.kind {
-            ExprKind::Not(a) | ExprKind::Neg(a) | ExprKind::IsNull(a) => a.walk(f),
+            ExprKind::Not(a) | ExprKind::Neg(a) | ExprKind::IsNull(a) | ExprKind::Table(_, Some(a), _) => {
+                a.walk(f)
+            }
             ExprKind::Binary(_, a, b) => {
                 a.walk(f);
                 b.walk(f);

@@ -73,6 +73,9 @@ pub(crate) fn show_type(ty: &Type) -> String {
         Type::Instant => "instant".to_owned(),
         Type::Duration => "duration".to_owned(),
         Type::Enum(words) => format!("enum({})", words.join(", ")),
+        Type::Ip => "ip".to_owned(),
+        Type::Geo => "geo".to_owned(),
+        Type::List(item) => format!("list<{}>", show_type(item)),
     }
 }
 
@@ -87,6 +90,8 @@ pub(crate) fn literal_type(literal: &Literal) -> Ty {
         Literal::String(_) => STRING,
         Literal::Instant(_) => INSTANT,
         Literal::Duration(_) => DURATION,
+        Literal::Ip(_) => Ty::Of(Type::Ip),
+        Literal::Geo(..) => Ty::Of(Type::Geo),
         Literal::List(items) => Ty::List(Box::new(items.first().map_or(Ty::Null, literal_type))),
         Literal::Object(_) => Ty::Object,
     }

@@ -13,8 +13,8 @@ use crate::types::{Literal, Micros, Type};
 pub struct Module {
     /// Streams, declared or inferred. [`RuleStream::stream`] indexes them.
     pub streams: Vec<Stream>,
-    /// Lists. [`Expr::InList`] indexes them.
-    pub lists: Vec<List>,
+    /// Lists and lookups. [`Expr::InList`] and [`Expr::Lookup`] index them.
+    pub tables: Vec<Table>,
     /// Rules in the order of the files.
     pub rules: Vec<Rule>,
 }
@@ -66,12 +66,14 @@ pub struct TimeField {
     pub path: Vec<String>,
     /// How it is written.
     pub format: TimeFormat,
+    /// Zone of times without an offset, an IANA name; none = UTC.
+    pub zone: Option<String>,
     /// Partitions promise to be sorted.
     pub in_order: bool,
 }
 
 /// How a time is written in events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimeFormat {
     /// An RFC 3339 string, or a number read by its size (10 digits seconds, 16 microseconds, others milliseconds).
     Auto,
@@ -83,19 +85,60 @@ pub enum TimeFormat {
     EpochMillis,
     /// Microseconds since the epoch.
     EpochMicros,
+    /// A pattern of `strftime` fields: `"%d/%m/%Y %H:%M:%S"`.
+    Pattern(String),
+    /// The record's own time (`time record`); the path is empty.
+    Record,
 }
 
-/// A named list of values.
+/// A named list, list by key, or lookup: data beside the rules that changes without a new revision.
 #[derive(Debug, Clone, PartialEq)]
-pub struct List {
+pub struct Table {
     /// Its name, without `@`.
     pub name: String,
-    /// Type of its items.
-    pub ty: Type,
-    /// File to read items from, relative to the rule file. Reading is the caller's.
+    /// What it holds.
+    pub kind: TableKind,
+    /// File to read from, relative to the rule file. Reading is the caller's.
     pub from: Option<String>,
-    /// Items written in the rule file.
-    pub items: Vec<Literal>,
+    /// What the rule file says it holds.
+    pub content: Content,
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableKind {
+    /// `list vips: string`.
+    List {
+        /// Type of the items.
+        item: Type,
+    },
+    /// `list known_devices by user: string: string`.
+    KeyedList {
+        /// Name of the key.
+        key_name: String,
+        /// Type of the key.
+        key: Type,
+        /// Type of the items.
+        item: Type,
+    },
+    /// `lookup carriers by carrier { ship_within: duration }`.
+    Lookup {
+        /// Name of the key.
+        key_name: String,
+        /// Type of the key.
+        key: Type,
+        /// The columns; paths have one name.
+        fields: Vec<Field>,
+    },
+}
+
+/// The values of a table at one time.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Content {
+    /// Of a list.
+    Items(Vec<Literal>),
+    /// Of a list by key: its items; of a lookup: a value for each column. Keys are distinct.
+    ByKey(Vec<(Literal, Vec<Literal>)>),
 }
 
 /// A checked rule.
@@ -121,10 +164,18 @@ pub struct Rule {
     pub keys: Vec<Key>,
     /// `match within`, in microseconds.
     pub within: Option<Micros>,
-    /// Positive steps in written order.
+    /// Positive steps in written order, of a set its members.
     pub steps: Vec<Step>,
-    /// Absences after the last step; each has a duration. The rule fires at the latest of their ends.
+    /// The units of `match` in order; their steps follow one another and cover all. The first and the last need an event.
+    pub units: Vec<Unit>,
+    /// Absences before the first unit; each has a duration.
+    pub leading: Vec<Absence>,
+    /// Absences after the last unit; each has a duration. The rule fires at the latest of their ends.
     pub trailing: Vec<Absence>,
+    /// `cancel on`: each has one stream and no duration.
+    pub cancels: Vec<Absence>,
+    /// `on timeout emit`.
+    pub timeout: Option<Vec<(String, Expr)>>,
     /// Windows read anywhere in the rule.
     pub windows: Vec<Window>,
     /// `having`: must be true.
@@ -143,10 +194,34 @@ pub struct Rule {
     pub send: Vec<Destination>,
     /// `cooldown` in microseconds.
     pub cooldown: Option<Micros>,
+    /// `cooldown .. per`: read after the match.
+    pub cooldown_per: Vec<Expr>,
     /// `overlap`.
     pub overlap: Overlap,
+    /// `param`s with their values, which are in the expressions already.
+    pub params: Vec<(String, Literal)>,
+    /// The rule reads the stream `alert`: the rules it names there (none = every rule that does not read `alert`).
+    pub reads_alerts: Option<Vec<String>>,
+    /// `runbook`.
+    pub runbook: Option<String>,
+    /// `version`.
+    pub version: Option<String>,
     /// `test` blocks.
     pub tests: Vec<Test>,
+}
+
+impl Rule {
+    /// The unit that a step belongs to, by its index.
+    ///
+    /// # Panics
+    /// If there is no such step.
+    #[must_use]
+    pub fn unit_of(&self, step: usize) -> usize {
+        self.units
+            .iter()
+            .position(|unit| unit.steps.contains(&step))
+            .unwrap_or_else(|| panic!("no step {step}"))
+    }
 }
 
 /// A stream as one rule sees it.
@@ -183,16 +258,85 @@ pub struct Step {
     pub min: u32,
     /// The most it takes; none = no maximum. A plain step has 1.
     pub max: Option<u32>,
+    /// `optional`, `any number of`, `0 to n`: it may have none, but only if nothing fits. `min` is then what it takes once
+    /// it begins (1).
+    pub optional: bool,
     /// The repeat ends before the first event of its stream that does not fit.
     pub consecutive: bool,
     /// `where`.
     pub condition: Condition,
-    /// How it follows the step before; ignored on the first step.
+    /// `until quiet for`: a longer gap between two events that fit ends the repeat. Never in a set.
+    pub quiet: Option<Bound>,
+}
+
+/// A step, or a set of steps, with how it follows the unit before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// Indices into [`Rule::steps`].
+    pub steps: std::ops::Range<usize>,
+    /// What its steps are to one another.
+    pub kind: UnitKind,
+    /// `one of { .. } as done`.
+    pub name: Option<String>,
+    /// How it follows the unit before; ignored on the first unit.
     pub arrow: Arrow,
-    /// `then within D`: each of its events at most this long after the last event of the step before, in microseconds.
-    pub within: Option<Micros>,
-    /// Absences between the step before and this one; without a duration.
+    /// `then after D`: each of its events at least this long after the last event of the unit before.
+    pub after: Option<Bound>,
+    /// `then within D`: each of its events at most this long after the last event of the unit before.
+    pub within: Option<Bound>,
+    /// Absences between the unit before and this one, in written order.
     pub gap: Vec<Absence>,
+}
+
+impl Unit {
+    /// It may have no event at all.
+    #[must_use]
+    pub fn may_be_empty(&self, steps: &[Step]) -> bool {
+        let mut own = self.steps.clone().filter_map(|step| steps.get(step));
+        match self.kind {
+            UnitKind::Step | UnitKind::All => own.all(|step| step.optional),
+            UnitKind::One | UnitKind::AtLeast(_) => false,
+        }
+    }
+}
+
+/// What the steps of a unit are to one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitKind {
+    /// One step.
+    Step,
+    /// `all of`: every one that is not optional.
+    All,
+    /// `one of`: exactly one.
+    One,
+    /// `at least n of`.
+    AtLeast(u32),
+}
+
+/// How long, in microseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bound {
+    /// A constant.
+    Fixed(Micros),
+    /// Read from lookups, keys and earlier steps (of a leading absence: also the first step).
+    Read {
+        /// Yields a duration; null = no deadline.
+        expr: Expr,
+        /// Longer is cut to this.
+        max: Micros,
+        /// Source text.
+        text: String,
+    },
+}
+
+impl Bound {
+    /// The constant, or the longest it can be.
+    #[must_use]
+    pub fn longest(&self) -> Micros {
+        match self {
+            Self::Fixed(micros) | Self::Read { max: micros, .. } => *micros,
+        }
+    }
 }
 
 /// The three arrows.
@@ -206,14 +350,15 @@ pub enum Arrow {
     Immediately,
 }
 
-/// `no X`, or `no one of { X, Y }`.
+/// `no X`, or `no one of { X, Y }`; also what `cancel on` names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Absence {
     /// Indices into [`Rule::streams`]; their `keys` are set.
     pub streams: Vec<usize>,
-    /// `for D` in microseconds; set on trailing absences only.
-    pub duration: Option<Micros>,
-    /// Its `where`: unknown counts as false. Reads [`Of::This`] and earlier steps.
+    /// `for D`.
+    pub duration: Option<Bound>,
+    /// Its `where`: unknown counts as false. Reads [`Of::This`] and earlier steps (leading: the first step; `cancel on`:
+    /// all steps, as taken before it). A step that has not begun reads as null.
     pub condition: Condition,
     /// The source text, for evidence.
     pub text: String,
@@ -238,7 +383,7 @@ pub struct Term {
 pub enum Of {
     /// The event looked at: of a `where`; inside an aggregate or window, each event counted.
     This,
-    /// The event of a plain step.
+    /// The event of a step that takes one at most; null if it has none.
     Step(usize),
 }
 
@@ -267,8 +412,10 @@ pub enum Expr {
     IsNull(Box<Expr>),
     /// `if c then a else b`; an unknown condition takes `else`.
     If(Box<Expr>, Box<Expr>, Box<Expr>),
-    /// `x in @list`: index into [`Module::lists`].
-    InList(Box<Expr>, usize),
+    /// `x in @list`, `x in @list[key]`: index into [`Module::tables`]. As of the time of the event or moment that reads.
+    InList(Box<Expr>, usize, Option<Box<Expr>>),
+    /// `@lookup[key].column`: index into [`Module::tables`], key, column. Null where there is no such key.
+    Lookup(usize, Box<Expr>, usize),
     /// `[a, b]`.
     List(Vec<Expr>),
     /// A function of values.
@@ -282,6 +429,8 @@ pub enum Expr {
     Reaches(usize, Box<Expr>, Box<Expr>),
     /// `rising(x)`, `falling(x)`, `changed(x)` in a `consecutive` step: this event's value against the one taken before.
     Trend(Trend, Box<Expr>),
+    /// `prev(x, default)` in a `consecutive` step: x of the event taken before; the default on the first.
+    Prev(Box<Expr>, Box<Expr>),
     /// `{ a: x }` in `emit`.
     Object(Vec<(String, Expr)>),
 }
@@ -329,8 +478,18 @@ pub enum Function {
     Lower,
     /// `upper(s)`.
     Upper,
-    /// `length(s)` in code points.
+    /// `length(s)` in code points; of a list, its items.
     Length,
+    /// `distance_km(a, b)` of two geo values, float.
+    DistanceKm,
+    /// `speed_kmh(a, b)`: geo, instant, geo, instant; float; null if no time passed.
+    SpeedKmh,
+    /// `hour(t, zone)`: 0 to 23; the zone is a literal IANA name, default UTC.
+    Hour,
+    /// `day(t, zone)`: 1 (Monday) to 7 (Sunday).
+    Day,
+    /// `cidr(ip, "10.0.0.0/8")`: the address is in the network; the network is a literal.
+    Cidr,
 }
 
 /// How an event's value compares with the one that its repeat took before; true on the first.
@@ -394,6 +553,10 @@ pub enum Overlap {
     PerStart,
     /// One alert a moment.
     PerEnd,
+    /// Every event before the first event of this step is used up.
+    From(usize),
+    /// Every event before the last event of this step is used up.
+    FromLast(usize),
     /// Every complete choice.
     All,
 }
@@ -438,6 +601,8 @@ pub struct Test {
     /// Events in written order: microseconds from the start, index into [`Module::streams`], fields by dotted name with
     /// `given` values already merged in.
     pub events: Vec<TestEvent>,
+    /// `set @x = ..` in order: from when (none = from the beginning of time), index into [`Module::tables`], the content.
+    pub sets: Vec<(Option<Micros>, usize, Content)>,
     /// Time of the last `at` or `advance to`, from the start.
     pub end: Micros,
     /// What must happen. Alerts that nothing expects fail the test.

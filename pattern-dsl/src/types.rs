@@ -26,6 +26,12 @@ pub enum Type {
     Duration,
     /// One of the listed words; held as a string.
     Enum(Vec<String>),
+    /// An IP address, version 4 or 6.
+    Ip,
+    /// A place: latitude and longitude in degrees.
+    Geo,
+    /// Values of one type.
+    List(Box<Type>),
 }
 
 /// A constant of the language.
@@ -47,6 +53,10 @@ pub enum Literal {
     Instant(Micros),
     /// Microseconds.
     Duration(Micros),
+    /// An IP address; a version 4 address in version 6 form is the same address.
+    Ip(std::net::IpAddr),
+    /// Latitude and longitude in degrees.
+    Geo(f64, f64),
     /// `[a, b]`.
     List(Vec<Literal>),
     /// `{ a: 1 }`, in written order; only in tests and `emit`.

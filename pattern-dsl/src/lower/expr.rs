@@ -74,7 +74,7 @@ impl RuleLowering<'_, '_> {
                 };
                 Ok((Expr::If(Box::new(c), Box::new(y), Box::new(n)), ty))
             }
-            ExprKind::ListRef(name) => {
+            ExprKind::Table(name, ..) => {
                 let message = format!("expected a value, found list `@{}`", name.name);
                 Err(self.report(
                     Diagnostic::error("E101", e.span, message)
@@ -139,7 +139,7 @@ impl RuleLowering<'_, '_> {
         scope: &Scope,
         expected: Option<&Type>,
     ) -> Lowered<Typed> {
-        if let (BinaryOp::In, ExprKind::ListRef(name)) = (op, &b.kind) {
+        if let (BinaryOp::In, ExprKind::Table(name, None, None)) = (op, &b.kind) {
             let (value, ty) = self.expr(a, scope, None)?;
             let use_type = match &ty {
                 Ty::Of(ty) => Some(ty),
@@ -151,7 +151,7 @@ impl RuleLowering<'_, '_> {
             {
                 return Err(self.mismatch(&check::show_type(&list_type), a, &ty));
             }
-            return Ok((Expr::InList(Box::new(value), list), BOOL));
+            return Ok((Expr::InList(Box::new(value), list, None), BOOL));
         }
         // A comparison gives each side the words of the other's enum; `??` hands down what is expected of it.
         let compares = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In | BinaryOp::Coalesce);

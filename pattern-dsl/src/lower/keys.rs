@@ -235,9 +235,11 @@ impl RuleLowering<'_, '_> {
         for unit in rule.pattern.iter().flat_map(|p| &p.units) {
             match &unit.kind {
                 UnitKind::Event(e) => steps.push(&e.stream),
+                UnitKind::Set(set) => steps.extend(set.members.iter().map(|e| &e.stream)),
                 UnitKind::Absence(a) => steps.extend(&a.streams),
             }
         }
+        steps.extend(rule.pattern.iter().flat_map(|p| &p.cancels).map(|c| &c.stream));
         steps.extend(rule.from.iter().map(|(f, _)| f));
         super::rule_streams(rule)
             .into_iter()

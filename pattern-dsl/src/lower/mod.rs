@@ -21,7 +21,7 @@ pub(crate) use streams::rule_streams;
 
 use crate::ast::Ident;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{List, Module, Stream};
+use crate::ir::{Module, Stream, Table, TableKind};
 use crate::source::{SourceText, Span};
 use crate::types::{Literal, Type};
 use crate::{Compiled, Environment, parse};
@@ -31,9 +31,9 @@ pub(crate) struct Fail;
 
 pub(crate) type Lowered<T> = Result<T, Fail>;
 
-/// A list and whether the type of its items is known.
-struct ListInfo {
-    list: List,
+/// A table and whether the type of its items is known.
+struct TableInfo {
+    table: Table,
     typed: bool,
 }
 
@@ -41,7 +41,7 @@ struct Lowering<'a> {
     sources: &'a [SourceText],
     require_declared: bool,
     streams: Vec<Stream>,
-    lists: Vec<ListInfo>,
+    tables: Vec<TableInfo>,
     /// Streams whose block has an error: rules that read them are not looked at.
     broken: Vec<usize>,
     /// `None`: its definition has an error, reported already.
@@ -62,7 +62,7 @@ pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Comp
         sources,
         require_declared: environment.require_declared,
         streams: Vec::new(),
-        lists: Vec::new(),
+        tables: Vec::new(),
         broken: Vec::new(),
         consts: BTreeMap::new(),
         diagnostics,
@@ -85,7 +85,7 @@ pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Comp
     }
     let module = Module {
         streams: lowering.streams,
-        lists: lowering.lists.into_iter().map(|l| l.list).collect(),
+        tables: lowering.tables.into_iter().map(|t| t.table).collect(),
         rules,
     };
     Compiled { module, diagnostics: tidy(lowering.diagnostics) }
@@ -177,18 +177,19 @@ impl Lowering<'_> {
 
     /// A list by name, or E208. A list of unknown type takes that of its first use.
     fn list(&mut self, name: &Ident, use_type: Option<&Type>) -> Lowered<(usize, Option<Type>)> {
-        let Some(index) = self.lists.iter().position(|l| l.list.name == name.name) else {
-            let names: Vec<&str> = self.lists.iter().map(|l| l.list.name.as_str()).collect();
+        let Some(index) = self.tables.iter().position(|t| t.table.name == name.name) else {
+            let names: Vec<&str> = self.tables.iter().map(|t| t.table.name.as_str()).collect();
             let help = format!("declare it: `list {}: string from \"{}.txt\"`", name.name, name.name);
             let diagnostic = Diagnostic::error("E208", name.span, format!("no list `@{}`", name.name))
                 .nearest(&name.name, names)
                 .or_help(help);
             return Err(self.report(diagnostic));
         };
-        let info = self.lists.get_mut(index).ok_or(Fail)?;
+        let info = self.tables.get_mut(index).ok_or(Fail)?;
+        let TableKind::List { item } = &mut info.table.kind else { return Ok((index, None)) };
         if !info.typed {
             if let Some(ty) = use_type {
-                info.list.ty = match ty {
+                *item = match ty {
                     Type::Enum(_) => Type::String,
                     other => other.clone(),
                 };
@@ -196,6 +197,6 @@ impl Lowering<'_> {
             }
             return Ok((index, None));
         }
-        Ok((index, Some(info.list.ty.clone())))
+        Ok((index, Some(item.clone())))
     }
 }

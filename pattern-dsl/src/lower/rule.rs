@@ -1,10 +1,11 @@
 //! One rule: its parts put together, and the checks that need all of it.
 
+use super::steps::Parts;
 use super::{Fail, Lowered, Lowering, rule_streams};
 use crate::ast::{self, Expr, ExprKind, Ident};
 use crate::check::Ty;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{self, Condition, Key, Mode, Overlap, ReasonPart, Rule, RuleStream, Step, Term, Window};
+use crate::ir::{self, Condition, Key, Mode, ReasonPart, Rule, RuleStream, Step, Term, Window};
 use crate::source::Span;
 use crate::types::{Literal, Type};
 
@@ -126,8 +127,8 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             }
         }
         let cooldown = rule.cooldown.as_ref().and_then(|(e, _)| self.all.bound(e, false).ok());
-        let overlap = rule.overlap.map_or(Overlap::None, |(overlap, _)| overlap);
-        if let (Some((Overlap::All, _)), Some((_, span))) = (rule.overlap, &rule.cooldown) {
+        let overlap = self.overlap(rule);
+        if let (ir::Overlap::All, Some((_, span))) = (overlap, &rule.cooldown) {
             self.report(
                 Diagnostic::error("E342", *span, "`overlap all` with `cooldown`: all, or one in a while?")
                     .help("drop one of them"),
@@ -137,7 +138,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         let emitted: Vec<&str> = rule.emit.iter().map(|(n, _)| n.name.as_str()).collect();
         let tests: Vec<ir::Test> =
             rule.tests.iter().map(|t| self.all.test(t, &emitted, &self.keys)).collect();
-        let (steps, trailing) = parts?;
+        let Parts { steps, units, leading, trailing, cancels } = parts?;
         let within = match &pattern.within {
             Some(e) => Some(self.all.bound(e, true)?),
             None => None,
@@ -156,7 +157,11 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             keys: self.keys,
             within,
             steps,
+            units,
+            leading,
             trailing,
+            cancels,
+            timeout: None,
             windows: self.windows,
             having,
             unless,
@@ -166,9 +171,27 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             emit,
             send: rule.send.clone(),
             cooldown,
+            cooldown_per: Vec::new(),
             overlap,
+            params: Vec::new(),
+            reads_alerts: None,
+            runbook: rule.runbook.clone(),
+            version: rule.version.clone(),
             tests,
         })
+    }
+
+    fn overlap(&mut self, rule: &ast::Rule) -> ir::Overlap {
+        match &rule.overlap {
+            None | Some((ast::Overlap::None, _)) => ir::Overlap::None,
+            Some((ast::Overlap::PerStart, _)) => ir::Overlap::PerStart,
+            Some((ast::Overlap::PerEnd, _)) => ir::Overlap::PerEnd,
+            Some((ast::Overlap::All, _)) => ir::Overlap::All,
+            Some((ast::Overlap::From(_) | ast::Overlap::FromLast(_), span)) => {
+                self.report(Diagnostic::error("E391", *span, "`overlap from` is not supported yet"));
+                ir::Overlap::None
+            }
+        }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) -> Fail {

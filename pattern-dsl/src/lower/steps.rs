@@ -2,9 +2,31 @@
 
 use super::rule::{Place, RuleLowering, Scope, StepName};
 use super::{Fail, Lowered};
-use crate::ast::{self, UnitKind};
+use crate::ast::{self, Quantifier, UnitKind};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Absence, Arrow, Step};
+use crate::ir::{self, Absence, Arrow, Bound, Step, Unit};
+
+/// What stands inside `match`.
+pub(super) struct Parts {
+    pub(super) steps: Vec<Step>,
+    pub(super) units: Vec<Unit>,
+    pub(super) leading: Vec<Absence>,
+    pub(super) trailing: Vec<Absence>,
+    pub(super) cancels: Vec<Absence>,
+}
+
+/// Least, most, may have none.
+fn counts(event: &ast::Event) -> (u32, Option<u32>, bool) {
+    match event.quantifier.map(|(quantifier, _)| quantifier) {
+        None => (1, Some(1), false),
+        Some(Quantifier::Optional) => (1, Some(1), true),
+        Some(Quantifier::AnyNumber | Quantifier::AtLeast(0)) => (1, None, true),
+        Some(Quantifier::AtLeast(min)) => (min, None, false),
+        Some(Quantifier::Exactly(count)) => (count, Some(count), false),
+        Some(Quantifier::Between(0, max)) => (1, Some(max), true),
+        Some(Quantifier::Between(min, max)) => (min, Some(max), false),
+    }
+}
 
 impl RuleLowering<'_, '_> {
     /// Names the steps: E109, E223, E326.
@@ -12,9 +34,10 @@ impl RuleLowering<'_, '_> {
         let events: Vec<&ast::Event> = pattern
             .units
             .iter()
-            .filter_map(|u| match &u.kind {
-                UnitKind::Event(e) => Some(e),
-                UnitKind::Absence(_) => None,
+            .flat_map(|u| match &u.kind {
+                UnitKind::Event(e) => std::slice::from_ref(e),
+                UnitKind::Set(set) => set.members.as_slice(),
+                UnitKind::Absence(_) => &[],
             })
             .collect();
         if events.is_empty() {
@@ -47,8 +70,8 @@ impl RuleLowering<'_, '_> {
                 alias: event.alias.clone(),
                 stream,
                 module_stream,
-                repeated: event.quantifier.is_some_and(|q| q != (1, Some(1))),
-                consecutive: event.consecutive,
+                repeated: counts(event).1 != Some(1),
+                consecutive: event.consecutive.is_some(),
                 nameable: event.alias.is_some() || only,
             });
         }
@@ -56,13 +79,10 @@ impl RuleLowering<'_, '_> {
     }
 
     /// Steps, and the absences after the last.
-    pub(super) fn steps(
-        &mut self,
-        pattern: &ast::Match,
-        keys: Vec<Vec<usize>>,
-    ) -> Lowered<(Vec<Step>, Vec<Absence>)> {
+    pub(super) fn steps(&mut self, pattern: &ast::Match, keys: Vec<Vec<usize>>) -> Lowered<Parts> {
         let mut keys = keys.into_iter();
         let mut steps: Vec<Step> = Vec::new();
+        let mut units: Vec<Unit> = Vec::new();
         let mut gap: Vec<Absence> = Vec::new();
         let mut gap_units: Vec<&ast::Unit> = Vec::new();
         let mut failed = false;
@@ -85,16 +105,21 @@ impl RuleLowering<'_, '_> {
                             .help("`then`"),
                         );
                     }
-                    match self.step(
-                        event,
-                        unit,
-                        steps.len(),
-                        keys.next().unwrap_or_default(),
-                        std::mem::take(&mut gap),
-                    ) {
-                        Ok(step) => steps.push(step),
-                        Err(Fail) => return Err(Fail),
-                    }
+                    let within = unit.within.as_ref().and_then(|b| self.bound(b).ok());
+                    units.push(Unit {
+                        steps: steps.len()..steps.len() + 1,
+                        kind: ir::UnitKind::Step,
+                        name: None,
+                        arrow: unit.arrow,
+                        after: None,
+                        within,
+                        gap: std::mem::take(&mut gap),
+                    });
+                    steps.push(self.step(event, steps.len(), keys.next().unwrap_or_default())?);
+                }
+                UnitKind::Set(set) => {
+                    self.report(Diagnostic::error("E391", set.kind_span, "sets are not supported yet"));
+                    failed = true;
                 }
                 UnitKind::Absence(absence) => {
                     self.check_arrow(unit);
@@ -117,7 +142,12 @@ impl RuleLowering<'_, '_> {
                 );
             }
         }
-        if failed { Err(Fail) } else { Ok((steps, gap)) }
+        for cancel in &pattern.cancels {
+            self.report(Diagnostic::error("E391", cancel.span, "`cancel on` is not supported yet"));
+            failed = true;
+        }
+        let parts = Parts { steps, units, leading: Vec::new(), trailing: gap, cancels: Vec::new() };
+        if failed { Err(Fail) } else { Ok(parts) }
     }
 
     fn check_arrow(&mut self, unit: &ast::Unit) {
@@ -132,7 +162,7 @@ impl RuleLowering<'_, '_> {
         }
         if let Some(within) = &unit.within {
             self.report(
-                Diagnostic::error("E332", within.span, "an absence has its own bound")
+                Diagnostic::error("E332", within.value.span, "an absence has its own bound")
                     .help("`then no X for 1h`"),
             );
         }
@@ -169,32 +199,33 @@ impl RuleLowering<'_, '_> {
         false
     }
 
-    fn step(
-        &mut self,
-        event: &ast::Event,
-        unit: &ast::Unit,
-        index: usize,
-        keys: Vec<usize>,
-        gap: Vec<Absence>,
-    ) -> Lowered<Step> {
+    fn step(&mut self, event: &ast::Event, index: usize, keys: Vec<usize>) -> Lowered<Step> {
         let (name, stream, module_stream) =
             self.names.get(index).map(|n| (n.name.clone(), n.stream, n.module_stream)).ok_or(Fail)?;
         let scope = Scope::new(Place::Where, &[module_stream], Some(index), index);
         let condition = event.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
-        let within = unit.within.as_ref().and_then(|e| self.all.bound(e, false).ok());
-        let (min, max) = event.quantifier.unwrap_or((1, Some(1)));
+        let (min, max, optional) = counts(event);
+        for (unsupported, what) in [(optional, "an optional step"), (event.quiet.is_some(), "`until quiet`")]
+        {
+            if unsupported {
+                self.report(Diagnostic::error("E391", event.span, format!("{what} is not supported yet")));
+            }
+        }
         Ok(Step {
             name,
             stream,
             keys,
             min,
             max,
-            consecutive: event.consecutive,
+            optional,
+            consecutive: event.consecutive.is_some(),
             condition,
-            arrow: unit.arrow,
-            within,
-            gap,
+            quiet: None,
         })
+    }
+
+    fn bound(&mut self, bound: &ast::Bound) -> Lowered<Bound> {
+        Ok(Bound::Fixed(self.all.bound(&bound.value, false)?))
     }
 
     fn absence(&mut self, absence: &ast::Absence, unit: &ast::Unit, visible: usize) -> Lowered<Absence> {
@@ -210,7 +241,7 @@ impl RuleLowering<'_, '_> {
         let scope = Scope::new(Place::Absence, &this, None, visible);
         let condition = absence.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
         let duration = match &absence.duration {
-            Some(e) => Some(self.all.bound(e, false)?),
+            Some(bound) => Some(self.bound(bound)?),
             None => None,
         };
         Ok(Absence { streams, duration, condition, text: self.all.slice(unit.span).to_owned() })

@@ -1,11 +1,11 @@
 //! Declarations of streams and lists, and which streams a rule names.
 
-use super::{ListInfo, Lowering};
+use super::{Lowering, TableInfo};
 use crate::Environment;
 use crate::ast::{self, Expr, ExprKind, File, Ident, Rule, UnitKind};
 use crate::check::show_type;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Field, List, Stream, TimeField, TimeFormat};
+use crate::ir::{Content, Field, Stream, Table, TableKind, TimeField, TimeFormat};
 use crate::types::Type;
 
 const MINUTE: i64 = 60_000_000;
@@ -67,17 +67,25 @@ impl Lowering<'_> {
                     items.push(value);
                 }
             }
-            let list = List { name: list.name.name.clone(), ty, from: list.from.clone(), items };
-            self.lists.push(ListInfo { list, typed: true });
+            let list = Table {
+                name: list.name.name.clone(),
+                kind: TableKind::List { item: ty },
+                from: list.from.clone(),
+                content: Content::Items(items),
+            };
+            self.tables.push(TableInfo { table: list, typed: true });
         }
         for (name, ty) in &environment.lists {
-            if !self.lists.iter().any(|l| l.list.name == *name) {
+            if !self.tables.iter().any(|t| t.table.name == *name) {
                 let typed = ty.is_some();
                 let ty = ty.clone().unwrap_or(Type::String);
-                self.lists.push(ListInfo {
-                    list: List { name: name.clone(), ty, from: None, items: Vec::new() },
-                    typed,
-                });
+                let table = Table {
+                    name: name.clone(),
+                    kind: TableKind::List { item: ty },
+                    from: None,
+                    content: Content::Items(Vec::new()),
+                };
+                self.tables.push(TableInfo { table, typed });
             }
         }
         for (index, stream) in files.iter().flat_map(|f| &f.streams).enumerate() {
@@ -134,7 +142,12 @@ impl Lowering<'_> {
             }
         }
         let time = match &stream.time {
-            Some(time) => TimeField { path: names(&time.path), format: time.format, in_order: time.in_order },
+            Some(time) => TimeField {
+                path: names(&time.path),
+                format: time.format.clone(),
+                zone: time.zone.as_ref().map(|(zone, _)| zone.clone()),
+                in_order: time.in_order,
+            },
             None => {
                 let named: Vec<&Field> =
                     fields.iter().filter(|f| TIME_NAMES.contains(&f.path.join(".").as_str())).collect();
@@ -142,7 +155,7 @@ impl Lowering<'_> {
                     [only] => only.path.clone(),
                     _ => vec!["ts".to_owned()],
                 };
-                TimeField { path, format: TimeFormat::Auto, in_order: false }
+                TimeField { path, format: TimeFormat::Auto, zone: None, in_order: false }
             }
         };
         Stream {
@@ -202,23 +215,27 @@ fn windows<'a>(e: &'a Expr, out: &mut Vec<&'a Ident>) {
     });
 }
 
+fn step_streams<'a>(event: &'a ast::Event, out: &mut Vec<&'a Ident>) {
+    out.push(&event.stream);
+    event.condition.iter().for_each(|condition| windows(condition, out));
+}
+
 /// Names of streams in a rule: by first place inside `match`, then those of other clauses. With repeats.
 pub(crate) fn rule_streams(rule: &Rule) -> Vec<&Ident> {
     let mut out = Vec::new();
     for unit in rule.pattern.iter().flat_map(|p| &p.units) {
-        let condition = match &unit.kind {
-            UnitKind::Event(event) => {
-                out.push(&event.stream);
-                &event.condition
-            }
+        match &unit.kind {
+            UnitKind::Event(event) => step_streams(event, &mut out),
+            UnitKind::Set(set) => set.members.iter().for_each(|event| step_streams(event, &mut out)),
             UnitKind::Absence(absence) => {
                 out.extend(&absence.streams);
-                &absence.condition
+                absence.condition.iter().for_each(|condition| windows(condition, &mut out));
             }
-        };
-        if let Some(condition) = condition {
-            windows(condition, &mut out);
         }
+    }
+    for cancel in rule.pattern.iter().flat_map(|p| &p.cancels) {
+        out.push(&cancel.stream);
+        cancel.condition.iter().for_each(|condition| windows(condition, &mut out));
     }
     out.extend(rule.from.iter().map(|(name, _)| name));
     for e in [&rule.having, &rule.unless, &rule.severity, &rule.score].into_iter().flatten() {

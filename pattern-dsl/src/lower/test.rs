@@ -27,6 +27,7 @@ impl Lowering<'_> {
             name: test.name.clone(),
             start: None,
             events: Vec::new(),
+            sets: Vec::new(),
             end: 0,
             expect: Vec::new(),
             span: test.span,
@@ -46,6 +47,9 @@ impl Lowering<'_> {
                         out.events.extend(times.iter().map(|time| (*time, stream, all.clone())));
                     }
                     out.end = times.iter().copied().fold(out.end, Micros::max);
+                }
+                TestLine::Set { table, .. } => {
+                    self.report(Diagnostic::error("E391", table.span, "`set` is not supported yet"));
                 }
                 TestLine::Advance(to) => out.end = out.end.max(*to),
                 TestLine::Expect { at, count, fields, span } => {

@@ -287,7 +287,7 @@ impl Parser<'_> {
                     self.unsupported(span, &what, "lists and lookups by key are not");
                     ExprKind::Null
                 } else {
-                    ExprKind::ListRef(name)
+                    ExprKind::Table(name, None, None)
                 }
             }
             _ => return Err(self.expected("a value")),

@@ -240,7 +240,7 @@ impl Parser<'_> {
             self.bump();
             self.bump();
         }
-        Ok(Time { path, in_order, format })
+        Ok(Time { path, in_order, format, zone: None })
     }
 
     fn type_name(&mut self) -> Parsed<TypeName> {
@@ -289,7 +289,7 @@ impl Parser<'_> {
             }
         }
         let optional = self.eat_sign("?");
-        Ok(TypeName { name, words, optional })
+        Ok(TypeName { name, words, of: None, optional })
     }
 
     fn list(&mut self) -> Parsed<Option<List>> {
@@ -314,6 +314,6 @@ impl Parser<'_> {
             self.sign("[")?;
             items = self.list_until("]", Self::expr)?;
         }
-        Ok((!keyed).then_some(List { name, ty, from, items }))
+        Ok((!keyed).then_some(List { name, by: None, ty, from, items }))
     }
 }

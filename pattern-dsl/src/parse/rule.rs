@@ -1,9 +1,9 @@
 //! A rule and its clauses, but for `match` and `test`.
 
 use super::{Parsed, Parser};
-use crate::ast::{Expr, Ident, Key, ReasonPart, Rule};
+use crate::ast::{Expr, Ident, Key, Let, Overlap, ReasonPart, Rule};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Destination, Mode, Overlap};
+use crate::ir::{Destination, Mode};
 use crate::lex::{Kind, lex};
 use crate::source::Span;
 
@@ -30,6 +30,9 @@ impl Parser<'_> {
         let mut rule = Rule {
             name,
             span: start,
+            uses: None,
+            params: Vec::new(),
+            lets: Vec::new(),
             title: None,
             about: None,
             owner: None,
@@ -47,7 +50,9 @@ impl Parser<'_> {
             reason: Vec::new(),
             emit: Vec::new(),
             send: Vec::new(),
+            timeout: None,
             cooldown: None,
+            cooldown_per: Vec::new(),
             overlap: None,
             tests: Vec::new(),
         };
@@ -120,24 +125,21 @@ impl Parser<'_> {
             "send" => rule.send = self.commas(Self::destination)?,
             "cooldown" => {
                 let bound = self.atom()?;
-                if self.at_word("per") {
-                    let span = self.span();
-                    self.unsupported(span, "per", "one cool-down for the rule's key");
-                    self.bump();
-                    self.commas(|p| p.path("a field"))?;
+                if self.eat_word("per") {
+                    rule.cooldown_per = self.commas(|p| p.path("a field"))?;
                 }
                 rule.cooldown = Some((bound, span));
             }
-            "overlap" => rule.overlap = self.overlap(span)?,
+            "overlap" => rule.overlap = Some(self.overlap(span)?),
             "test" => {
                 let test = self.test(span)?;
                 rule.tests.push(test);
             }
             "let" => {
-                self.unsupported(span, "let", "write the expression out");
-                self.name("a name")?;
+                let name = self.name("a name")?;
                 self.sign("=")?;
-                self.expr()?;
+                let value = self.expr()?;
+                rule.lets.push(Let { name, value });
             }
             "param" => {
                 self.unsupported(span, "param", "a `const` before the rule");
@@ -149,10 +151,10 @@ impl Parser<'_> {
                 }
             }
             _ => {
-                self.unsupported(span, "on timeout", "");
                 self.word("timeout")?;
+                let span = self.since(span);
                 self.word("emit")?;
-                self.object()?;
+                rule.timeout = Some((self.object()?, span));
             }
         }
         Ok(())
@@ -247,7 +249,7 @@ impl Parser<'_> {
         Err(self.expected_with("a destination", "`topic \"..\"` or `webhook \"..\"`"))
     }
 
-    fn overlap(&mut self, start: Span) -> Parsed<Option<(Overlap, Span)>> {
+    fn overlap(&mut self, start: Span) -> Parsed<(Overlap, Span)> {
         let mode = if self.eat_word("none") {
             Overlap::None
         } else if self.eat_word("all") {
@@ -261,19 +263,18 @@ impl Parser<'_> {
                 return Err(self.expected("`start` or `end`"));
             }
         } else if self.at_word("from") {
-            let span = self.span();
             self.bump();
             if self.at_word("last") && matches!(self.peek(1), Kind::Name(n) if !CLAUSES.contains(&n.as_str()))
             {
                 self.bump();
+                Overlap::FromLast(self.name("a step")?)
+            } else {
+                Overlap::From(self.name("a step")?)
             }
-            self.name("a step")?;
-            self.unsupported(span, "overlap from", "`per start`, `per end` or `all`");
-            return Ok(None);
         } else {
             return Err(self.expected_with("an overlap", "`none`, `per start`, `per end` or `all`"));
         };
-        Ok(Some((mode, self.since(start))))
+        Ok((mode, self.since(start)))
     }
 
     /// The string after `reason`, with its `{expr}` parts parsed in place.

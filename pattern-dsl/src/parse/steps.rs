@@ -1,11 +1,11 @@
 //! The inside of `match`: steps, arrows, quantifiers and absences.
 //!
-//! Optional steps, sets, groups, looking back and bounds that are computed are parsed and refused (E390, E391).
+//! Repeated groups are parsed and refused (E390).
 
 use super::{Fail, Parsed, Parser};
-use crate::ast::{Absence, Event, Expr, Ident, Match, Unit, UnitKind};
+use crate::ast::{Absence, Bound, Cancel, Event, Ident, Match, Quantifier, Set, Unit, UnitKind};
 use crate::diagnostic::Diagnostic;
-use crate::ir::Arrow;
+use crate::ir::{self, Arrow};
 use crate::lex::Kind;
 use crate::source::Span;
 
@@ -15,7 +15,13 @@ const STEP_WORDS: &[&str] =
 /// Words that no bare alias may be.
 const ALIAS_WORDS: &[&str] = &["if", "not", "true", "false", "null", "and", "or", "in", "is"];
 
-type Quantifier = Option<(u32, Option<u32>)>;
+/// `then`'s second word and bounds.
+struct Join {
+    arrow: Arrow,
+    span: Option<Span>,
+    after: Option<Bound>,
+    within: Option<Bound>,
+}
 
 impl Parser<'_> {
     pub(super) fn pattern(&mut self, span: Span) -> Parsed<Match> {
@@ -24,9 +30,11 @@ impl Parser<'_> {
         let mut units: Vec<Unit> = Vec::new();
         if self.eat_sign("}") {
             self.report(Diagnostic::error("E326", span, "a rule needs an event").help("add a step"));
-            return Ok(Match { span, within, units });
+            return Ok(Match { span, within, units, cancels: Vec::new() });
         }
-        self.unit(&mut units, Arrow::Then, None, None)?;
+        let plain = Join { arrow: Arrow::Then, span: None, after: None, within: None };
+        self.unit(&mut units, plain)?;
+        let mut cancels = Vec::new();
         loop {
             if self.eat_sign("}") {
                 break;
@@ -34,13 +42,10 @@ impl Parser<'_> {
             if self.at_word("cancel") && self.word_ahead(1, "on") {
                 let start = self.span();
                 self.bump();
-                let span = self.since(start);
                 self.bump();
-                self.name("a stream")?;
-                if self.eat_word("where") {
-                    self.expr()?;
-                }
-                self.unsupported(Span { end: span.end + 3, ..span }, "cancel on", "`no X` between two steps");
+                let stream = self.name("a stream")?;
+                let condition = if self.eat_word("where") { Some(self.expr()?) } else { None };
+                cancels.push(Cancel { stream, condition, span: self.since(start) });
                 continue;
             }
             if self.at_word("within") {
@@ -56,10 +61,10 @@ impl Parser<'_> {
             if !self.eat_word("then") {
                 return Err(self.expected_with("`then` or `}`", "steps are joined by `then`"));
             }
-            let (arrow, arrow_span, within) = self.arrow()?;
-            self.unit(&mut units, arrow, arrow_span, within)?;
+            let join = self.arrow()?;
+            self.unit(&mut units, join)?;
         }
-        Ok(Match { span, within, units })
+        Ok(Match { span, within, units, cancels })
     }
 
     /// A keyword, unless what follows can only mean that it stands as a stream (E105 then).
@@ -73,7 +78,7 @@ impl Parser<'_> {
         !follows(1, &["where", "as", "then"]) || stream_named_so
     }
 
-    fn arrow(&mut self) -> Parsed<(Arrow, Option<Span>, Option<Expr>)> {
+    fn arrow(&mut self) -> Parsed<Join> {
         let mut arrow = Arrow::Then;
         let mut arrow_span = None;
         let span = self.span();
@@ -86,53 +91,47 @@ impl Parser<'_> {
             self.bump();
             arrow_span = Some(span);
         }
+        let mut after = None;
         if self.keyword_here("after") {
-            let start = self.span();
             self.bump();
-            self.bound()?;
-            self.unsupported(start, "after", "");
+            after = Some(self.bound()?);
         }
         let mut within = None;
         if self.keyword_here("within") {
             self.bump();
             within = Some(self.bound()?);
         }
-        Ok((arrow, arrow_span, within))
+        Ok(Join { arrow, span: arrow_span, after, within })
     }
 
-    fn bound(&mut self) -> Parsed<Expr> {
-        let bound = self.atom()?;
-        if self.at_word("max") {
+    fn bound(&mut self) -> Parsed<Bound> {
+        let value = self.atom()?;
+        let mut max = None;
+        if self.eat_word("max") {
             let span = self.span();
-            self.unsupported(span, "max", "a constant bound");
-            self.bump();
-            self.duration()?;
+            max = Some((self.duration()?, span));
         }
-        Ok(bound)
+        Ok(Bound { value, max })
     }
 
-    /// One unit; a refused set or group adds nothing.
-    fn unit(
-        &mut self,
-        units: &mut Vec<Unit>,
-        arrow: Arrow,
-        arrow_span: Option<Span>,
-        within: Option<Expr>,
-    ) -> Parsed<()> {
+    /// One unit; a refused group adds nothing.
+    fn unit(&mut self, units: &mut Vec<Unit>, join: Join) -> Parsed<()> {
         let start = self.span();
+        let Join { arrow, span: arrow_span, after, within } = join;
         if self.keyword_here("no") {
             self.bump();
             let absence = self.absence()?;
             let kind = UnitKind::Absence(absence);
-            units.push(Unit { arrow, arrow_span, within, span: self.since(start), kind });
+            units.push(Unit { arrow, arrow_span, after, within, span: self.since(start), kind });
             return Ok(());
         }
         if (self.at_word("all") || self.at_word("one")) && self.word_ahead(1, "of") {
-            let what = if self.at_word("all") { "all of" } else { "one of" };
+            let kind = if self.at_word("all") { ir::UnitKind::All } else { ir::UnitKind::One };
             self.bump();
             self.bump();
-            let span = self.since(start);
-            return self.refused_set(span, what, arrow_span, arrow);
+            let kind = UnitKind::Set(self.set(kind, start)?);
+            units.push(Unit { arrow, arrow_span, after, within, span: self.since(start), kind });
+            return Ok(());
         }
         let quantifier = self.quantifier()?;
         if quantifier.is_some() && self.at_word("times") && self.sign_ahead(1, "{") {
@@ -145,80 +144,84 @@ impl Parser<'_> {
             self.skip_group();
             return Ok(());
         }
-        if quantifier.is_some() && self.at_word("of") && self.sign_ahead(1, "{") {
-            self.bump();
-            let span = self.since(start);
-            return self.refused_set(span, "at least n of", arrow_span, arrow);
-        }
-        let event = self.event(quantifier)?;
-        units.push(Unit { arrow, arrow_span, within, span: self.since(start), kind: UnitKind::Event(event) });
-        Ok(())
-    }
-
-    fn refused_set(&mut self, span: Span, what: &str, arrow: Option<Span>, kind: Arrow) -> Parsed<()> {
-        if let Some(arrow) = arrow
-            && kind == Arrow::Immediately
-            && what != "one of"
+        if let Some((Quantifier::AtLeast(least), _)) = quantifier
+            && self.at_word("of")
+            && self.sign_ahead(1, "{")
         {
-            self.report(
-                Diagnostic::error("E331", arrow, "`immediately` has no single neighbour here").help("`then`"),
-            );
+            self.bump();
+            let kind = UnitKind::Set(self.set(ir::UnitKind::AtLeast(least), start)?);
+            units.push(Unit { arrow, arrow_span, after, within, span: self.since(start), kind });
+            return Ok(());
         }
-        self.unsupported(span, what, "write the steps one after the other, or one rule for each");
-        self.skip_group();
-        if self.eat_word("as") {
-            self.name("a name")?;
-        }
+        let event = self.event(quantifier, start)?;
+        let kind = UnitKind::Event(event);
+        units.push(Unit { arrow, arrow_span, after, within, span: self.since(start), kind });
         Ok(())
     }
 
-    fn quantifier(&mut self) -> Parsed<Quantifier> {
+    fn set(&mut self, kind: ir::UnitKind, start: Span) -> Parsed<Set> {
+        let kind_span = self.since(start);
+        self.sign("{")?;
+        let members = self.list_until("}", |p| {
+            let start = p.span();
+            let quantifier = p.quantifier()?;
+            p.event(quantifier, start)
+        })?;
+        let alias = self.alias()?;
+        Ok(Set { kind, kind_span, members, alias })
+    }
+
+    fn quantifier(&mut self) -> Parsed<Option<(Quantifier, Span)>> {
         let start = self.span();
-        let (min, max) = if self.at_word("at") && self.word_ahead(1, "least") {
+        let quantifier = if self.at_word("at") && self.word_ahead(1, "least") {
             self.bump();
             self.bump();
-            (self.count("a number")?, None)
+            Quantifier::AtLeast(self.count("a number")?)
         } else if matches!(self.kind(), Kind::Number(_)) {
             let min = self.count("a number")?;
             if self.at_word("to") && matches!(self.peek(1), Kind::Number(_)) {
                 self.bump();
-                (min, Some(self.count("a number")?))
+                Quantifier::Between(min, self.count("a number")?)
             } else {
-                (min, Some(min))
+                Quantifier::Exactly(min)
             }
         } else if self.at_word("any") && self.word_ahead(1, "number") {
             self.bump();
             self.bump();
             self.word("of")?;
-            let span = self.since(start);
-            self.unsupported(span, "any number of", "`at least 1`");
-            return Ok(Some((1, None)));
+            Quantifier::AnyNumber
         } else if self.keyword_here("optional") {
             self.bump();
-            self.unsupported(start, "optional", "two rules: with and without it");
-            return Ok(None);
+            Quantifier::Optional
         } else {
             return Ok(None);
         };
         let span = self.since(start);
-        if min == 0 || max.is_some_and(|max| max < min) {
+        let empty = match quantifier {
+            Quantifier::Exactly(max) => max == 0,
+            Quantifier::Between(min, max) => max < min || max == 0,
+            _ => false,
+        };
+        if empty {
             let written = self.slice(span).to_owned();
-            let help = match max {
-                Some(max) if max < min && max > 0 => format!("did you mean `{max} to {min}`?"),
+            let help = match quantifier {
+                Quantifier::Between(min, max) if max < min && max > 0 => {
+                    format!("did you mean `{max} to {min}`?")
+                }
                 _ => "at least 1, or leave the step out".to_owned(),
             };
             self.report(Diagnostic::error("E334", span, format!("`{written}` holds nothing")).help(help));
         }
-        Ok(Some((min, max)))
+        Ok(Some((quantifier, span)))
     }
 
-    fn event(&mut self, quantifier: Quantifier) -> Parsed<Event> {
-        let mut consecutive = false;
+    fn event(&mut self, quantifier: Option<(Quantifier, Span)>, start: Span) -> Parsed<Event> {
+        let mut consecutive = None;
         if self.keyword_here("consecutive") {
             let span = self.span();
-            consecutive = true;
+            consecutive = Some(span);
             self.bump();
-            if quantifier.is_none() {
+            if quantifier.is_none_or(|(q, _)| q == Quantifier::Optional) {
                 self.report(
                     Diagnostic::error("E333", span, "`consecutive` what?").help("`at least 2 consecutive X`"),
                 );
@@ -227,25 +230,21 @@ impl Parser<'_> {
         let stream = self.step_stream()?;
         let alias = self.alias()?;
         let condition = if self.eat_word("where") { Some(self.expr()?) } else { None };
+        let mut quiet = None;
         if self.at_word("until") && self.word_ahead(1, "quiet") {
-            let start = self.span();
+            let span = self.span();
             self.bump();
             self.bump();
-            let span = self.since(start);
             self.word("for")?;
-            self.bound()?;
-            self.unsupported(span, "until quiet", "`then no X for D`");
+            quiet = Some((self.bound()?, span));
         }
-        Ok(Event { quantifier, consecutive, stream, alias, condition })
+        Ok(Event { span: self.since(start), quantifier, consecutive, stream, alias, condition, quiet })
     }
 
     fn step_stream(&mut self) -> Parsed<Ident> {
         let stream = self.name("a stream")?;
         if !stream.quoted && STEP_WORDS.contains(&stream.name.as_str()) {
             return Err(self.keyword(&stream));
-        }
-        if stream.name == "alert" && !stream.quoted {
-            self.unsupported(stream.span, "alert", "rules on alerts are not");
         }
         Ok(stream)
     }
