@@ -53,8 +53,10 @@ pub struct Alert {
 pub enum FiredBy {
     /// Its last event.
     Event,
-    /// The end of a trailing absence.
+    /// The end of a trailing absence or of `until quiet for`.
     Timer,
+    /// The end of `match within`, with a rule that has `on timeout`.
+    Timeout,
 }
 
 /// Evidence for one part of a rule.

@@ -8,14 +8,17 @@ use crate::event::{Layout, StreamId, StreamLayout, WantedField};
 use crate::expr::Node;
 use crate::index::Index;
 use crate::interface::ActivateError;
+use crate::node::{collect_fields, is_comparison, needs_key, reads_steps};
 use crate::program::{
     AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram,
     WindowProgram,
 };
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Absence, Arrow, BinaryOp, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term};
-use pattern_dsl::types::{Literal, Micros};
+use pattern_dsl::ir::{
+    Absence, Arrow, Bound, Content, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term,
+};
+use pattern_dsl::types::Micros;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,13 +30,13 @@ const LATCHES_MAX: usize = 32;
 /// Lists by their index in the module, as sets.
 type Lists = Vec<Arc<Map<Value, ()>>>;
 
-struct Compiler<'a> {
-    module: &'a Module,
-    rule: &'a Rule,
-    lists: Lists,
-    streams: Vec<StreamId>,
-    layout: &'a mut Layout,
-    latches: Vec<LatchProgram>,
+pub(crate) struct Compiler<'a> {
+    pub(crate) module: &'a Module,
+    pub(crate) rule: &'a Rule,
+    pub(crate) lists: Lists,
+    pub(crate) streams: Vec<StreamId>,
+    pub(crate) layout: &'a mut Layout,
+    pub(crate) latches: Vec<LatchProgram>,
 }
 
 /// Compiles a rule; adds the fields it reads to the layout and its predicates to the index.
@@ -41,7 +44,7 @@ pub(crate) fn compile(
     module: &Module,
     rule: &Rule,
     revision: u32,
-    lists: &BTreeMap<String, Vec<Literal>>,
+    tables: &BTreeMap<String, Content>,
     layout: &mut Layout,
     index: &mut Index,
 ) -> Result<Program, ActivateError> {
@@ -52,9 +55,9 @@ pub(crate) fn compile(
         .map(|stream| stream_id(layout, stream))
         .collect();
     index.ensure(layout.streams.len());
-    let sets = module.lists.iter().map(|list| {
-        let items = lists.get(&list.name).unwrap_or(&list.items);
-        Arc::new(items.iter().map(|item| (Value::from_literal(item), ())).collect())
+    let sets = module.tables.iter().map(|table| match tables.get(&table.name).unwrap_or(&table.content) {
+        Content::Items(items) => Arc::new(items.iter().map(|item| (Value::from_literal(item), ())).collect()),
+        Content::ByKey(_) => Arc::default(),
     });
     let mut compiler = Compiler { module, rule, lists: sets.collect(), streams, layout, latches: Vec::new() };
     compiler.program(revision, index)
@@ -75,9 +78,15 @@ impl Compiler<'_> {
         let mut roles = Vec::new();
         let mut absences = Vec::new();
         let mut steps = Vec::new();
-        let trailing = rule.trailing.iter().filter_map(|absence| absence.duration).max().unwrap_or(0);
+        let trailing = rule
+            .trailing
+            .iter()
+            .filter_map(|absence| absence.duration.as_ref())
+            .map(Bound::longest)
+            .max()
+            .unwrap_or(0);
         for (number, step) in rule.steps.iter().enumerate() {
-            let gap = step
+            let gap = rule.units[rule.unit_of(number)]
                 .gap
                 .iter()
                 .map(|absence| self.absence(absence, false, 0, &mut absences, &mut roles, index))
@@ -163,10 +172,11 @@ impl Compiler<'_> {
             .chain(filter)
             .map(|term| self.term(term, stream))
             .collect::<Result<_, ActivateError>>()?;
+        let unit = &self.rule.units[self.rule.unit_of(number)];
+        let arrow = unit.arrow;
         let plain = step.max == Some(1);
         let last = number + 1 == self.rule.steps.len();
-        let first_only =
-            number > 0 && (step.arrow == Arrow::First || (step.max.is_none() && !step.consecutive));
+        let first_only = number > 0 && (arrow == Arrow::First || (step.max.is_none() && !step.consecutive));
         let keeps_windows = !self.rule.windows.is_empty();
         Ok(StepProgram {
             name: step.name.as_str().into(),
@@ -175,9 +185,9 @@ impl Compiler<'_> {
             min: step.min as usize,
             max: step.max.map_or(usize::MAX, |max| max as usize),
             consecutive: step.consecutive,
-            immediately: number > 0 && step.arrow == Arrow::Immediately,
+            immediately: number > 0 && arrow == Arrow::Immediately,
             first_only,
-            within: if number > 0 { step.within } else { None },
+            within: if number > 0 { unit.within.as_ref().map(Bound::longest) } else { None },
             cross: cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?,
             gap,
             keeps_windows,
@@ -220,7 +230,7 @@ impl Compiler<'_> {
             let terms: Vec<Node> = terms.collect::<Result<_, _>>()?;
             cross_nodes.push((self.streams.get(*stream).copied().unwrap_or(0), terms));
         }
-        let duration = absence.duration.unwrap_or(0);
+        let duration = absence.duration.as_ref().map_or(0, Bound::longest);
         absences.push(AbsenceProgram {
             text: absence.text.clone(),
             duration,
@@ -334,7 +344,7 @@ impl Compiler<'_> {
         Ok(Role { kind, stream, keys, predicates, keyed })
     }
 
-    fn stream(&self, stream: usize) -> Option<&Stream> {
+    pub(crate) fn stream(&self, stream: usize) -> Option<&Stream> {
         self.rule.streams.get(stream).and_then(|stream| self.module.streams.get(stream.stream))
     }
 
@@ -344,7 +354,7 @@ impl Compiler<'_> {
     }
 
     /// The slot of a stream's field, wanted from now on.
-    fn slot(&mut self, stream: usize, field: usize) -> usize {
+    pub(crate) fn slot(&mut self, stream: usize, field: usize) -> usize {
         let Some(declared) = self.stream(stream).and_then(|stream| stream.fields.get(field)).cloned() else {
             return usize::MAX;
         };
@@ -390,7 +400,7 @@ impl Compiler<'_> {
         let elsewhere = rule.steps.iter().flat_map(|step| {
             step.condition
                 .iter()
-                .chain(step.gap.iter().flat_map(|absence| &absence.condition))
+                .chain(rule.units.iter().flat_map(|unit| &unit.gap).flat_map(|absence| &absence.condition))
                 .map(|term| &term.expr)
         });
         let silent = rule.trailing.iter().flat_map(|absence| &absence.condition).map(|term| &term.expr);
@@ -408,165 +418,8 @@ impl Compiler<'_> {
             })
             .collect()
     }
-
-    /// Compiles an expression; `this` fields belong to the rule stream `stream`.
-    fn node(&mut self, expr: &Expr, stream: usize) -> Result<Node, ActivateError> {
-        let mut inner = |expr: &Expr| self.node(expr, stream).map(Box::new);
-        Ok(match expr {
-            Expr::Literal(literal) => Node::Literal(Value::from_literal(literal)),
-            Expr::Field(Of::This, field) => Node::This(self.slot(stream, *field)),
-            Expr::Field(Of::Step(step), field) => {
-                let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
-                Node::Step(*step, self.slot(owner, *field))
-            }
-            Expr::Ts(of) => Node::Ts(*of),
-            Expr::Id(of) => Node::Id(*of),
-            Expr::StreamName(of) => {
-                let owner = match of {
-                    Of::This => stream,
-                    Of::Step(step) => self.rule.steps.get(*step).map_or(0, |step| step.stream),
-                };
-                Node::StreamName(*of, self.stream(owner).map_or_else(ArcStr::new, |s| s.name.as_str().into()))
-            }
-            Expr::Key(part) => Node::Key(*part),
-            Expr::Not(a) => Node::Not(inner(a)?),
-            Expr::Neg(a) => Node::Neg(inner(a)?),
-            Expr::Binary(BinaryOp::Matches, a, pattern) => {
-                let Expr::Literal(Literal::String(pattern)) = &**pattern else {
-                    return Err(ActivateError::Pattern("not a literal".to_owned()));
-                };
-                let regex =
-                    regex::Regex::new(pattern).map_err(|error| ActivateError::Pattern(error.to_string()))?;
-                Node::Matches(inner(a)?, Box::new(regex))
-            }
-            Expr::Binary(op, a, b) => Node::Binary(*op, inner(a)?, inner(b)?),
-            Expr::IsNull(a) => Node::IsNull(inner(a)?),
-            Expr::If(a, b, c) => Node::If(inner(a)?, inner(b)?, inner(c)?),
-            Expr::InList(a, list) => {
-                let set = self.lists.get(*list).cloned().unwrap_or_default();
-                Node::InList(Box::new(self.node(a, stream)?), set)
-            }
-            Expr::List(items) => {
-                Node::List(items.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?)
-            }
-            Expr::Call(function, arguments) => Node::Call(
-                *function,
-                arguments.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?,
-            ),
-            Expr::Aggregate(kind, step, argument) => {
-                let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
-                let argument = argument.as_ref().map(|argument| self.node(argument, owner)).transpose()?;
-                Node::Aggregate(*kind, *step, argument.map(Box::new))
-            }
-            Expr::Window(window) => Node::Window(*window),
-            Expr::Reaches(latch, value, limit) => self.reaches(*latch, value, limit, stream)?,
-            Expr::Trend(trend, a) => Node::Trend(*trend, inner(a)?),
-            Expr::Object(pairs) => Node::Object(
-                pairs
-                    .iter()
-                    .map(|(name, value)| Ok((name.as_str().into(), self.node(value, stream)?)))
-                    .collect::<Result<_, ActivateError>>()?,
-            ),
-        })
-    }
-
-    fn reaches(
-        &mut self,
-        latch: usize,
-        value: &Expr,
-        limit: &Expr,
-        stream: usize,
-    ) -> Result<Node, ActivateError> {
-        if self.latches.len() <= latch {
-            let mut windows = Vec::new();
-            visit(value, &mut |expr| {
-                if let Expr::Window(window) = expr {
-                    windows.push(*window);
-                }
-            });
-            let program =
-                LatchProgram { value: self.node(value, stream)?, limit: self.node(limit, stream)?, windows };
-            self.latches.push(program);
-        }
-        Ok(Node::Reaches(latch, Box::new(self.node(value, stream)?), Box::new(self.node(limit, stream)?)))
-    }
 }
 
 fn uniform_keys(roles: &[Role]) -> bool {
     roles.iter().all(|role| roles.iter().all(|other| other.stream != role.stream || other.keys == role.keys))
-}
-
-fn is_comparison(op: BinaryOp) -> bool {
-    matches!(
-        op,
-        BinaryOp::Equal
-            | BinaryOp::NotEqual
-            | BinaryOp::Less
-            | BinaryOp::LessOrEqual
-            | BinaryOp::Greater
-            | BinaryOp::GreaterOrEqual
-            | BinaryOp::In
-    )
-}
-
-/// Calls `f` on the expression and everything inside it.
-pub(crate) fn visit(expr: &Expr, f: &mut impl FnMut(&Expr)) {
-    f(expr);
-    match expr {
-        Expr::Not(a) | Expr::Neg(a) | Expr::IsNull(a) | Expr::InList(a, _) | Expr::Trend(_, a) => visit(a, f),
-        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) => {
-            visit(a, f);
-            visit(b, f);
-        }
-        Expr::If(a, b, c) => {
-            visit(a, f);
-            visit(b, f);
-            visit(c, f);
-        }
-        Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|item| visit(item, f)),
-        Expr::Aggregate(_, _, Some(argument)) => visit(argument, f),
-        Expr::Object(pairs) => pairs.iter().for_each(|(_, value)| visit(value, f)),
-        _ => {}
-    }
-}
-
-/// The expression reads what steps have taken.
-fn reads_steps(expr: &Expr) -> bool {
-    let mut found = false;
-    visit(expr, &mut |expr| {
-        found |= matches!(
-            expr,
-            Expr::Field(Of::Step(_), _)
-                | Expr::Ts(Of::Step(_))
-                | Expr::Id(Of::Step(_))
-                | Expr::StreamName(Of::Step(_))
-                | Expr::Aggregate(..)
-                | Expr::Trend(..)
-        );
-    });
-    found
-}
-
-/// The expression reads the key, a window or a latch.
-fn needs_key(expr: &Expr) -> bool {
-    let mut found = false;
-    visit(expr, &mut |expr| {
-        found |= matches!(expr, Expr::Key(_) | Expr::Window(_) | Expr::Reaches(..) | Expr::Id(_))
-    });
-    found
-}
-
-/// Fields of `of` that the expression reads; inside an aggregate over that step, also the argument's.
-fn collect_fields(expr: &Expr, of: Of, fields: &mut Vec<usize>) {
-    visit(expr, &mut |inner| match inner {
-        Expr::Field(owner, field) if *owner == of => fields.push(*field),
-        Expr::Aggregate(_, step, Some(argument)) if of == Of::Step(*step) => {
-            visit(argument, &mut |expr| {
-                if let Expr::Field(Of::This, field) = expr {
-                    fields.push(*field);
-                }
-            });
-        }
-        _ => {}
-    });
 }

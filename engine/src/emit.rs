@@ -150,6 +150,7 @@ fn alert_id(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
     part(match facts.by {
         FiredBy::Event => b"event",
         FiredBy::Timer => b"timer",
+        FiredBy::Timeout => b"timeout",
     });
     part(&facts.time.to_le_bytes());
     for (step, rows) in taken.iter().enumerate() {

@@ -314,6 +314,9 @@ fn call(function: Function, arguments: &[Node], scope: &Scope<'_>) -> Value {
             Value::Duration(value) => value.checked_abs().map_or(Value::Null, Value::Duration),
             _ => Value::Null,
         },
+        Function::DistanceKm | Function::SpeedKmh | Function::Hour | Function::Day | Function::Cidr => {
+            Value::Null
+        }
         Function::Lower | Function::Upper | Function::Length => match argument(0) {
             Value::String(text) => match function {
                 Function::Lower => Value::String(text.to_lowercase().into()),

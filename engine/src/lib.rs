@@ -26,6 +26,7 @@ mod time;
 mod row;
 mod expr;
 mod program;
+mod node;
 mod compile;
 mod window;
 mod state;

@@ -93,7 +93,7 @@ pub(crate) fn complete(
             suppressed = 0;
         }
         match program.overlap {
-            Overlap::None | Overlap::PerEnd => Next::Stop,
+            Overlap::None | Overlap::PerEnd | Overlap::From(_) | Overlap::FromLast(_) => Next::Stop,
             Overlap::PerStart => Next::FirstEvent,
             Overlap::All => Next::Choice,
         }
@@ -136,7 +136,7 @@ fn used_up(
                 }
             }
         }
-        Overlap::PerEnd | Overlap::All => {}
+        Overlap::PerEnd | Overlap::All | Overlap::From(_) | Overlap::FromLast(_) => {}
     }
     let latched = !program.latches.is_empty();
     if program.overlap == Overlap::None || program.cooldown.is_some() || latched {

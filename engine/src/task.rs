@@ -9,8 +9,8 @@ use crate::program::Program;
 use crate::stream::StreamTime;
 use crate::time::{Clock, PartitionTime};
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Mode, Module, Stream};
-use pattern_dsl::types::{Literal, Micros};
+use pattern_dsl::ir::{Content, Mode, Module, Stream};
+use pattern_dsl::types::Micros;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -113,7 +113,7 @@ impl Task {
     pub fn activate(
         &mut self,
         module: &Module,
-        lists: &BTreeMap<String, Vec<Literal>>,
+        tables: &BTreeMap<String, Content>,
         at: Option<Micros>,
     ) -> Result<Vec<(String, u32)>, ActivateError> {
         for stream in &module.streams {
@@ -127,7 +127,8 @@ impl Task {
                 return Err(ActivateError::DrainFull(rule.name.clone()));
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
-            let program = compile::compile(module, rule, revision, lists, &mut self.layout, &mut self.index)?;
+            let program =
+                compile::compile(module, rule, revision, tables, &mut self.layout, &mut self.index)?;
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
             let mut run = RuleRun::new(Arc::new(program), at);

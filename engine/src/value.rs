@@ -110,6 +110,7 @@ impl Value {
             Literal::String(value) => Self::String(ArcStr::from(value.as_str())),
             Literal::Instant(value) => Self::Instant(*value),
             Literal::Duration(value) => Self::Duration(*value),
+            Literal::Ip(_) | Literal::Geo(..) => Self::Null,
             Literal::List(items) => Self::List(Box::new(items.iter().map(Self::from_literal).collect())),
             Literal::Object(pairs) => Self::Object(Box::new(
                 pairs

@@ -1,0 +1,176 @@
+//! From a checked expression to a [`Node`]: fields become slots, constants values, patterns regular expressions.
+//!
+//! Also what an expression reads, which decides where it is evaluated.
+
+use crate::compile::Compiler;
+use crate::expr::Node;
+use crate::interface::ActivateError;
+use crate::program::LatchProgram;
+use crate::value::Value;
+use arcstr::ArcStr;
+use pattern_dsl::ir::{BinaryOp, Expr, Of};
+use pattern_dsl::types::Literal;
+
+impl Compiler<'_> {
+    /// Compiles an expression; `this` fields belong to the rule stream `stream`.
+    pub(crate) fn node(&mut self, expr: &Expr, stream: usize) -> Result<Node, ActivateError> {
+        let mut inner = |expr: &Expr| self.node(expr, stream).map(Box::new);
+        Ok(match expr {
+            Expr::Literal(literal) => Node::Literal(Value::from_literal(literal)),
+            Expr::Field(Of::This, field) => Node::This(self.slot(stream, *field)),
+            Expr::Field(Of::Step(step), field) => {
+                let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
+                Node::Step(*step, self.slot(owner, *field))
+            }
+            Expr::Ts(of) => Node::Ts(*of),
+            Expr::Id(of) => Node::Id(*of),
+            Expr::StreamName(of) => {
+                let owner = match of {
+                    Of::This => stream,
+                    Of::Step(step) => self.rule.steps.get(*step).map_or(0, |step| step.stream),
+                };
+                Node::StreamName(*of, self.stream(owner).map_or_else(ArcStr::new, |s| s.name.as_str().into()))
+            }
+            Expr::Key(part) => Node::Key(*part),
+            Expr::Not(a) => Node::Not(inner(a)?),
+            Expr::Neg(a) => Node::Neg(inner(a)?),
+            Expr::Binary(BinaryOp::Matches, a, pattern) => {
+                let Expr::Literal(Literal::String(pattern)) = &**pattern else {
+                    return Err(ActivateError::Pattern("not a literal".to_owned()));
+                };
+                let regex =
+                    regex::Regex::new(pattern).map_err(|error| ActivateError::Pattern(error.to_string()))?;
+                Node::Matches(inner(a)?, Box::new(regex))
+            }
+            Expr::Binary(op, a, b) => Node::Binary(*op, inner(a)?, inner(b)?),
+            Expr::IsNull(a) => Node::IsNull(inner(a)?),
+            Expr::If(a, b, c) => Node::If(inner(a)?, inner(b)?, inner(c)?),
+            Expr::InList(a, list, _) => {
+                let set = self.lists.get(*list).cloned().unwrap_or_default();
+                Node::InList(Box::new(self.node(a, stream)?), set)
+            }
+            Expr::Lookup(..) | Expr::Prev(..) => {
+                return Err(ActivateError::Pattern("not supported yet".to_owned()));
+            }
+            Expr::List(items) => {
+                Node::List(items.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?)
+            }
+            Expr::Call(function, arguments) => Node::Call(
+                *function,
+                arguments.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?,
+            ),
+            Expr::Aggregate(kind, step, argument) => {
+                let owner = self.rule.steps.get(*step).map_or(0, |step| step.stream);
+                let argument = argument.as_ref().map(|argument| self.node(argument, owner)).transpose()?;
+                Node::Aggregate(*kind, *step, argument.map(Box::new))
+            }
+            Expr::Window(window) => Node::Window(*window),
+            Expr::Reaches(latch, value, limit) => self.reaches(*latch, value, limit, stream)?,
+            Expr::Trend(trend, a) => Node::Trend(*trend, inner(a)?),
+            Expr::Object(pairs) => Node::Object(
+                pairs
+                    .iter()
+                    .map(|(name, value)| Ok((name.as_str().into(), self.node(value, stream)?)))
+                    .collect::<Result<_, ActivateError>>()?,
+            ),
+        })
+    }
+
+    fn reaches(
+        &mut self,
+        latch: usize,
+        value: &Expr,
+        limit: &Expr,
+        stream: usize,
+    ) -> Result<Node, ActivateError> {
+        if self.latches.len() <= latch {
+            let mut windows = Vec::new();
+            visit(value, &mut |expr| {
+                if let Expr::Window(window) = expr {
+                    windows.push(*window);
+                }
+            });
+            let program =
+                LatchProgram { value: self.node(value, stream)?, limit: self.node(limit, stream)?, windows };
+            self.latches.push(program);
+        }
+        Ok(Node::Reaches(latch, Box::new(self.node(value, stream)?), Box::new(self.node(limit, stream)?)))
+    }
+}
+
+pub(crate) fn is_comparison(op: BinaryOp) -> bool {
+    matches!(
+        op,
+        BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessOrEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterOrEqual
+            | BinaryOp::In
+    )
+}
+
+/// Calls `f` on the expression and everything inside it.
+pub(crate) fn visit(expr: &Expr, f: &mut impl FnMut(&Expr)) {
+    f(expr);
+    match expr {
+        Expr::Not(a) | Expr::Neg(a) | Expr::IsNull(a) | Expr::InList(a, ..) | Expr::Trend(_, a) => {
+            visit(a, f)
+        }
+        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) => {
+            visit(a, f);
+            visit(b, f);
+        }
+        Expr::If(a, b, c) => {
+            visit(a, f);
+            visit(b, f);
+            visit(c, f);
+        }
+        Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|item| visit(item, f)),
+        Expr::Aggregate(_, _, Some(argument)) => visit(argument, f),
+        Expr::Object(pairs) => pairs.iter().for_each(|(_, value)| visit(value, f)),
+        _ => {}
+    }
+}
+
+/// The expression reads what steps have taken.
+pub(crate) fn reads_steps(expr: &Expr) -> bool {
+    let mut found = false;
+    visit(expr, &mut |expr| {
+        found |= matches!(
+            expr,
+            Expr::Field(Of::Step(_), _)
+                | Expr::Ts(Of::Step(_))
+                | Expr::Id(Of::Step(_))
+                | Expr::StreamName(Of::Step(_))
+                | Expr::Aggregate(..)
+                | Expr::Trend(..)
+        );
+    });
+    found
+}
+
+/// The expression reads the key, a window or a latch.
+pub(crate) fn needs_key(expr: &Expr) -> bool {
+    let mut found = false;
+    visit(expr, &mut |expr| {
+        found |= matches!(expr, Expr::Key(_) | Expr::Window(_) | Expr::Reaches(..) | Expr::Id(_))
+    });
+    found
+}
+
+/// Fields of `of` that the expression reads; inside an aggregate over that step, also the argument's.
+pub(crate) fn collect_fields(expr: &Expr, of: Of, fields: &mut Vec<usize>) {
+    visit(expr, &mut |inner| match inner {
+        Expr::Field(owner, field) if *owner == of => fields.push(*field),
+        Expr::Aggregate(_, step, Some(argument)) if of == Of::Step(*step) => {
+            visit(argument, &mut |expr| {
+                if let Expr::Field(Of::This, field) = expr {
+                    fields.push(*field);
+                }
+            });
+        }
+        _ => {}
+    });
+}
