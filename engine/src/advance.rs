@@ -117,6 +117,8 @@ impl RuleRun {
             windows: &windows,
             latches: held.latches,
             partitions: around.partitions,
+            tables: around.tables,
+            time: now,
         };
         let latches = latches_after(program, held.latches, roles, &scope);
         let scope = Scope { latches, ..scope };
@@ -352,6 +354,8 @@ fn windows_at(
         windows: &[],
         latches: 0,
         partitions: around.partitions,
+        tables: around.tables,
+        time: event.ts,
     };
     for (bit, role) in program.roles.iter().enumerate() {
         let RoleKind::Window(number) = role.kind else { continue };
@@ -423,7 +427,7 @@ impl Stepping<'_> {
             }
             match role.kind {
                 RoleKind::Absence(number) if all_true(&role.keyed, scope) => self.absence(number),
-                RoleKind::Look if program.strict => {
+                RoleKind::Look if program.strict && all_true(&role.keyed, scope) => {
                     if let Some(seen) = self.state.seen.get_mut(role.stream) {
                         *seen = self.pos;
                     }

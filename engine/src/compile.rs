@@ -3,7 +3,6 @@
 //! Terms are sorted by what they read: those of the event alone are interned in the index, those of key, windows or latches
 //! stay with the role, those of other steps with the step.
 
-use crate::collections::Map;
 use crate::event::{Layout, StreamId, StreamLayout, WantedField};
 use crate::expr::Node;
 use crate::index::Index;
@@ -13,27 +12,20 @@ use crate::program::{
     AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram,
     WindowProgram,
 };
-use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{
-    Absence, Arrow, Bound, Content, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term,
-};
+use pattern_dsl::ir::{Absence, Arrow, Bound, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term};
 use pattern_dsl::types::Micros;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Ways in which one rule may want events: a bit each.
 const ROLES_MAX: usize = 64;
 /// Latches of one rule: a bit each.
 const LATCHES_MAX: usize = 32;
 
-/// Lists by their index in the module, as sets.
-type Lists = Vec<Arc<Map<Value, ()>>>;
-
 pub(crate) struct Compiler<'a> {
     pub(crate) module: &'a Module,
     pub(crate) rule: &'a Rule,
-    pub(crate) lists: Lists,
+    /// By table of the module: its number in the task.
+    pub(crate) tables: &'a [usize],
     pub(crate) streams: Vec<StreamId>,
     pub(crate) layout: &'a mut Layout,
     pub(crate) latches: Vec<LatchProgram>,
@@ -44,7 +36,7 @@ pub(crate) fn compile(
     module: &Module,
     rule: &Rule,
     revision: u32,
-    tables: &BTreeMap<String, Content>,
+    tables: &[usize],
     layout: &mut Layout,
     index: &mut Index,
 ) -> Result<Program, ActivateError> {
@@ -55,11 +47,7 @@ pub(crate) fn compile(
         .map(|stream| stream_id(layout, stream))
         .collect();
     index.ensure(layout.streams.len());
-    let sets = module.tables.iter().map(|table| match tables.get(&table.name).unwrap_or(&table.content) {
-        Content::Items(items) => Arc::new(items.iter().map(|item| (Value::from_literal(item), ())).collect()),
-        Content::ByKey(_) => Arc::default(),
-    });
-    let mut compiler = Compiler { module, rule, lists: sets.collect(), streams, layout, latches: Vec::new() };
+    let mut compiler = Compiler { module, rule, tables, streams, layout, latches: Vec::new() };
     compiler.program(revision, index)
 }
 

@@ -99,6 +99,7 @@ fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
                 taken: &earlier,
                 own: number,
                 windows: &row.windows,
+                time: row.ts,
                 ..*scope
             };
             let sides =

@@ -5,14 +5,14 @@
 
 use crate::aggregate;
 use crate::arithmetic::{arithmetic, negate};
-use crate::collections::Map;
 use crate::event::EventRef;
 use crate::row::Row;
+use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Aggregate, BinaryOp, Function, Of, Trend};
+use pattern_dsl::types::Micros;
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -31,13 +31,18 @@ pub(crate) enum Node {
     Binary(BinaryOp, Box<Node>, Box<Node>),
     IsNull(Box<Node>),
     If(Box<Node>, Box<Node>, Box<Node>),
-    InList(Box<Node>, Arc<Map<Value, ()>>),
+    /// Value, number of the table, key.
+    InList(Box<Node>, usize, Option<Box<Node>>),
+    /// Number of the table, key, column.
+    Lookup(usize, Box<Node>, usize),
     List(Vec<Node>),
     Call(Function, Vec<Node>),
     Aggregate(Aggregate, usize, Option<Box<Node>>),
     Window(usize),
     Reaches(usize, Box<Node>, Box<Node>),
     Trend(Trend, Box<Node>),
+    /// Value of the event taken before; the default on the first.
+    Prev(Box<Node>, Box<Node>),
     Matches(Box<Node>, Box<regex::Regex>),
     Object(Vec<(ArcStr, Node)>),
 }
@@ -59,9 +64,18 @@ pub(crate) struct Scope<'a> {
     pub(crate) latches: u32,
     /// Partition names, for events without a declared id.
     pub(crate) partitions: &'a [ArcStr],
+    /// Lists and lookups.
+    pub(crate) tables: &'a Tables,
+    /// The time as of which they are read: of the event looked at, or of the moment.
+    pub(crate) time: Micros,
 }
 
 impl<'a> Scope<'a> {
+    /// The event that the step itself has taken last.
+    fn before(&self) -> Option<&'a Row> {
+        self.taken.get(self.own).and_then(|rows| rows.last()).copied()
+    }
+
     fn event(&self, of: Of) -> Option<EventRef<'a>> {
         match of {
             Of::This => self.this,
@@ -86,13 +100,28 @@ impl Node {
     pub(crate) fn reads_window(&self) -> bool {
         match self {
             Self::Window(_) | Self::Reaches(..) => true,
-            Self::Not(a) | Self::Neg(a) | Self::IsNull(a) | Self::InList(a, _) | Self::Matches(a, _) => {
-                a.reads_window()
+            Self::Not(a)
+            | Self::Neg(a)
+            | Self::IsNull(a)
+            | Self::InList(a, _, None)
+            | Self::Lookup(_, a, _)
+            | Self::Trend(_, a)
+            | Self::Aggregate(_, _, Some(a))
+            | Self::Matches(a, _) => a.reads_window(),
+            Self::Binary(_, a, b) | Self::InList(a, _, Some(b)) | Self::Prev(a, b) => {
+                a.reads_window() || b.reads_window()
             }
-            Self::Binary(_, a, b) => a.reads_window() || b.reads_window(),
             Self::If(a, b, c) => a.reads_window() || b.reads_window() || c.reads_window(),
             Self::List(items) | Self::Call(_, items) => items.iter().any(Self::reads_window),
-            _ => false,
+            Self::Object(pairs) => pairs.iter().any(|(_, value)| value.reads_window()),
+            Self::Literal(_)
+            | Self::This(_)
+            | Self::Step(..)
+            | Self::Ts(_)
+            | Self::Id(_)
+            | Self::StreamName(..)
+            | Self::Key(_)
+            | Self::Aggregate(_, _, None) => false,
         }
     }
 
@@ -177,9 +206,16 @@ impl Node {
                     otherwise.eval(scope)
                 }
             }
-            Self::InList(inner, list) => match inner.eval(scope) {
+            Self::InList(inner, table, key) => {
+                let (value, key) = (inner.eval(scope), key.as_ref().map(|key| key.eval(scope)));
+                if value.is_null() || key.as_ref().is_some_and(Value::is_null) {
+                    return Value::Null;
+                }
+                Value::Bool(scope.tables.holds(*table, key.as_ref(), &value, scope.time))
+            }
+            Self::Lookup(table, key, column) => match key.eval(scope) {
                 Value::Null => Value::Null,
-                value => Value::Bool(list.contains_key(&value)),
+                key => scope.tables.look_up(*table, &key, *column, scope.time),
             },
             Self::List(items) => Value::List(Box::new(items.iter().map(|item| item.eval(scope)).collect())),
             Self::Call(function, arguments) => call(*function, arguments, scope),
@@ -196,7 +232,7 @@ impl Node {
                 bool_value(reached.map(|reached| reached && scope.latches >> latch & 1 == 1))
             }
             Self::Trend(trend, inner) => {
-                let Some(before) = scope.taken.get(scope.own).and_then(|rows| rows.last()) else {
+                let Some(before) = scope.before() else {
                     return Value::Bool(true);
                 };
                 let op = match trend {
@@ -207,6 +243,10 @@ impl Node {
                 let earlier = inner.eval(&Scope { this: Some(before.event.view()), ..*scope });
                 bool_value(compare(op, &inner.eval(scope), &earlier))
             }
+            Self::Prev(inner, default) => match scope.before() {
+                Some(before) => inner.eval(&Scope { this: Some(before.event.view()), ..*scope }),
+                None => default.eval(scope),
+            },
             Self::Matches(inner, regex) => match inner.eval(scope) {
                 Value::String(text) => Value::Bool(regex.is_match(&text)),
                 _ => Value::Null,

@@ -5,6 +5,7 @@
 use crate::collections::Map;
 use crate::event::{EventRef, StreamId};
 use crate::expr::{Node, Scope};
+use crate::tables::Tables;
 use arcstr::ArcStr;
 
 /// Predicates and wants of every stream.
@@ -70,13 +71,23 @@ impl Index {
         &mut self,
         event: &EventRef<'_>,
         partitions: &[ArcStr],
+        tables: &Tables,
         found: &mut Vec<(u32, u64)>,
     ) {
         found.clear();
         let Some(index) = self.streams.get_mut(event.stream as usize) else { return };
         index.epoch += 1;
-        let scope =
-            Scope { this: Some(*event), key: &[], taken: &[], own: 0, windows: &[], latches: 0, partitions };
+        let scope = Scope {
+            this: Some(*event),
+            key: &[],
+            taken: &[],
+            own: 0,
+            windows: &[],
+            latches: 0,
+            partitions,
+            tables,
+            time: event.ts,
+        };
         let StreamIndex { predicates, wants, memo, epoch, .. } = index;
         for want in wants.iter() {
             let holds = want.predicates.iter().all(|number| {

@@ -23,6 +23,7 @@ mod stream;
 mod index;
 mod time;
 
+mod tables;
 mod row;
 mod expr;
 mod program;

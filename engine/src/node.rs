@@ -45,12 +45,13 @@ impl Compiler<'_> {
             Expr::Binary(op, a, b) => Node::Binary(*op, inner(a)?, inner(b)?),
             Expr::IsNull(a) => Node::IsNull(inner(a)?),
             Expr::If(a, b, c) => Node::If(inner(a)?, inner(b)?, inner(c)?),
-            Expr::InList(a, list, _) => {
-                let set = self.lists.get(*list).cloned().unwrap_or_default();
-                Node::InList(Box::new(self.node(a, stream)?), set)
+            Expr::InList(a, table, key) => {
+                let key = key.as_ref().map(|key| inner(key)).transpose()?;
+                Node::InList(inner(a)?, self.table(*table), key)
             }
-            Expr::Lookup(..) | Expr::Prev(..) => {
-                return Err(ActivateError::Pattern("not supported yet".to_owned()));
+            Expr::Lookup(table, key, column) => {
+                let key = inner(key)?;
+                Node::Lookup(self.table(*table), key, *column)
             }
             Expr::List(items) => {
                 Node::List(items.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?)
@@ -67,6 +68,7 @@ impl Compiler<'_> {
             Expr::Window(window) => Node::Window(*window),
             Expr::Reaches(latch, value, limit) => self.reaches(*latch, value, limit, stream)?,
             Expr::Trend(trend, a) => Node::Trend(*trend, inner(a)?),
+            Expr::Prev(a, default) => Node::Prev(inner(a)?, inner(default)?),
             Expr::Object(pairs) => Node::Object(
                 pairs
                     .iter()
@@ -74,6 +76,11 @@ impl Compiler<'_> {
                     .collect::<Result<_, ActivateError>>()?,
             ),
         })
+    }
+
+    /// The task's number of a table of the module.
+    fn table(&self, table: usize) -> usize {
+        self.tables.get(table).copied().unwrap_or(usize::MAX)
     }
 
     fn reaches(
@@ -115,10 +122,14 @@ pub(crate) fn is_comparison(op: BinaryOp) -> bool {
 pub(crate) fn visit(expr: &Expr, f: &mut impl FnMut(&Expr)) {
     f(expr);
     match expr {
-        Expr::Not(a) | Expr::Neg(a) | Expr::IsNull(a) | Expr::InList(a, ..) | Expr::Trend(_, a) => {
-            visit(a, f)
-        }
-        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) => {
+        Expr::Not(a)
+        | Expr::Neg(a)
+        | Expr::IsNull(a)
+        | Expr::InList(a, _, None)
+        | Expr::Lookup(_, a, _)
+        | Expr::Trend(_, a)
+        | Expr::Aggregate(_, _, Some(a)) => visit(a, f),
+        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) | Expr::InList(a, _, Some(b)) | Expr::Prev(a, b) => {
             visit(a, f);
             visit(b, f);
         }
@@ -128,9 +139,15 @@ pub(crate) fn visit(expr: &Expr, f: &mut impl FnMut(&Expr)) {
             visit(c, f);
         }
         Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|item| visit(item, f)),
-        Expr::Aggregate(_, _, Some(argument)) => visit(argument, f),
         Expr::Object(pairs) => pairs.iter().for_each(|(_, value)| visit(value, f)),
-        _ => {}
+        Expr::Literal(_)
+        | Expr::Field(..)
+        | Expr::Ts(_)
+        | Expr::Id(_)
+        | Expr::StreamName(_)
+        | Expr::Key(_)
+        | Expr::Aggregate(_, _, None)
+        | Expr::Window(_) => {}
     }
 }
 
@@ -146,16 +163,25 @@ pub(crate) fn reads_steps(expr: &Expr) -> bool {
                 | Expr::StreamName(Of::Step(_))
                 | Expr::Aggregate(..)
                 | Expr::Trend(..)
+                | Expr::Prev(..)
         );
     });
     found
 }
 
-/// The expression reads the key, a window or a latch.
+/// The expression reads the key, a window, a latch or a table: it has its value only at the event's place in the order.
 pub(crate) fn needs_key(expr: &Expr) -> bool {
     let mut found = false;
     visit(expr, &mut |expr| {
-        found |= matches!(expr, Expr::Key(_) | Expr::Window(_) | Expr::Reaches(..) | Expr::Id(_))
+        found |= matches!(
+            expr,
+            Expr::Key(_)
+                | Expr::Window(_)
+                | Expr::Reaches(..)
+                | Expr::Id(_)
+                | Expr::InList(..)
+                | Expr::Lookup(..)
+        );
     });
     found
 }

@@ -10,6 +10,7 @@ use crate::program::Program;
 use crate::row::{Position, Row};
 use crate::search::{Next, Question, search};
 use crate::state::{Key, KeyState};
+use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::Overlap;
@@ -21,6 +22,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) partitions: &'a [ArcStr],
     pub(crate) limits: &'a Limits,
     pub(crate) count_only: bool,
+    pub(crate) tables: &'a Tables,
 }
 
 /// A fired match, for the other revisions of the rule.
@@ -59,6 +61,8 @@ pub(crate) fn complete(
         end: moment.end,
         windows: moment.windows,
         latches: held.latches,
+        tables: around.tables,
+        time: moment.time,
         work: around.limits.search_work.unwrap_or(u64::MAX),
     };
     let (mut last_sent, mut suppressed, mut fired) = (held.last_sent, held.suppressed, 0_usize);

@@ -7,7 +7,7 @@
 use crate::event::StreamId;
 use crate::expr::Node;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Aggregate, Overlap, Rule};
+use pattern_dsl::ir::{Aggregate, Bound, Overlap, Rule};
 use pattern_dsl::types::Micros;
 
 /// A compiled rule.
@@ -47,6 +47,15 @@ pub(crate) struct Program {
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.
     pub(crate) reading: u64,
+}
+
+impl Program {
+    /// How far before a moment the events lie that it looks at.
+    pub(crate) fn reads_back(&self) -> Micros {
+        let leading = self.rule.leading.iter().filter_map(|absence| absence.duration.as_ref());
+        let leading = leading.map(Bound::longest).max().unwrap_or(0);
+        self.horizon.saturating_add(leading)
+    }
 }
 
 /// One thing a rule wants events for.

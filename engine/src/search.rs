@@ -8,6 +8,7 @@ use crate::expr::{Node, Scope};
 use crate::program::Program;
 use crate::row::{Position, Row};
 use crate::state::KeyState;
+use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;
@@ -25,6 +26,9 @@ pub(crate) struct Question<'a> {
     pub(crate) end: Position,
     /// Values of windows without `before` at the alert's moment.
     pub(crate) windows: &'a [Value],
+    pub(crate) tables: &'a Tables,
+    /// The alert's moment.
+    pub(crate) time: Micros,
     /// Latches at the alert's moment.
     pub(crate) latches: u32,
     /// Tests allowed; `u64::MAX` = any number.
@@ -393,6 +397,8 @@ fn scope<'s>(
         windows: row.map_or(&[], |row| &row.windows),
         latches: question.latches,
         partitions: question.partitions,
+        tables: question.tables,
+        time: row.map_or(question.time, |row| row.ts),
     }
 }
 

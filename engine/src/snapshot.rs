@@ -9,6 +9,7 @@ use crate::event::Layout;
 use crate::interface::RuleStats;
 use crate::row::Position;
 use crate::state::{Key, KeyState};
+use crate::tables::SavedTable;
 use crate::task::Task;
 use crate::time::Clock;
 use pattern_dsl::types::Micros;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct Saved<'a> {
@@ -25,6 +26,7 @@ struct Saved<'a> {
     clock: &'a Clock,
     position: Position,
     ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
+    tables: Vec<SavedTable>,
     rules: Vec<SavedRule<'a>>,
 }
 
@@ -47,6 +49,7 @@ struct Loaded {
     clock: Clock,
     position: Position,
     ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
+    tables: Vec<SavedTable>,
     rules: Vec<LoadedRule>,
 }
 
@@ -86,6 +89,7 @@ impl Task {
             clock: &self.clock,
             position: self.position,
             ids: self.streams.iter().map(|stream| stream.id_order.iter().cloned().collect()).collect(),
+            tables: self.tables.save(),
             rules: rules.collect(),
         };
         postcard::to_allocvec(&saved).expect("rows of plain values always encode")
@@ -117,6 +121,7 @@ impl Task {
         }
         self.clock = loaded.clock;
         self.position = loaded.position;
+        self.tables.restore(loaded.tables);
         for (stream, ids) in self.streams.iter_mut().zip(loaded.ids) {
             stream.ids = ids.iter().map(|(ts, id)| (id.clone(), *ts)).collect();
             stream.id_order = ids.into();

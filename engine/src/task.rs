@@ -7,6 +7,7 @@ use crate::index::Index;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::program::Program;
 use crate::stream::StreamTime;
+use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
@@ -25,6 +26,7 @@ pub struct Task {
     options: Options,
     pub(crate) layout: Layout,
     index: Index,
+    pub(crate) tables: Tables,
     pub(crate) streams: Vec<StreamTime>,
     pub(crate) partition_names: Vec<ArcStr>,
     partition_streams: Vec<Vec<StreamId>>,
@@ -56,6 +58,7 @@ impl Task {
             options,
             layout: Layout::default(),
             index: Index::default(),
+            tables: Tables::default(),
             streams: Vec::new(),
             partition_names: Vec::new(),
             partition_streams: Vec::new(),
@@ -106,7 +109,8 @@ impl Task {
     }
 
     /// Adds the module's rules, each replacing (draining) an older revision of the same name. A rule sees events with
-    /// time >= `at`; `None` = all. Lists are by name. Returns rule names with their revision.
+    /// time >= `at`; `None` = all. `tables`, by name, are what lists and lookups not yet known have held since ever (else
+    /// what the module declares). Returns rule names with their revision.
     ///
     /// # Errors
     /// A pattern that does not compile, or too many draining revisions; rules before it stay activated.
@@ -120,6 +124,11 @@ impl Task {
             self.add_stream(stream);
         }
         self.forget_drained();
+        let numbers: Vec<usize> = module
+            .tables
+            .iter()
+            .map(|table| self.tables.declare(table, tables.get(&table.name).unwrap_or(&table.content)))
+            .collect();
         let mut activated = Vec::new();
         for rule in &module.rules {
             let older = self.rules.iter().filter(|run| run.program.name == rule.name).count();
@@ -128,7 +137,7 @@ impl Task {
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
             let program =
-                compile::compile(module, rule, revision, tables, &mut self.layout, &mut self.index)?;
+                compile::compile(module, rule, revision, &numbers, &mut self.layout, &mut self.index)?;
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
             let mut run = RuleRun::new(Arc::new(program), at);
@@ -158,6 +167,26 @@ impl Task {
         self.rules.retain(|run| run.program.name != rule);
         self.route();
         self.rules.len() < before
+    }
+
+    /// Gives a list or lookup a content from `at` on (`None` = since ever); one of the same time is replaced. `at` must be
+    /// later than every event accepted so far (see [`Task::next_activation`]): those have been read. False if no active
+    /// rule's module declares such a table.
+    pub fn set_table(&mut self, name: &str, content: &Content, at: Option<Micros>) -> bool {
+        let known = self.tables.set(name, content, at.unwrap_or(Micros::MIN));
+        if !self.options.keep_history {
+            self.tables.trim(self.oldest_read());
+        }
+        known
+    }
+
+    /// No table is read as of an earlier time any more. Events to come, pending timers, and the rows that they meet.
+    fn oldest_read(&self) -> Micros {
+        let newest = self.clock.partitions.iter().map(|time| time.newest.unwrap_or(Micros::MIN));
+        let time = if self.any_merged { self.clock.released } else { newest.min().unwrap_or(Micros::MIN) };
+        let due = self.due.iter().copied().min().unwrap_or(Micros::MAX);
+        let behind = self.rules.iter().map(|run| run.program.reads_back()).max().unwrap_or(0);
+        time.min(due).saturating_sub(behind)
     }
 
     /// Drops revisions that have been replaced and have no open match at their own time.
@@ -258,7 +287,7 @@ impl Task {
             self.ring(Some(group), event.ts - 1, out);
         }
         let mut wanted = std::mem::take(&mut self.wanted);
-        self.index.wanted(&event, &self.partition_names, &mut wanted);
+        self.index.wanted(&event, &self.partition_names, &self.tables, &mut wanted);
         if !wanted.is_empty() {
             self.position += 1;
             let kept = Arc::new(event.to_event());
@@ -325,7 +354,7 @@ impl Task {
         };
         let mut order: Vec<(usize, usize, PartitionId, u64, usize, u32, u64)> = Vec::new();
         for (number, event) in events.iter().enumerate() {
-            self.index.wanted(&event.view(), &self.partition_names, &mut wanted);
+            self.index.wanted(&event.view(), &self.partition_names, &self.tables, &mut wanted);
             for (rule, roles) in
                 wanted.iter().filter(|(rule, _)| self.direct.get(*rule as usize) == Some(&None))
             {
@@ -358,6 +387,7 @@ impl Task {
             partitions: &self.partition_names,
             limits: &self.options.limits,
             count_only: self.options.count_only,
+            tables: &self.tables,
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
         run.event(event, roles, position, around, &mut out.alerts, &mut self.used);
@@ -400,6 +430,7 @@ impl Task {
                 partitions: &self.partition_names,
                 limits: &self.options.limits,
                 count_only: self.options.count_only,
+                tables: &self.tables,
             };
             let Some(run) = self.rules.get_mut(number) else { continue };
             run.ring(until, around, &mut out.alerts, &mut self.used);

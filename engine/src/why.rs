@@ -140,6 +140,8 @@ impl<'a> Walk<'a> {
             windows: &[],
             latches: u32::MAX,
             partitions: &self.task.partition_names,
+            tables: &self.task.tables,
+            time: row.ts,
         };
         let failed = step.terms.iter().find(|term| {
             let unread =

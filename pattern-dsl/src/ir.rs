@@ -47,7 +47,7 @@ pub struct Stream {
 }
 
 /// One field of a stream.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Field {
     /// Names from the event's root inwards.
     pub path: Vec<String>,
@@ -105,7 +105,7 @@ pub struct Table {
 }
 
 /// What a table holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum TableKind {
     /// `list vips: string`.
     List {

@@ -1,0 +1,146 @@
+//! Lists and lookups: data beside the rules, each with versions by the time from which they hold.
+//!
+//! A reader names a time and sees the newest version that is not later. INVARIANT: versions are sorted by their time.
+
+use crate::collections::Map;
+use crate::value::Value;
+use pattern_dsl::ir::{Content, Table, TableKind};
+use pattern_dsl::types::{Literal, Micros};
+use serde::{Deserialize, Serialize};
+
+/// All tables of a task, by number. A table declared anew in another shape is another table.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    tables: Vec<Versions>,
+}
+
+/// One table: contents by the time from which they hold.
+#[derive(Debug)]
+struct Versions {
+    name: String,
+    kind: TableKind,
+    versions: Vec<Version>,
+}
+
+#[derive(Debug)]
+struct Version {
+    from: Micros,
+    content: Content,
+    rows: Rows,
+}
+
+/// A content as it is looked up.
+#[derive(Debug)]
+enum Rows {
+    Items(Map<Value, ()>),
+    Keyed(Map<Value, Map<Value, ()>>),
+    Lookup(Map<Value, Box<[Value]>>),
+}
+
+/// A table as snapshots hold it: its name and shape, and contents by time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedTable {
+    name: String,
+    kind: TableKind,
+    versions: Vec<(Micros, Content)>,
+}
+
+impl Tables {
+    /// The number of a declared table; one that is not yet known holds `content` since ever.
+    pub(crate) fn declare(&mut self, table: &Table, content: &Content) -> usize {
+        let known = self.tables.iter().position(|known| known.name == table.name && known.kind == table.kind);
+        known.unwrap_or_else(|| {
+            let versions = vec![Version::new(Micros::MIN, content.clone(), &table.kind)];
+            self.tables.push(Versions { name: table.name.clone(), kind: table.kind.clone(), versions });
+            self.tables.len() - 1
+        })
+    }
+
+    /// Gives a table a content from a time on. Of several shapes the last declared is meant. False if there is none.
+    pub(crate) fn set(&mut self, name: &str, content: &Content, from: Micros) -> bool {
+        let Some(table) = self.tables.iter_mut().rfind(|table| table.name == name) else { return false };
+        let version = Version::new(from, content.clone(), &table.kind);
+        match table.versions.binary_search_by_key(&from, |version| version.from) {
+            Ok(at) => table.versions[at] = version,
+            Err(at) => table.versions.insert(at, version),
+        }
+        true
+    }
+
+    /// Drops versions that nobody reads who reads as of `oldest` or later.
+    pub(crate) fn trim(&mut self, oldest: Micros) {
+        for table in &mut self.tables {
+            let newer = table.versions.partition_point(|version| version.from <= oldest);
+            table.versions.drain(..newer.saturating_sub(1));
+        }
+    }
+
+    fn rows(&self, table: usize, time: Micros) -> Option<&Rows> {
+        let versions = &self.tables.get(table)?.versions;
+        let at = versions.partition_point(|version| version.from <= time).checked_sub(1)?;
+        versions.get(at).map(|version| &version.rows)
+    }
+
+    /// The list (of a keyed list, the list of that key) holds the value. A key that is not there has an empty list.
+    pub(crate) fn holds(&self, table: usize, key: Option<&Value>, value: &Value, time: Micros) -> bool {
+        match (self.rows(table, time), key) {
+            (Some(Rows::Items(items)), None) => items.contains_key(value),
+            (Some(Rows::Keyed(lists)), Some(key)) => {
+                lists.get(key).is_some_and(|items| items.contains_key(value))
+            }
+            _ => false,
+        }
+    }
+
+    /// The value of a lookup's column; null if there is no such key.
+    pub(crate) fn look_up(&self, table: usize, key: &Value, column: usize, time: Micros) -> Value {
+        match self.rows(table, time) {
+            Some(Rows::Lookup(rows)) => {
+                rows.get(key).and_then(|columns| columns.get(column)).cloned().unwrap_or_default()
+            }
+            _ => Value::Null,
+        }
+    }
+
+    pub(crate) fn save(&self) -> Vec<SavedTable> {
+        let saved = self.tables.iter().map(|table| SavedTable {
+            name: table.name.clone(),
+            kind: table.kind.clone(),
+            versions: table.versions.iter().map(|version| (version.from, version.content.clone())).collect(),
+        });
+        saved.collect()
+    }
+
+    /// Puts saved contents back into the tables of the same name and shape; others were read by no active rule.
+    pub(crate) fn restore(&mut self, saved: Vec<SavedTable>) {
+        for table in saved {
+            let known =
+                self.tables.iter_mut().find(|known| known.name == table.name && known.kind == table.kind);
+            if let Some(known) = known {
+                let versions = table.versions.into_iter();
+                known.versions =
+                    versions.map(|(from, content)| Version::new(from, content, &table.kind)).collect();
+            }
+        }
+    }
+}
+
+impl Version {
+    fn new(from: Micros, content: Content, kind: &TableKind) -> Self {
+        let set = |items: &[Literal]| items.iter().map(|item| (Value::from_literal(item), ())).collect();
+        let rows = match (&content, kind) {
+            (Content::Items(items), _) => Rows::Items(set(items)),
+            (Content::ByKey(rows), TableKind::Lookup { .. }) => Rows::Lookup(
+                rows.iter()
+                    .map(|(key, columns)| {
+                        (Value::from_literal(key), columns.iter().map(Value::from_literal).collect())
+                    })
+                    .collect(),
+            ),
+            (Content::ByKey(rows), _) => {
+                Rows::Keyed(rows.iter().map(|(key, items)| (Value::from_literal(key), set(items))).collect())
+            }
+        };
+        Self { from, content, rows }
+    }
+}
