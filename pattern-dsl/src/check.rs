@@ -2,7 +2,7 @@
 //!
 //! Pure functions; `crate::lower` asks them and reports.
 
-use crate::ir::{Aggregate, BinaryOp};
+use crate::ir::{Aggregate, BinaryOp, Expr};
 use crate::types::{Literal, Type};
 
 /// The type of an expression.
@@ -25,6 +25,54 @@ pub(crate) const FLOAT: Ty = Ty::Of(Type::Float);
 pub(crate) const STRING: Ty = Ty::Of(Type::String);
 pub(crate) const INSTANT: Ty = Ty::Of(Type::Instant);
 pub(crate) const DURATION: Ty = Ty::Of(Type::Duration);
+pub(crate) const IP: Ty = Ty::Of(Type::Ip);
+
+
+impl From<Type> for Ty {
+    fn from(ty: Type) -> Self {
+        match ty {
+            Type::List(item) => Ty::List(Box::new(Ty::from(*item))),
+            other => Ty::Of(other),
+        }
+    }
+}
+
+/// Text in quotes beside an address is an address: `ip == "10.0.0.1"`, also in a list. Left as it is if it is none.
+pub(crate) fn adapt(e: &mut Expr, ty: &mut Ty, beside: &Ty) {
+    let item = match beside {
+        Ty::List(item) => item.as_ref(),
+        other => other,
+    };
+    if *item != IP {
+        return;
+    }
+    match (e, &mut *ty) {
+        (Expr::Literal(literal), Ty::Of(Type::String)) => {
+            if let Literal::String(text) = &*literal
+                && let Ok(address) = text.parse()
+            {
+                *literal = Literal::Ip(address);
+                *ty = IP;
+            }
+        }
+        (Expr::List(items), Ty::List(of)) if **of == STRING => {
+            let addresses: Option<Vec<Expr>> = items
+                .iter()
+                .map(|item| match item {
+                    Expr::Literal(Literal::String(text)) => {
+                        text.parse().ok().map(|a| Expr::Literal(Literal::Ip(a)))
+                    }
+                    _ => None,
+                })
+                .collect();
+            if let Some(addresses) = addresses {
+                *items = addresses;
+                **of = IP;
+            }
+        }
+        _ => {}
+    }
+}
 
 impl Ty {
     pub(crate) fn is_numeric(&self) -> bool {
@@ -40,7 +88,7 @@ impl Ty {
     }
 
     fn is_ordered(&self) -> bool {
-        !matches!(self, Ty::Of(Type::Bool) | Ty::List(_) | Ty::Object)
+        !matches!(self, Ty::Of(Type::Bool | Type::Ip | Type::Geo) | Ty::List(_) | Ty::Object)
     }
 
     /// The words of an enum.

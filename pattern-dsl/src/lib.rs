@@ -29,8 +29,9 @@ pub use source::{SourceText, Span};
 pub struct Environment {
     /// Streams known from outside: inferred from data, or from the service's folder. A declaration in a file wins.
     pub streams: Vec<ir::Stream>,
-    /// Lists known from outside, with the type of their items if it is known.
-    pub lists: Vec<(String, Option<types::Type>)>,
+    /// Lists and lookups known from outside, with what they hold if it is known: a table of unknown kind is taken for the
+    /// kind of list that its first use reads.
+    pub tables: Vec<(String, Option<ir::TableKind>)>,
     /// Streams must be declared (`serve`): one that is not is E206.
     pub require_declared: bool,
 }

@@ -194,6 +194,14 @@ impl Lowering<'_> {
             (Literal::String(s), Type::Instant) if parse_instant(&s).is_some() => {
                 Literal::Instant(parse_instant(&s).unwrap_or(0))
             }
+            (Literal::String(s), Type::Ip) if s.parse::<std::net::IpAddr>().is_ok() => {
+                s.parse().map(Literal::Ip).map_err(|_| Fail)?
+            }
+            (l @ Literal::Ip(_), Type::Ip) | (l @ Literal::Geo(..), Type::Geo) => l,
+            (l, Type::Geo) if place(&l).is_some() => place(&l).ok_or(Fail)?,
+            (Literal::List(items), Type::List(item)) => Literal::List(
+                items.into_iter().map(|one| self.coerce(one, item, e)).collect::<Result<_, _>>()?,
+            ),
             (Literal::String(s), Type::Enum(words)) => {
                 if !words.contains(&s) {
                     return Err(self.not_a_word(&s, words, e.span));
@@ -220,6 +228,35 @@ impl Lowering<'_> {
             .or_help("one of these words");
         self.report(diagnostic)
     }
+}
+
+/// A place: `[52.5, 13.4]`, `{ lat: 52.5, lon: 13.4 }` or `"52.5,13.4"`.
+fn place(literal: &Literal) -> Option<Literal> {
+    let degrees = |l: &Literal| match l {
+        Literal::Int(i) => Some(*i as f64),
+        Literal::Decimal(d) => Some(d.to_f64()),
+        Literal::Float(f) => Some(*f),
+        _ => None,
+    };
+    let (lat, lon) = match literal {
+        Literal::List(both) => match both.as_slice() {
+            [lat, lon] => (degrees(lat)?, degrees(lon)?),
+            _ => return None,
+        },
+        Literal::Object(pairs) => {
+            let named = |a: &str, b: &str| {
+                pairs.iter().find(|(n, _)| n == a || n == b).and_then(|(_, value)| degrees(value))
+            };
+            (named("lat", "latitude")?, named("lon", "longitude")?)
+        }
+        Literal::String(text) => {
+            let (lat, lon) = text.split_once(',')?;
+            (lat.trim().parse().ok()?, lon.trim().parse().ok()?)
+        }
+        _ => return None,
+    };
+    let fits = (-90.0..=90.0).contains(&lat) && (-180.0..=180.0).contains(&lon);
+    fits.then_some(Literal::Geo(lat, lon))
 }
 
 fn arithmetic(op: BinaryOp, a: &Literal, b: &Literal) -> Option<Literal> {

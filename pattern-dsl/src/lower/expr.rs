@@ -2,11 +2,13 @@
 
 use super::names::Typed;
 use super::rule::{Place, RuleLowering, Scope};
+use super::tables::{Use, usage};
 use super::{Fail, Lowered};
 use crate::ast::{self, ExprKind, Op};
 use crate::check::{self, BOOL, DURATION, Ty, binary, join};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{BinaryOp, Expr};
+use crate::ir::{BinaryOp, Expr, TableKind};
+use crate::source::Span;
 use crate::types::{Literal, Type};
 
 fn sign(op: BinaryOp) -> &'static str {
@@ -74,12 +76,8 @@ impl RuleLowering<'_, '_> {
                 };
                 Ok((Expr::If(Box::new(c), Box::new(y), Box::new(n)), ty))
             }
-            ExprKind::Table(name, ..) => {
-                let message = format!("expected a value, found list `@{}`", name.name);
-                Err(self.report(
-                    Diagnostic::error("E101", e.span, message)
-                        .help(format!("a list stands after `in`: `x in @{}`", name.name)),
-                ))
+            ExprKind::Table(name, key, column) => {
+                self.lookup(e, name, key.as_deref(), column.as_ref(), scope)
             }
             ExprKind::List(items) => self.list(items, scope, expected),
             ExprKind::Object(pairs) => {
@@ -100,6 +98,88 @@ impl RuleLowering<'_, '_> {
             ExprKind::Binary(Op::Reaches, ..) => Err(self.no_latch(e)),
             ExprKind::Binary(Op::Plain(op), a, b) => self.binary(e, *op, a, b, scope, expected),
         }
+    }
+
+    /// `value in @name`, `value in @name[key]`.
+    fn in_table(
+        &mut self,
+        value: &ast::Expr,
+        name: &ast::Ident,
+        key: Option<&ast::Expr>,
+        scope: &Scope,
+    ) -> Lowered<Typed> {
+        let lowered_key = key.map(|key| self.expr(key, scope, None)).transpose();
+        let lowered = self.expr(value, scope, None)?;
+        let lowered_key = lowered_key?;
+        let plain = |ty: &Ty| match ty {
+            Ty::Of(ty) => Some(ty.clone()),
+            _ => None,
+        };
+        let used = match &lowered_key {
+            Some((_, key)) => Use::KeyedList { key: plain(key), item: plain(&lowered.1) },
+            None => Use::List { item: plain(&lowered.1) },
+        };
+        let index = self.all.table(name, used)?;
+        let table = self.all.tables.get(index).map(|t| t.table.clone()).ok_or(Fail)?;
+        match (&table.kind, key, lowered_key) {
+            (TableKind::List { item }, None, None) => {
+                let lowered = self.fit(value, lowered, item)?;
+                Ok((Expr::InList(Box::new(lowered), index, None), BOOL))
+            }
+            (TableKind::KeyedList { key: key_type, item, .. }, Some(key), Some(lowered_key)) => {
+                let lowered = self.fit(value, lowered, item);
+                let lowered_key = self.fit(key, lowered_key, key_type)?;
+                Ok((Expr::InList(Box::new(lowered?), index, Some(Box::new(lowered_key))), BOOL))
+            }
+            _ => {
+                let span = key.map_or(name.span, |k| Span { end: k.span.end, ..name.span });
+                let message = format!("`@{}` cannot be read so", name.name);
+                Err(self.report(Diagnostic::error("E201", span, message).help(usage(&table))))
+            }
+        }
+    }
+
+    /// A value where the type is given.
+    fn fit(&mut self, e: &ast::Expr, (mut lowered, mut ty): Typed, wanted: &Type) -> Lowered<Expr> {
+        let wanted = Ty::from(wanted.clone());
+        check::adapt(&mut lowered, &mut ty, &wanted);
+        if join(&ty, &wanted).is_none() {
+            return Err(self.mismatch(&wanted.show(), e, &ty));
+        }
+        Ok(lowered)
+    }
+
+    /// `@name[key].column`.
+    fn lookup(
+        &mut self,
+        e: &ast::Expr,
+        name: &ast::Ident,
+        key: Option<&ast::Expr>,
+        column: Option<&ast::Ident>,
+        scope: &Scope,
+    ) -> Lowered<Typed> {
+        let (Some(key), Some(column)) = (key, column) else {
+            let known = self.all.tables.iter().find(|t| t.table.name == name.name && t.typed);
+            let help = known.map_or_else(
+                || format!("a list stands after `in`: `x in @{}`", name.name),
+                |t| usage(&t.table),
+            );
+            let message = format!("expected a value, found `{}`", self.all.slice(e.span));
+            return Err(self.report(Diagnostic::error("E101", e.span, message).help(help)));
+        };
+        let lowered_key = self.expr(key, scope, None);
+        let index = self.all.table(name, Use::Lookup)?;
+        let table = self.all.tables.get(index).map(|t| t.table.clone()).ok_or(Fail)?;
+        let TableKind::Lookup { key: key_type, fields, .. } = &table.kind else {
+            return Err(self.all.no_column(&table, column));
+        };
+        let Some(at) = fields.iter().position(|f| f.path.join(".") == column.name) else {
+            return Err(self.all.no_column(&table, column));
+        };
+        let lowered_key = self.fit(key, lowered_key?, key_type)?;
+        let ty = fields.get(at).map_or(Ty::Null, |f| Ty::from(f.ty.clone()));
+        self.unknowns.push((e.span, self.all.slice(e.span).to_owned()));
+        Ok((Expr::Lookup(index, Box::new(lowered_key), at), ty))
     }
 
     fn negate(&mut self, inner: &ast::Expr, scope: &Scope) -> Lowered<Typed> {
@@ -139,19 +219,14 @@ impl RuleLowering<'_, '_> {
         scope: &Scope,
         expected: Option<&Type>,
     ) -> Lowered<Typed> {
-        if let (BinaryOp::In, ExprKind::Table(name, None, None)) = (op, &b.kind) {
-            let (value, ty) = self.expr(a, scope, None)?;
-            let use_type = match &ty {
-                Ty::Of(ty) => Some(ty),
-                _ => None,
-            };
-            let (list, list_type) = self.all.list(name, use_type)?;
-            if let Some(list_type) = list_type
-                && join(&ty, &Ty::Of(list_type.clone())).is_none()
-            {
-                return Err(self.mismatch(&check::show_type(&list_type), a, &ty));
+        match (op, &a.kind, &b.kind) {
+            (BinaryOp::In, _, ExprKind::Table(name, key, None)) => {
+                return self.in_table(a, name, key.as_deref(), scope);
             }
-            return Ok((Expr::InList(Box::new(value), list, None), BOOL));
+            (BinaryOp::Contains, ExprKind::Table(name, key, None), _) => {
+                return self.in_table(b, name, key.as_deref(), scope);
+            }
+            _ => {}
         }
         // A comparison gives each side the words of the other's enum; `??` hands down what is expected of it.
         let compares = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In | BinaryOp::Coalesce);
@@ -178,9 +253,11 @@ impl RuleLowering<'_, '_> {
         &mut self,
         e: &ast::Expr,
         op: BinaryOp,
-        (a, (left, left_ty)): (&ast::Expr, Typed),
-        (b, (right, right_ty)): (&ast::Expr, Typed),
+        (a, (mut left, mut left_ty)): (&ast::Expr, Typed),
+        (b, (mut right, mut right_ty)): (&ast::Expr, Typed),
     ) -> Lowered<Typed> {
+        check::adapt(&mut left, &mut left_ty, &right_ty);
+        check::adapt(&mut right, &mut right_ty, &left_ty);
         if matches!(op, BinaryOp::And | BinaryOp::Or) {
             self.need_bool(a, &left_ty)?;
             self.need_bool(b, &right_ty)?;

@@ -13,6 +13,7 @@ mod names;
 mod rule;
 mod steps;
 mod streams;
+mod tables;
 mod test;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,9 @@ pub(crate) use streams::rule_streams;
 
 use crate::ast::Ident;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Module, Stream, Table, TableKind};
+use crate::ir::{Module, Stream, Table};
 use crate::source::{SourceText, Span};
-use crate::types::{Literal, Type};
+use crate::types::Literal;
 use crate::{Compiled, Environment, parse};
 
 /// A diagnostic was pushed; the value is lost.
@@ -173,30 +174,5 @@ impl Lowering<'_> {
                 .nearest(&name.name, declared)
                 .or_help("`tripline infer data.jsonl` writes the block");
         self.report(diagnostic)
-    }
-
-    /// A list by name, or E208. A list of unknown type takes that of its first use.
-    fn list(&mut self, name: &Ident, use_type: Option<&Type>) -> Lowered<(usize, Option<Type>)> {
-        let Some(index) = self.tables.iter().position(|t| t.table.name == name.name) else {
-            let names: Vec<&str> = self.tables.iter().map(|t| t.table.name.as_str()).collect();
-            let help = format!("declare it: `list {}: string from \"{}.txt\"`", name.name, name.name);
-            let diagnostic = Diagnostic::error("E208", name.span, format!("no list `@{}`", name.name))
-                .nearest(&name.name, names)
-                .or_help(help);
-            return Err(self.report(diagnostic));
-        };
-        let info = self.tables.get_mut(index).ok_or(Fail)?;
-        let TableKind::List { item } = &mut info.table.kind else { return Ok((index, None)) };
-        if !info.typed {
-            if let Some(ty) = use_type {
-                *item = match ty {
-                    Type::Enum(_) => Type::String,
-                    other => other.clone(),
-                };
-                info.typed = true;
-            }
-            return Ok((index, None));
-        }
-        Ok((index, Some(item.clone())))
     }
 }

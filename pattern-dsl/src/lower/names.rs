@@ -77,7 +77,7 @@ impl RuleLowering<'_, '_> {
             if scope.place != Place::Filter
                 && let Some(key) = self.keys.iter().position(|k| k.name == first.name)
             {
-                let ty = self.keys.get(key).map_or(Ty::Null, |k| Ty::Of(k.ty.clone()));
+                let ty = self.keys.get(key).map_or(Ty::Null, |k| Ty::from(k.ty.clone()));
                 return Ok((Expr::Key(key), ty));
             }
             match self.all.consts.get(&first.name) {
@@ -155,7 +155,7 @@ impl RuleLowering<'_, '_> {
     fn field(&mut self, of: Of, stream: usize, path: &[Ident]) -> Lowered<Typed> {
         let fields = self.all.streams.get(stream).map_or(&[][..], |s| &s.fields);
         if let Some(index) = find(fields, path) {
-            let ty = fields.get(index).map_or(Ty::Null, |f| Ty::Of(f.ty.clone()));
+            let ty = fields.get(index).map_or(Ty::Null, |f| Ty::from(f.ty.clone()));
             return Ok((Expr::Field(of, index), ty));
         }
         if let [name] = path {

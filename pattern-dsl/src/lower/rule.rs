@@ -73,6 +73,8 @@ pub(super) struct RuleLowering<'m, 'a> {
     pub(super) latches: usize,
     /// Fields read without alias.
     pub(super) bare: Vec<String>,
+    /// What the expression read that may be null and that no `??` or `is null` looks at: where, and as written.
+    pub(super) unknowns: Vec<(Span, String)>,
 }
 
 /// `topic .. where`.
@@ -103,10 +105,15 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             window_in_where: None,
             latches: 0,
             bare: Vec::new(),
+            unknowns: Vec::new(),
         }
     }
 
     fn rule(mut self, rule: &ast::Rule) -> Lowered<Rule> {
+        if let Some(uses) = &rule.uses {
+            let message = "`uses` is not supported yet";
+            return Err(self.report(Diagnostic::error("E391", uses.span, message).help("write the rule out")));
+        }
         let pattern = rule.pattern.as_ref().ok_or(Fail)?;
         self.collect_streams(rule)?;
         self.name_steps(rule, pattern)?;

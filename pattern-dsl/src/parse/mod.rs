@@ -246,12 +246,6 @@ impl Parser<'_> {
         }
     }
 
-    /// E391 on a construct; parsing goes on.
-    fn unsupported(&mut self, span: Span, what: &str, help: &str) {
-        let diagnostic = Diagnostic::error("E391", span, format!("`{what}` is not supported yet"));
-        self.report(diagnostic.help(if help.is_empty() { "leave it out" } else { help }));
-    }
-
     /// Skips a balanced `{ .. }`, `( .. )` or `[ .. ]`, if one begins here.
     fn skip_group(&mut self) {
         let mut depth = 0usize;

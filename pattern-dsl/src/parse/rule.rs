@@ -1,7 +1,7 @@
 //! A rule and its clauses, but for `match` and `test`.
 
 use super::{Parsed, Parser};
-use crate::ast::{Expr, Ident, Key, Let, Overlap, ReasonPart, Rule};
+use crate::ast::{Expr, Ident, Key, Let, Overlap, ReasonPart, Rule, Uses};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{Destination, Mode};
 use crate::lex::{Kind, lex};
@@ -14,23 +14,41 @@ const CLAUSES: &[&str] = &[
 ];
 
 impl Parser<'_> {
-    pub(super) fn rule(&mut self) -> Parsed<Option<Rule>> {
+    pub(super) fn rule(&mut self) -> Parsed<Rule> {
         let start = self.span();
         self.bump();
         let name = self.name("the name of the rule")?;
-        if self.at_word("uses") {
-            let span = self.span();
-            self.unsupported(span, "uses", "write the rule out");
-            self.bump();
-            self.name("the name of a template")?;
-            self.skip_group();
-            self.skip_group();
-            return Ok(None);
+        let uses = if self.at_word("uses") { Some(self.uses()?) } else { None };
+        self.body(start, name, uses)
+    }
+
+    fn uses(&mut self) -> Parsed<Uses> {
+        let start = self.span();
+        self.bump();
+        let template = self.name("the name of a template")?;
+        self.sign("(")?;
+        let arguments = self.list_until(")", |p| {
+            let name = p.name("a parameter")?;
+            p.sign(":")?;
+            Ok((name, p.expr()?))
+        })?;
+        for (at, (name, _)) in arguments.iter().enumerate() {
+            if arguments.iter().take(at).any(|(other, _)| other.name == name.name) {
+                self.report(
+                    Diagnostic::error("E106", name.span, format!("`{}` is given twice", name.name))
+                        .help("keep one"),
+                );
+            }
         }
+        Ok(Uses { template, arguments, span: self.since(start) })
+    }
+
+    /// The clauses of a rule or template.
+    pub(super) fn body(&mut self, start: Span, name: Ident, uses: Option<Uses>) -> Parsed<Rule> {
         let mut rule = Rule {
             name,
             span: start,
-            uses: None,
+            uses,
             params: Vec::new(),
             lets: Vec::new(),
             title: None,
@@ -73,13 +91,13 @@ impl Parser<'_> {
             }
         }
         rule.span = self.since(start);
-        if !seen.iter().any(|s| s == "match") && self.diagnostics.len() == errors {
+        if rule.uses.is_none() && !seen.iter().any(|s| s == "match") && self.diagnostics.len() == errors {
             let message = format!("rule `{}` matches nothing", rule.name.name);
             self.report(
                 Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"),
             );
         }
-        Ok(Some(rule))
+        Ok(rule)
     }
 
     fn clause(&mut self, rule: &mut Rule, seen: &mut Vec<String>) -> Parsed<()> {
@@ -142,13 +160,15 @@ impl Parser<'_> {
                 rule.lets.push(Let { name, value });
             }
             "param" => {
-                self.unsupported(span, "param", "a `const` before the rule");
-                self.name("a name")?;
-                self.sign(":")?;
-                self.name("a type")?;
-                if self.eat_sign("=") {
-                    self.expr()?;
+                let param = self.param()?;
+                if param.value.is_none() {
+                    let message = format!("expected `=` and a value after `{}`", param.name.name);
+                    self.report(
+                        Diagnostic::error("E101", param.name.span, message)
+                            .help("a `param` of a rule has its value; one of a template may be left open"),
+                    );
                 }
+                rule.params.push(param);
             }
             _ => {
                 self.word("timeout")?;

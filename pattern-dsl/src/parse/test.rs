@@ -8,7 +8,7 @@ use crate::lex::Kind;
 use crate::source::Span;
 use crate::types::Micros;
 
-const LINES: &[&str] = &["start", "given", "at", "advance", "expect"];
+const LINES: &[&str] = &["start", "given", "at", "set", "advance", "expect"];
 /// Most events of one `at`.
 const MANY: i64 = 100_000;
 
@@ -76,13 +76,12 @@ impl Parser<'_> {
             return self.expectation(start).map(Some);
         }
         if self.at_word("set") && self.sign_ahead(1, "@") {
-            self.refused_set_list()?;
-            return Ok(None);
+            return self.set_table(None).map(Some);
         }
         if !self.eat_word("at") {
             return Err(self.expected_with(
                 "a line of the test or `}`",
-                "`start`, `given`, `at`, `advance to`, `expect`",
+                "`start`, `given`, `at`, `set @list`, `advance to`, `expect`",
             ));
         }
         let first = self.test_time()?;
@@ -109,24 +108,22 @@ impl Parser<'_> {
             }
         }
         if self.at_word("set") && self.sign_ahead(1, "@") {
-            self.refused_set_list()?;
-            return Ok(None);
+            if times.len() > 1 {
+                return Err(self.expected_with("an event", "`set` takes one time"));
+            }
+            return self.set_table(Some(first)).map(Some);
         }
         let stream = self.name("a stream")?;
         Ok(Some(TestLine::At(times, stream, self.object()?)))
     }
 
-    fn refused_set_list(&mut self) -> Parsed<()> {
-        let start = self.span();
+    fn set_table(&mut self, at: Option<Micros>) -> Parsed<TestLine> {
         self.bump();
         self.bump();
-        self.name("a list")?;
-        let span = self.since(start);
-        let what = self.slice(span).to_owned();
-        self.unsupported(span, &what, "give the list its items where it is declared");
+        let table = self.name("a list or lookup")?;
         self.sign("=")?;
-        self.value()?;
-        Ok(())
+        let value = self.value()?;
+        Ok(TestLine::Set { at, table, value })
     }
 
     fn expectation(&mut self, start: Span) -> Parsed<TestLine> {

@@ -44,7 +44,12 @@ fn stream(name: &str, fields: &[(&str, Type)]) -> ir::Stream {
                 mask: false,
             })
             .collect(),
-        time: ir::TimeField { path: vec!["ts".to_owned()], format: ir::TimeFormat::Auto, in_order: false },
+        time: ir::TimeField {
+            path: vec!["ts".to_owned()],
+            format: ir::TimeFormat::Auto,
+            zone: None,
+            in_order: false,
+        },
         late: 0,
         idle: 60_000_000,
         declared: false,

@@ -50,7 +50,7 @@ fn environment() -> Environment {
     ];
     Environment {
         streams,
-        lists: lists.iter().map(|l| ((*l).to_owned(), None)).collect(),
+        tables: lists.iter().map(|l| ((*l).to_owned(), None)).collect(),
         require_declared: false,
     }
 }
@@ -193,8 +193,9 @@ fn the_documents_rules_compile() {
     assert_eq!(proc.steps.iter().map(|s| s.keys.clone()).collect::<Vec<_>>(), [vec![0], vec![1]]);
     assert_eq!(rule("psp_outage").windows.len(), 2);
     assert_eq!(rule("spend_spike").windows.len(), 2);
-    assert_eq!(rule("account_takeover").steps.last().unwrap().gap.len(), 1);
-    assert_eq!(rule("mfa_not_restored").trailing.first().unwrap().duration, Some(12 * 3_600_000_000));
+    assert_eq!(rule("account_takeover").units.last().unwrap().gap.len(), 1);
+    let trailing = rule("mfa_not_restored").trailing.first().unwrap();
+    assert_eq!(trailing.duration, Some(pattern_dsl::ir::Bound::Fixed(12 * 3_600_000_000)));
     assert_eq!(rule("card_testing").text.lines().next(), Some("rule card_testing {  # 1"));
     assert!(rule("card_testing").text.ends_with('}'));
     assert_eq!(pattern_dsl::stream_names(&super::source(RULES)).len(), 19);
