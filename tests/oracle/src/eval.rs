@@ -2,7 +2,9 @@
 
 use crate::Event;
 use crate::value::{Value, arithmetic, compare, mean, negate, stddev, sum};
-use pattern_dsl::ir::{Aggregate, BinaryOp, Condition, Expr, Function, Module, Of, Rule, Trend, Window};
+use pattern_dsl::ir::{
+    Aggregate, BinaryOp, Condition, Content, Expr, Function, Module, Of, Rule, Trend, Window,
+};
 use pattern_dsl::types::Literal;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -24,19 +26,22 @@ pub(crate) struct Slot<'a> {
     pub(crate) serves: Vec<bool>,
 }
 
+/// What a table holds from when on, in order of time.
+pub(crate) type Versions<'a> = Vec<(i64, &'a Content)>;
+
 /// All events of one key in the rule's order.
 pub(crate) struct Line<'a> {
     pub(crate) module: &'a Module,
     pub(crate) rule: &'a Rule,
-    /// Items by list index.
-    pub(crate) lists: &'a [&'a [Literal]],
+    /// By table index.
+    pub(crate) tables: &'a [Versions<'a>],
     pub(crate) key: &'a [Literal],
     pub(crate) slots: Vec<Slot<'a>>,
     /// For each `reaches` of the rule and each position: was it true there?
     pub(crate) reached: Vec<Vec<bool>>,
 }
 
-/// As of when windows are read.
+/// As of when windows, lists and lookups are read.
 #[derive(Clone, Copy)]
 pub(crate) enum AsOf {
     /// Up to and including the event at this position.
@@ -50,11 +55,13 @@ pub(crate) enum AsOf {
 pub(crate) struct View<'v> {
     /// The event looked at.
     pub(crate) this: Option<usize>,
-    /// What each step has taken, as positions; empty from the first step that has not begun on.
+    /// What each step has taken, as positions; empty if it has not begun.
     pub(crate) taken: &'v [Vec<usize>],
     /// The step whose `where` is read.
     pub(crate) own: Option<usize>,
     pub(crate) as_of: AsOf,
+    /// The time whose lists and lookups are read, if it is not that of `as_of`: in a window, of the event in it.
+    pub(crate) tables_at: Option<i64>,
 }
 
 impl<'a> Line<'a> {
@@ -103,10 +110,16 @@ impl<'a> Line<'a> {
                 let yes = self.eval(condition, view).truth() == Some(true);
                 self.eval(if yes { then } else { otherwise }, view)
             }
-            Expr::InList(item, list) => {
+            Expr::InList(item, table, key) => {
                 let item = self.eval(item, view);
-                let items: &'a [Literal] = self.lists[*list];
-                known(is_in(&item, items.iter().map(Value::of)))
+                match key.as_ref().map(|key| self.eval(key, view)) {
+                    Some(Value::Null) => Value::Null,
+                    key => known(is_in(&item, self.row(*table, key.as_ref(), view).iter().map(Value::of))),
+                }
+            }
+            Expr::Lookup(table, key, column) => {
+                let key = self.eval(key, view);
+                self.row(*table, Some(&key), view).get(*column).map_or(Value::Null, Value::of)
             }
             Expr::List(items) => Value::List(items.iter().map(|item| self.eval(item, view)).collect()),
             Expr::Call(function, arguments) => {
@@ -115,25 +128,28 @@ impl<'a> Line<'a> {
             }
             Expr::Aggregate(aggregate, step, argument) => {
                 let taken = view.taken.get(*step).map_or(&[][..], Vec::as_slice);
-                self.aggregate(*aggregate, taken.iter().copied(), argument.as_deref(), view)
+                self.aggregate(*aggregate, taken, argument.as_deref(), view)
             }
             Expr::Window(window) => {
                 let window = &self.rule.windows[*window];
                 let held = self.windowed(window, view);
-                self.aggregate(window.aggregate, held.into_iter(), window.argument.as_ref(), view)
+                self.aggregate_in(window, &held, view)
             }
             Expr::Reaches(latch, ..) => known(view.this.map(|p| self.reached[*latch][p])),
             Expr::Trend(trend, inner) => {
-                let own = view.own.and_then(|step| view.taken.get(step)).and_then(|taken| taken.last());
-                let Some(before) = own else { return Value::Bool(true) };
+                let Some(before) = own_before(view) else { return Value::Bool(true) };
                 let now = self.eval(inner, view);
-                let then = self.eval(inner, View { this: Some(*before), ..view });
+                let then = self.eval(inner, View { this: Some(before), ..view });
                 known(compare(&now, &then).map(|o| match trend {
                     Trend::Rising => o == Ordering::Greater,
                     Trend::Falling => o == Ordering::Less,
                     Trend::Changed => o != Ordering::Equal,
                 }))
             }
+            Expr::Prev(inner, default) => match own_before(view) {
+                Some(before) => self.eval(inner, View { this: Some(before), ..view }),
+                None => self.eval(default, view),
+            },
             Expr::Object(pairs) => Value::Object(
                 pairs.iter().map(|(name, e)| (Cow::Borrowed(name.as_str()), self.eval(e, view))).collect(),
             ),
@@ -185,6 +201,23 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// What a list, a list by key or a lookup holds; nothing for a key that it has not.
+    fn row(&self, table: usize, key: Option<&Value<'a>>, view: View<'_>) -> &'a [Literal] {
+        let at = view.tables_at.unwrap_or(match view.as_of {
+            AsOf::Event(position) => self.ts(position),
+            AsOf::Time(time) => time,
+        });
+        let version = self.tables[table].iter().rev().find(|(from, _)| *from <= at);
+        match (version.map(|(_, content)| *content), key) {
+            (Some(Content::Items(items)), _) => items,
+            (Some(Content::ByKey(rows)), Some(key)) => rows
+                .iter()
+                .find(|(k, _)| compare(&Value::of(k), key) == Some(Ordering::Equal))
+                .map_or(&[], |(_, row)| row),
+            _ => &[],
+        }
+    }
+
     /// The positions a window holds.
     pub(crate) fn windowed(&self, window: &'a Window, view: View<'_>) -> Vec<usize> {
         // Everything before `stop`, later than `time - span`.
@@ -204,6 +237,17 @@ impl<'a> Line<'a> {
         self.window_events(window, stop, time, view)
     }
 
+    /// The view of an event in a window.
+    fn within<'v>(&self, position: usize, view: View<'v>) -> View<'v> {
+        View { this: Some(position), tables_at: Some(self.ts(position)), ..view }
+    }
+
+    fn aggregate_in(&self, window: &'a Window, held: &[usize], view: View<'_>) -> Value<'a> {
+        let Some(argument) = &window.argument else { return Value::Int(held.len() as i64) };
+        let values = held.iter().map(|&p| self.eval(argument, self.within(p, view))).collect();
+        aggregate(window.aggregate, values)
+    }
+
     fn window_events(&self, window: &'a Window, stop: usize, time: i64, view: View<'_>) -> Vec<usize> {
         let after = time.saturating_sub(window.span);
         (0..stop)
@@ -212,7 +256,7 @@ impl<'a> Line<'a> {
                 slot.stream == window.stream
                     && slot.by_stream
                     && slot.event.ts > after
-                    && self.holds(&window.filter, View { this: Some(p), ..view })
+                    && self.holds(&window.filter, self.within(p, view))
             })
             .collect()
     }
@@ -251,56 +295,64 @@ impl<'a> Line<'a> {
 
     fn aggregate(
         &self,
-        aggregate: Aggregate,
-        positions: impl ExactSizeIterator<Item = usize>,
+        what: Aggregate,
+        positions: &[usize],
         argument: Option<&'a Expr>,
         view: View<'_>,
     ) -> Value<'a> {
         let Some(argument) = argument else { return Value::Int(positions.len() as i64) };
-        let mut values: Vec<Value<'a>> =
-            positions.map(|p| self.eval(argument, View { this: Some(p), ..view })).collect();
-        match aggregate {
-            Aggregate::First => return values.into_iter().next().unwrap_or(Value::Null),
-            Aggregate::Last => return values.pop().unwrap_or(Value::Null),
-            _ => values.retain(|v| !v.is_null()),
+        let each = positions.iter().map(|&p| self.eval(argument, View { this: Some(p), ..view }));
+        aggregate(what, each.collect())
+    }
+}
+
+/// The event that the step whose `where` is read took before.
+fn own_before(view: View<'_>) -> Option<usize> {
+    view.own.and_then(|step| view.taken.get(step)).and_then(|taken| taken.last()).copied()
+}
+
+fn aggregate<'a>(aggregate: Aggregate, mut values: Vec<Value<'a>>) -> Value<'a> {
+    match aggregate {
+        Aggregate::First => return values.into_iter().next().unwrap_or(Value::Null),
+        Aggregate::Last => return values.pop().unwrap_or(Value::Null),
+        _ => values.retain(|v| !v.is_null()),
+    }
+    let extreme = |wanted: Ordering| {
+        let mut best: Option<&Value<'a>> = None;
+        for value in &values {
+            if best.is_none_or(|b| compare(value, b) == Some(wanted)) {
+                best = Some(value);
+            }
         }
-        let extreme = |wanted: Ordering| {
-            let mut best: Option<&Value<'a>> = None;
+        best.cloned().unwrap_or(Value::Null)
+    };
+    match aggregate {
+        Aggregate::Count => Value::Int(values.len() as i64),
+        Aggregate::Sum => sum(&values),
+        Aggregate::Avg => mean(&values),
+        Aggregate::Min => extreme(Ordering::Less),
+        Aggregate::Max => extreme(Ordering::Greater),
+        Aggregate::Distinct => {
+            let mut seen: Vec<&Value<'a>> = Vec::new();
             for value in &values {
-                if best.is_none_or(|b| compare(value, b) == Some(wanted)) {
-                    best = Some(value);
+                if !seen.iter().any(|s| compare(s, value) == Some(Ordering::Equal)) {
+                    seen.push(value);
                 }
             }
-            best.cloned().unwrap_or(Value::Null)
-        };
-        match aggregate {
-            Aggregate::Count => Value::Int(values.len() as i64),
-            Aggregate::Sum => sum(&values),
-            Aggregate::Avg => mean(&values),
-            Aggregate::Min => extreme(Ordering::Less),
-            Aggregate::Max => extreme(Ordering::Greater),
-            Aggregate::Distinct => {
-                let mut seen: Vec<&Value<'a>> = Vec::new();
-                for value in &values {
-                    if !seen.iter().any(|s| compare(s, value) == Some(Ordering::Equal)) {
-                        seen.push(value);
-                    }
-                }
-                Value::Int(seen.len() as i64)
-            }
-            Aggregate::Collect => Value::List(values),
-            Aggregate::Median => {
-                values.sort_by(|a, b| compare(a, b).unwrap_or(Ordering::Equal));
-                let middle = values.len() / 2;
-                match values.len() {
-                    0 => Value::Null,
-                    n if n % 2 == 1 => values.swap_remove(middle),
-                    _ => mean(&values[middle - 1..=middle]),
-                }
-            }
-            Aggregate::Stddev => stddev(&values),
-            Aggregate::First | Aggregate::Last => Value::Null,
+            Value::Int(seen.len() as i64)
         }
+        Aggregate::Collect => Value::List(values),
+        Aggregate::Median => {
+            values.sort_by(|a, b| compare(a, b).unwrap_or(Ordering::Equal));
+            let middle = values.len() / 2;
+            match values.len() {
+                0 => Value::Null,
+                n if n % 2 == 1 => values.swap_remove(middle),
+                _ => mean(&values[middle - 1..=middle]),
+            }
+        }
+        Aggregate::Stddev => stddev(&values),
+        Aggregate::First | Aggregate::Last => Value::Null,
     }
 }
 
@@ -363,18 +415,66 @@ fn call<'a>(function: Function, values: &[Value<'a>]) -> Value<'a> {
         (Function::Lower, [Value::Text(s)]) => Value::Text(Cow::Owned(s.to_lowercase())),
         (Function::Upper, [Value::Text(s)]) => Value::Text(Cow::Owned(s.to_uppercase())),
         (Function::Length, [Value::Text(s)]) => Value::Int(s.chars().count() as i64),
+        (Function::Length, [Value::List(items)]) => Value::Int(items.len() as i64),
+        (Function::DistanceKm, [a, b]) => a.kilometres_to(b).map_or(Value::Null, Value::Float),
+        (Function::SpeedKmh, [a, Value::Instant(from), b, Value::Instant(to)]) => {
+            let hours = to.abs_diff(*from) as f64 / 3_600_000_000.0;
+            let speed = a.kilometres_to(b).map(|km| km / hours).filter(|speed| speed.is_finite());
+            speed.map_or(Value::Null, Value::Float)
+        }
+        (Function::Hour, [Value::Instant(t), zone @ ..]) => {
+            Value::Int(local(*t, zone).rem_euclid(DAY) / 3_600_000_000)
+        }
+        // 1970-01-01 was a Thursday.
+        (Function::Day, [Value::Instant(t), zone @ ..]) => {
+            Value::Int((local(*t, zone).div_euclid(DAY) + 3).rem_euclid(7) + 1)
+        }
+        (Function::Cidr, [Value::Ip(address), Value::Text(network)]) => {
+            in_network(*address, network).map_or(Value::Null, Value::Bool)
+        }
         _ => Value::Null,
     }
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// The time of day and date in a zone, for UTC and the zones of a fixed offset (`Etc/GMT-3` is three hours ahead). The
+/// oracle has no zone data.
+fn local(time: i64, zone: &[Value<'_>]) -> i64 {
+    let Some(Value::Text(zone)) = zone.first() else { return time };
+    let behind = match zone.strip_prefix("Etc/GMT") {
+        None if zone == "UTC" => 0,
+        Some(hours) => hours.parse::<i64>().unwrap_or(0),
+        None => panic!("the oracle does not know the zone `{zone}`"),
+    };
+    time - behind * 3_600_000_000
+}
+
+/// The address is one of `network`: `10.0.0.0/8`.
+fn in_network(address: std::net::IpAddr, network: &str) -> Option<bool> {
+    use std::net::IpAddr::{V4, V6};
+    let (base, bits) = network.split_once('/')?;
+    let bits: u32 = bits.parse().ok()?;
+    let same = |a: u128, b: u128, width: u32| bits == 0 || (a ^ b) >> width.saturating_sub(bits) == 0;
+    Some(match (address.to_canonical(), base.parse().ok()?) {
+        (V4(a), V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+        (V6(a), V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+        _ => false,
+    })
 }
 
 /// The windows an expression reads.
 fn windows_of(expr: &Expr, into: &mut Vec<usize>) {
     match expr {
         Expr::Window(w) => into.push(*w),
-        Expr::Not(a) | Expr::Neg(a) | Expr::IsNull(a) | Expr::InList(a, _) | Expr::Trend(_, a) => {
+        Expr::Not(a) | Expr::Neg(a) | Expr::IsNull(a) | Expr::Trend(_, a) | Expr::Lookup(_, a, _) => {
             windows_of(a, into)
         }
-        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) => {
+        Expr::InList(a, _, key) => {
+            windows_of(a, into);
+            key.iter().for_each(|e| windows_of(e, into));
+        }
+        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) | Expr::Prev(a, b) => {
             windows_of(a, into);
             windows_of(b, into);
         }

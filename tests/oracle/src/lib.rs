@@ -17,9 +17,15 @@ pub mod random;
 mod run;
 mod value;
 
-pub use run::run;
+pub use run::{Everything, run, run_all};
 
+use pattern_dsl::ir::Content;
 use pattern_dsl::types::Literal;
+use std::collections::BTreeMap;
+
+/// By the name of a list or lookup: from when (microseconds) it holds what. What the declaration says holds before all
+/// that; of two versions of one time the later in the vector holds.
+pub type Tables = BTreeMap<String, Vec<(i64, Content)>>;
 
 /// An event.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +44,17 @@ pub struct Event {
     pub fields: Vec<Literal>,
 }
 
+/// What completes an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FiredBy {
+    /// The last event of the choice.
+    Event,
+    /// A trailing absence or `until quiet` that held to its end.
+    Timer,
+    /// `on timeout`.
+    Timeout,
+}
+
 /// An alert that is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Firing {
@@ -45,8 +62,8 @@ pub struct Firing {
     pub rule: String,
     /// Values of the key's parts.
     pub key: Vec<Literal>,
-    /// Completed by a timer, not by an event.
-    pub fired_by_timer: bool,
+    /// What completed it.
+    pub fired_by: FiredBy,
     /// The moment's time.
     pub time: i64,
     /// What each step took: indices into the events given, in order.

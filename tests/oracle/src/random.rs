@@ -145,7 +145,12 @@ fn stream(name: &str, nullable_key: bool) -> Stream {
             field("w", Type::Int, true),
             field("u", Type::String, false),
         ],
-        time: TimeField { path: vec!["ts".to_owned()], format: TimeFormat::Auto, in_order: false },
+        time: TimeField {
+            path: vec!["ts".to_owned()],
+            format: TimeFormat::Auto,
+            zone: None,
+            in_order: false,
+        },
         late: 0,
         idle: 60 * SECOND,
         declared: true,

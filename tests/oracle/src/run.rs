@@ -1,46 +1,36 @@
 //! Keys, moments, overlap, suppression.
 
-use crate::choice::{Choice, choices};
-use crate::eval::{AsOf, Line, Slot, View};
-use crate::value::Value;
-use crate::{Event, Firing, Outcome};
-use pattern_dsl::ir::{Condition, Expr, Module, Overlap, ReasonPart, Rule};
+use crate::choice::{Choice, Taken, choices, order, timeout};
+use crate::eval::{AsOf, Line, Slot, Versions, View};
+use crate::value::{Value, compare, same};
+use crate::{Event, FiredBy, Firing, Outcome, Tables};
+use pattern_dsl::ir::{Condition, Expr, Mode, Module, Overlap, ReasonPart, Rule, UnitKind};
 use pattern_dsl::types::Literal;
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// One event, or one timer with the end event it counts from.
-struct Moment {
-    time: i64,
-    timer: bool,
-    end: usize,
-}
+/// A time, whether a timer rings (after the events of that time), and the event it is or counts from.
+type Moment = (i64, bool, usize);
 
 /// A firing and where it stands among those of all keys.
 type Placed = ((i64, bool, usize, usize), Firing);
 
 /// What the rule says about the events: they may be given in any order, time ends at `end`.
 ///
-/// Timers due at `end` or before fire, later ones do not. `lists` by name; a list not given holds the items of its
-/// declaration. What comes before a rule sees an event is the caller's: topic filters, duplicates, lateness.
+/// Timers due at `end` or before fire, later ones do not. What comes before a rule sees an event is the caller's: topic
+/// filters, duplicates, lateness. Alerts of other rules are not read: see [`run_all`].
 #[must_use]
-pub fn run(
-    module: &Module,
-    rule: &Rule,
-    lists: &BTreeMap<String, Vec<Literal>>,
-    events: &[Event],
-    end: i64,
-) -> Outcome {
-    let items: Vec<&[Literal]> =
-        module.lists.iter().map(|list| lists.get(&list.name).unwrap_or(&list.items).as_slice()).collect();
+pub fn run(module: &Module, rule: &Rule, tables: &Tables, events: &[Event], end: i64) -> Outcome {
+    let versions = versions(module, tables);
     let mut keys: Vec<Vec<Literal>> = Vec::new();
     let mut slots: Vec<Vec<Slot<'_>>> = Vec::new();
-    for (place, (stream, index)) in in_order(rule, events).into_iter().enumerate() {
+    for (place, (stream, index)) in in_order(module, rule, events).into_iter().enumerate() {
         let event = &events[index];
-        if !exists(module, rule, &items, &rule.streams[stream].filter, event, stream) {
+        if !exists(module, rule, &versions, &rule.streams[stream].filter, event, stream) {
             continue;
         }
         for (route, (key, by_stream, serves)) in routes(rule, stream, event).into_iter().enumerate() {
-            let at = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
+            let at = keys.iter().position(|k| same_all(k, &key)).unwrap_or_else(|| {
                 keys.push(key);
                 slots.push(Vec::new());
                 keys.len() - 1
@@ -51,7 +41,9 @@ pub fn run(
     let mut outcome = Outcome::default();
     let mut placed: Vec<Placed> = Vec::new();
     for (key, slots) in keys.iter().zip(slots) {
-        let line = line(module, rule, &items, key, slots);
+        let latches = latches(rule).iter().map(|(latch, ..)| latch + 1).max().unwrap_or(0);
+        let reached = vec![vec![false; slots.len()]; latches];
+        let line = Line { module, rule, tables: &versions, key, slots, reached };
         run_key(line, end, &mut outcome, &mut placed);
     }
     placed.sort_by_key(|(place, _)| *place);
@@ -59,8 +51,122 @@ pub fn run(
     outcome
 }
 
+/// What all rules of the module say, with alerts as events of the stream `alert`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Everything {
+    /// By rule of the module.
+    pub outcomes: Vec<Outcome>,
+    /// Alerts as events. The steps of a firing count them after the events given.
+    pub derived: Vec<Event>,
+}
+
+/// Runs every rule of the module (but those that are off), rules that read alerts after the rules they read.
+///
+/// `id_of` names the id of an alert: derived events of one time are in the order of rule, key, id, and a rule may read
+/// the id. The oracle has no ids of its own, so that it can be given those of an engine.
+pub fn run_all(
+    module: &Module,
+    tables: &Tables,
+    events: &[Event],
+    end: i64,
+    id_of: &dyn Fn(&Firing) -> String,
+) -> Everything {
+    let strata = strata(module);
+    let mut all = Everything { outcomes: vec![Outcome::default(); module.rules.len()], derived: Vec::new() };
+    // By derived event: the rule, and the key.
+    let mut origins: Vec<(usize, Vec<Literal>)> = Vec::new();
+    let stream = module.streams.iter().position(|stream| stream.name == "alert");
+    for stratum in 0..=strata.iter().copied().max().unwrap_or(0) {
+        for (index, rule) in module.rules.iter().enumerate() {
+            if strata[index] != stratum || rule.mode == Mode::Off {
+                continue;
+            }
+            let reads = |from: usize| match &rule.reads_alerts {
+                None => false,
+                Some(names) if names.is_empty() => strata[from] == 0,
+                Some(names) => names.contains(&module.rules[from].name),
+            };
+            let mut read: Vec<usize> = (0..origins.len()).filter(|&d| reads(origins[d].0)).collect();
+            read.sort_by(|&a, &b| {
+                let name = |d: usize| &module.rules[origins[d].0].name;
+                let ids = all.derived[a].id.cmp(&all.derived[b].id);
+                name(a).cmp(name(b)).then_with(|| by_key(&origins[a].1, &origins[b].1)).then(ids)
+            });
+            let mut seen = events.to_vec();
+            for (offset, &derived) in read.iter().enumerate() {
+                seen.push(Event { offset: offset as u64, ..all.derived[derived].clone() });
+            }
+            let mut outcome = run(module, rule, tables, &seen, end);
+            for event in outcome.firings.iter_mut().flat_map(|firing| firing.steps.iter_mut().flatten()) {
+                if let Some(place) = event.checked_sub(events.len()) {
+                    *event = events.len() + read[place];
+                }
+            }
+            all.outcomes[index] = outcome;
+        }
+        let Some(stream) = stream else { continue };
+        for (index, rule) in module.rules.iter().enumerate().filter(|(index, _)| strata[*index] == stratum) {
+            for firing in &all.outcomes[index].firings {
+                origins.push((index, firing.key.clone()));
+                all.derived.push(derived(module, stream, rule, firing, id_of(firing)));
+            }
+        }
+    }
+    all
+}
+
+fn by_key(a: &[Literal], b: &[Literal]) -> Ordering {
+    let parts = a.iter().zip(b).map(|(a, b)| compare(&Value::of(a), &Value::of(b)));
+    parts.flatten().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// How far each rule is from those that read no alerts.
+fn strata(module: &Module) -> Vec<usize> {
+    let mut strata = vec![0; module.rules.len()];
+    // Reading goes one way (E361), so as many rounds as rules are enough.
+    for _ in 0..module.rules.len() {
+        for (index, rule) in module.rules.iter().enumerate() {
+            if let Some(names) = &rule.reads_alerts {
+                let named = module.rules.iter().zip(&strata).filter(|(other, _)| names.contains(&other.name));
+                strata[index] = 1 + named.map(|(_, stratum)| *stratum).max().unwrap_or(0);
+            }
+        }
+    }
+    strata
+}
+
+/// An alert as an event of the stream `alert`.
+fn derived(module: &Module, stream: usize, rule: &Rule, firing: &Firing, id: String) -> Event {
+    let of = |pairs: &[(String, Literal)], path: &[String]| {
+        let mut found = pairs.iter().find(|(name, _)| Some(name) == path.first()).map(|(_, value)| value);
+        for name in path.iter().skip(1) {
+            found = match found {
+                Some(Literal::Object(inside)) => inside.iter().find(|(n, _)| n == name).map(|(_, v)| v),
+                _ => None,
+            };
+        }
+        found.cloned().unwrap_or(Literal::Null)
+    };
+    let keys: Vec<(String, Literal)> =
+        rule.keys.iter().map(|key| key.name.clone()).zip(firing.key.iter().cloned()).collect();
+    let mode = if rule.mode == Mode::Shadow { "shadow" } else { "live" };
+    let fields = module.streams[stream].fields.iter().map(|field| {
+        let value = match field.path.first().map(String::as_str) {
+            Some("rule") => Literal::String(rule.name.clone()),
+            Some("severity") => firing.severity.clone(),
+            Some("score") => firing.score.clone(),
+            Some("mode") => Literal::String(mode.to_owned()),
+            Some("keys") => of(&keys, &field.path[1..]),
+            Some("data") => of(&firing.fields, &field.path[1..]),
+            _ => Literal::Null,
+        };
+        crate::value::as_type(value, &field.ty)
+    });
+    Event { stream, ts: firing.time, partition: 0, offset: 0, id: Some(id), fields: fields.collect() }
+}
+
 /// The events of the rule's streams in the rule's order: rank of the stream, index of the event.
-fn in_order(rule: &Rule, events: &[Event]) -> Vec<(usize, usize)> {
+fn in_order(module: &Module, rule: &Rule, events: &[Event]) -> Vec<(usize, usize)> {
     let mut order: Vec<(usize, usize)> = events
         .iter()
         .enumerate()
@@ -70,28 +176,30 @@ fn in_order(rule: &Rule, events: &[Event]) -> Vec<(usize, usize)> {
         .collect();
     order.sort_by_key(|&(rank, index)| {
         let e = &events[index];
-        (e.ts, rank, e.partition, e.offset, index)
+        // Alerts of a time come after all else of that time.
+        let alert = module.streams[e.stream].name == "alert";
+        (e.ts, alert, rank, e.partition, e.offset, index)
     });
     order
 }
 
-fn line<'a>(
-    module: &'a Module,
-    rule: &'a Rule,
-    lists: &'a [&'a [Literal]],
-    key: &'a [Literal],
-    slots: Vec<Slot<'a>>,
-) -> Line<'a> {
-    let latches = latches(rule).iter().map(|(latch, ..)| latch + 1).max().unwrap_or(0);
-    let reached = vec![vec![false; slots.len()]; latches];
-    Line { module, rule, lists, key, slots, reached }
+/// For each table its versions: from when, what it holds. What the declaration says holds before all of them.
+fn versions<'a>(module: &'a Module, tables: &'a Tables) -> Vec<Versions<'a>> {
+    let of = |table: &'a pattern_dsl::ir::Table| {
+        let mut versions = vec![(i64::MIN, &table.content)];
+        versions
+            .extend(tables.get(&table.name).into_iter().flatten().map(|(from, content)| (*from, content)));
+        versions.sort_by_key(|(from, _)| *from);
+        versions
+    };
+    module.tables.iter().map(of).collect()
 }
 
 /// `from s where c`: an event that fails c does not exist for the rule.
 fn exists(
     module: &Module,
     rule: &Rule,
-    lists: &[&[Literal]],
+    tables: &[Versions<'_>],
     filter: &Condition,
     event: &Event,
     stream: usize,
@@ -100,8 +208,13 @@ fn exists(
         return true;
     }
     let slot = Slot { event, index: 0, place: 0, route: 0, stream, by_stream: false, serves: Vec::new() };
-    let line = Line { module, rule, lists, key: &[], slots: vec![slot], reached: Vec::new() };
-    line.holds(filter, View { this: Some(0), taken: &[], own: None, as_of: AsOf::Event(0) })
+    let line = Line { module, rule, tables, key: &[], slots: vec![slot], reached: Vec::new() };
+    let view = View { this: Some(0), taken: &[], own: None, as_of: AsOf::Event(0), tables_at: None };
+    line.holds(filter, view)
+}
+
+fn same_all(a: &[Literal], b: &[Literal]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| same(x, y))
 }
 
 /// The distinct keys of an event (those with no null part), and what it is under each.
@@ -111,7 +224,7 @@ fn routes(rule: &Rule, stream: usize, event: &Event) -> Vec<(Vec<Literal>, bool,
     };
     let mut routes: Vec<(Vec<Literal>, bool, Vec<bool>)> = Vec::new();
     let mut add = |key: Vec<Literal>, step: Option<usize>| {
-        let at = routes.iter().position(|(k, ..)| *k == key).unwrap_or_else(|| {
+        let at = routes.iter().position(|(k, ..)| same_all(k, &key)).unwrap_or_else(|| {
             routes.push((key, false, vec![false; rule.steps.len()]));
             routes.len() - 1
         });
@@ -146,90 +259,172 @@ fn latches(rule: &Rule) -> Vec<(usize, &Expr, &Expr)> {
         .collect()
 }
 
-fn run_key(mut line: Line<'_>, end: i64, outcome: &mut Outcome, placed: &mut Vec<Placed>) {
-    let rule = line.rule;
-    let latches = latches(rule);
-    let mut open = vec![true; line.reached.len()];
-    let (mut unused, mut begun): (usize, Vec<usize>) = (0, Vec::new());
-    let mut last_sent: Option<i64> = None;
+/// The moments of one key.
+struct KeyRun<'l, 'a> {
+    line: Line<'a>,
+    open: Vec<bool>,
+    /// Events before this position are used up.
+    unused: usize,
+    /// First events of alerts, sent or not.
+    begun: BTreeSet<usize>,
+    /// When an alert was last sent, by the values of `cooldown .. per`.
+    sent: Vec<(Vec<Literal>, i64)>,
+    outcome: &'l mut Outcome,
+    placed: &'l mut Vec<Placed>,
+}
 
-    for moment in moments(&line, end) {
-        if !moment.timer && line.slots[moment.end].serves[0] {
-            let at = moment.end;
-            for &(latch, value, limit) in &latches {
-                let view = View { this: Some(at), taken: &[], own: Some(0), as_of: AsOf::Event(at) };
-                let holds = line.look(value, limit, &mut open[latch], at, view);
-                line.reached[latch][at] = holds;
-            }
-        }
-        if !moment.timer && !rule.trailing.is_empty() {
+fn run_key(line: Line<'_>, end: i64, outcome: &mut Outcome, placed: &mut Vec<Placed>) {
+    let (rule, latches) = (line.rule, latches(line.rule));
+    let events = (0..line.slots.len()).map(|p| ((line.ts(p), false, p), Vec::new()));
+    let mut moments: BTreeMap<Moment, Vec<Choice>> = events.collect();
+    let open = vec![true; line.reached.len()];
+    let mut key = KeyRun { line, open, unused: 0, begun: BTreeSet::new(), sent: Vec::new(), outcome, placed };
+    while let Some((moment, mut complete)) = moments.pop_first() {
+        let (time, timer, at) = moment;
+        if timer && rule.timeout.is_some() {
+            key.time_out(moment);
             continue;
         }
-        let as_of = if moment.timer { AsOf::Time(moment.time) } else { AsOf::Event(moment.end) };
-        let mut complete = choices(&line, unused, moment.end);
-        complete.retain(|choice| line.holds(&rule.having, after(choice, as_of)));
-        let mut fired: Vec<Choice> = Vec::new();
+        if !timer {
+            if key.line.slots[at].serves[0] {
+                key.look(&latches, at);
+            }
+            for choice in choices(&key.line, at) {
+                let completed = match choice.due {
+                    None => (key.line.ts(choice.last), false, choice.last),
+                    Some(due) => (due, true, choice.last),
+                };
+                if completed == moment {
+                    complete.push(choice);
+                } else if completed.0 <= end {
+                    moments.entry(completed).or_default().push(choice);
+                }
+            }
+            if let (Some(within), Some(_)) = (rule.within, &rule.timeout)
+                && time.saturating_add(within) <= end
+            {
+                moments.insert((time.saturating_add(within), true, at), Vec::new());
+            }
+        }
+        key.fire(moment, complete);
+    }
+}
+
+impl<'a> KeyRun<'_, 'a> {
+    /// Looks at every `reaches` for the event at `at`.
+    fn look(&mut self, latches: &[(usize, &'a Expr, &'a Expr)], at: usize) {
+        for &(latch, value, limit) in latches {
+            let view =
+                View { this: Some(at), taken: &[], own: Some(0), as_of: AsOf::Event(at), tables_at: None };
+            let holds = self.line.look(value, limit, &mut self.open[latch], at, view);
+            self.line.reached[latch][at] = holds;
+        }
+    }
+
+    /// One moment: what is complete, what of it `overlap` allows, what of that is sent.
+    fn fire(&mut self, moment: Moment, mut complete: Vec<Choice>) {
+        let rule = self.line.rule;
+        let as_of = if moment.1 { AsOf::Time(moment.0) } else { AsOf::Event(moment.2) };
+        complete.retain(|choice| self.line.holds(&rule.having, after(&choice.taken, as_of)));
+        complete.sort_by_cached_key(|choice| {
+            // `per start`: one alert for each first event, in their order.
+            let first = if rule.overlap == Overlap::PerStart { first_of(&choice.taken) } else { 0 };
+            (first, order(rule, &choice.taken))
+        });
+        // An event that fits two members of a `one of` is one choice: the first member that works.
+        if rule.units.iter().any(|unit| unit.kind == UnitKind::One) {
+            complete.dedup_by_key(|choice| order(rule, &choice.taken));
+        }
+        let mut fired: Vec<Taken> = Vec::new();
         loop {
-            // What `overlap` allows now.
-            complete.retain(|choice| match rule.overlap {
-                Overlap::None => choice[0][0] >= unused,
-                Overlap::PerStart => !begun.contains(&choice[0][0]),
-                Overlap::PerEnd => fired.is_empty(),
-                Overlap::All => !fired.contains(choice),
+            complete.retain(|choice| {
+                let first = first_of(&choice.taken);
+                match rule.overlap {
+                    Overlap::None | Overlap::From(_) | Overlap::FromLast(_) => first >= self.unused,
+                    Overlap::PerStart => !self.begun.contains(&first),
+                    Overlap::PerEnd => fired.is_empty(),
+                    Overlap::All => !fired.contains(&choice.taken),
+                }
             });
-            let silenced =
-                |choice: &Choice| !rule.unless.is_empty() && line.holds(&rule.unless, after(choice, as_of));
+            let silenced = |choice: &&Choice| self.silenced(&choice.taken, as_of);
             let Some(earliest) = complete.iter().find(|choice| !silenced(choice)).cloned() else {
                 if fired.is_empty() && !complete.is_empty() {
-                    outcome.suppressed_unless += 1;
+                    self.outcome.suppressed_unless += 1;
                 }
                 break;
             };
-            match rule.overlap {
-                Overlap::None => unused = moment.end + 1,
-                Overlap::PerStart => begun.push(earliest[0][0]),
-                Overlap::PerEnd | Overlap::All => {}
-            }
-            open.fill(false);
-            let held_back =
-                rule.cooldown.zip(last_sent).is_some_and(|(d, last)| moment.time.saturating_sub(last) < d);
-            if held_back {
-                outcome.suppressed_cooldown += 1;
+            let used = match rule.overlap {
+                Overlap::None => Some(moment.2 + 1),
+                Overlap::From(step) => earliest.taken[step].first().copied(),
+                Overlap::FromLast(step) => earliest.taken[step].last().copied(),
+                Overlap::PerStart | Overlap::PerEnd | Overlap::All => None,
+            };
+            self.unused = self.unused.max(used.unwrap_or(0));
+            self.begun.insert(first_of(&earliest.taken));
+            self.open.fill(false);
+            if self.cools_down(moment.0, after(&earliest.taken, as_of)) {
+                self.outcome.suppressed_cooldown += 1;
             } else {
-                last_sent = Some(moment.time);
-                let slot = &line.slots[moment.end];
-                let place = (moment.time, moment.timer, slot.place, slot.route);
-                placed.push((place, firing(&line, &moment, &earliest, as_of)));
+                let by = if moment.1 { FiredBy::Timer } else { FiredBy::Event };
+                self.send(moment, by, &earliest.taken, as_of);
             }
-            fired.push(earliest);
+            fired.push(earliest.taken);
         }
+    }
+
+    /// `on timeout` of the first event at `moment.2`.
+    fn time_out(&mut self, moment: Moment) {
+        let first = moment.2;
+        if first < self.unused || self.begun.contains(&first) {
+            return;
+        }
+        let Some(taken) = timeout(&self.line, first) else { return };
+        let as_of = AsOf::Time(moment.0);
+        if self.silenced(&taken, as_of) {
+            self.outcome.suppressed_unless += 1;
+        } else {
+            self.send(moment, FiredBy::Timeout, &taken, as_of);
+        }
+    }
+
+    fn silenced(&self, taken: &Taken, as_of: AsOf) -> bool {
+        !self.line.rule.unless.is_empty() && self.line.holds(&self.line.rule.unless, after(taken, as_of))
+    }
+
+    /// `cooldown`: less than its time has passed since the last alert that was sent for the same values; else this one
+    /// counts as sent.
+    fn cools_down(&mut self, time: i64, view: View<'_>) -> bool {
+        let Some(cooldown) = self.line.rule.cooldown else { return false };
+        let per: Vec<Literal> =
+            self.line.rule.cooldown_per.iter().map(|e| self.line.eval(e, view).literal()).collect();
+        match self.sent.iter_mut().find(|(values, _)| same_all(values, &per)) {
+            Some((_, last)) if time.saturating_sub(*last) < cooldown => return true,
+            Some((_, last)) => *last = time,
+            None => self.sent.push((per, time)),
+        }
+        false
+    }
+
+    fn send(&mut self, moment: Moment, by: FiredBy, taken: &Taken, as_of: AsOf) {
+        let slot = &self.line.slots[moment.2];
+        let place = (moment.0, moment.1, slot.place, slot.route);
+        let firing = firing(&self.line, moment.0, by, taken, as_of);
+        self.placed.push((place, firing));
     }
 }
 
-/// The key's moments in order.
-fn moments(line: &Line<'_>, end: i64) -> Vec<Moment> {
-    let mut moments: Vec<Moment> =
-        (0..line.slots.len()).map(|p| Moment { time: line.ts(p), timer: false, end: p }).collect();
-    // Trailing absences end together: at the latest of their ends.
-    if let Some(wait) = line.rule.trailing.iter().filter_map(|absence| absence.duration).max() {
-        for p in 0..line.slots.len() {
-            let due = line.ts(p).saturating_add(wait);
-            if due <= end {
-                moments.push(Moment { time: due, timer: true, end: p });
-            }
-        }
-    }
-    moments.sort_by_key(|m| (m.time, m.timer, m.end));
-    moments
+/// The choice's first event.
+fn first_of(taken: &Taken) -> usize {
+    taken.iter().filter_map(|taken| taken.first()).min().copied().unwrap_or(0)
 }
 
 /// What the clauses after `match` see.
-fn after(choice: &Choice, as_of: AsOf) -> View<'_> {
-    View { this: None, taken: choice, own: None, as_of }
+fn after(taken: &Taken, as_of: AsOf) -> View<'_> {
+    View { this: None, taken, own: None, as_of, tables_at: None }
 }
 
-fn firing(line: &Line<'_>, moment: &Moment, choice: &Choice, as_of: AsOf) -> Firing {
-    let (rule, view) = (line.rule, after(choice, as_of));
+fn firing(line: &Line<'_>, time: i64, fired_by: FiredBy, taken: &Taken, as_of: AsOf) -> Firing {
+    let (rule, view) = (line.rule, after(taken, as_of));
     let severity = match rule.severity.as_ref().map_or(Value::Null, |e| line.eval(e, view)) {
         Value::Text(word) => word.into_owned(),
         _ => "medium".to_owned(),
@@ -248,15 +443,19 @@ fn firing(line: &Line<'_>, moment: &Moment, choice: &Choice, as_of: AsOf) -> Fir
         ReasonPart::Text(text) => text.clone(),
         ReasonPart::Value(expr) => line.eval(expr, view).text(),
     });
+    let emit = match (&rule.timeout, fired_by) {
+        (Some(emit), FiredBy::Timeout) => emit,
+        _ => &rule.emit,
+    };
     Firing {
         rule: rule.name.clone(),
         key: line.key.to_vec(),
-        fired_by_timer: moment.timer,
-        time: moment.time,
-        steps: choice.iter().map(|taken| taken.iter().map(|&p| line.slots[p].index).collect()).collect(),
+        fired_by,
+        time,
+        steps: taken.iter().map(|taken| taken.iter().map(|&p| line.slots[p].index).collect()).collect(),
         reason: (!rule.reason.is_empty()).then(|| reason.collect()),
         severity: Literal::String(severity),
         score,
-        fields: rule.emit.iter().map(|(name, e)| (name.clone(), line.eval(e, view).literal())).collect(),
+        fields: emit.iter().map(|(name, e)| (name.clone(), line.eval(e, view).literal())).collect(),
     }
 }

@@ -3,9 +3,10 @@
 
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::BinaryOp;
-use pattern_dsl::types::Literal;
+use pattern_dsl::types::{Literal, Type};
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::net::IpAddr;
 
 /// A value; text and objects borrow from events and rules where they can.
 #[derive(Debug, Clone)]
@@ -18,6 +19,9 @@ pub(crate) enum Value<'a> {
     Text(Cow<'a, str>),
     Instant(i64),
     Duration(i64),
+    Ip(IpAddr),
+    /// Latitude and longitude in degrees.
+    Geo(f64, f64),
     List(Vec<Value<'a>>),
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
 }
@@ -33,6 +37,9 @@ impl<'a> Value<'a> {
             Literal::String(s) => Value::Text(Cow::Borrowed(s)),
             Literal::Instant(t) => Value::Instant(*t),
             Literal::Duration(d) => Value::Duration(*d),
+            // A version 4 address in version 6 form is the same address.
+            Literal::Ip(address) => Value::Ip(address.to_canonical()),
+            Literal::Geo(lat, lon) => Value::Geo(*lat, *lon),
             Literal::List(items) => Value::List(items.iter().map(Value::of).collect()),
             Literal::Object(pairs) => Value::Object(
                 pairs.iter().map(|(name, v)| (Cow::Borrowed(name.as_str()), Value::of(v))).collect(),
@@ -50,6 +57,8 @@ impl<'a> Value<'a> {
             Value::Text(s) => Literal::String(s.into_owned()),
             Value::Instant(t) => Literal::Instant(t),
             Value::Duration(d) => Literal::Duration(d),
+            Value::Ip(address) => Literal::Ip(address),
+            Value::Geo(lat, lon) => Literal::Geo(lat, lon),
             Value::List(items) => Literal::List(items.into_iter().map(Value::literal).collect()),
             Value::Object(pairs) => {
                 Literal::Object(pairs.into_iter().map(|(name, v)| (name.into_owned(), v.literal())).collect())
@@ -64,6 +73,19 @@ impl<'a> Value<'a> {
     /// True, false or unknown.
     pub(crate) fn truth(&self) -> Option<bool> {
         if let Value::Bool(b) = self { Some(*b) } else { None }
+    }
+
+    pub(crate) fn duration(&self) -> Option<i64> {
+        if let Value::Duration(d) = self { Some(*d) } else { None }
+    }
+
+    /// The way along the great circle, on a sphere of the mean radius of the earth.
+    pub(crate) fn kilometres_to(&self, other: &Value<'_>) -> Option<f64> {
+        let (Value::Geo(lat, lon), Value::Geo(other_lat, other_lon)) = (self, other) else { return None };
+        let half_sine = |degrees: f64| (degrees.to_radians() / 2.0).sin().powi(2);
+        let across = lat.to_radians().cos() * other_lat.to_radians().cos();
+        let haversine = half_sine(other_lat - lat) + across * half_sine(other_lon - lon);
+        Some(2.0 * 6371.0088 * haversine.sqrt().min(1.0).asin())
     }
 
     fn number(&self) -> Option<Number> {
@@ -90,6 +112,8 @@ impl<'a> Value<'a> {
             Value::Text(s) => s.to_string(),
             Value::Instant(t) => instant_text(*t),
             Value::Duration(d) => duration_text(*d),
+            Value::Ip(address) => address.to_string(),
+            Value::Geo(lat, lon) => format!("{lat},{lon}"),
             Value::List(items) => {
                 format!("[{}]", items.iter().map(Value::text).collect::<Vec<_>>().join(", "))
             }
@@ -176,6 +200,10 @@ pub(crate) fn compare(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
         (Value::Bool(x), Value::Bool(y)) => Some(x.cmp(y)),
         (Value::Text(x), Value::Text(y)) => Some(x.cmp(y)),
         (Value::Instant(x), Value::Instant(y)) | (Value::Duration(x), Value::Duration(y)) => Some(x.cmp(y)),
+        (Value::Ip(x), Value::Ip(y)) => Some(x.cmp(y)),
+        (Value::Geo(lat, lon), Value::Geo(other_lat, other_lon)) => {
+            Some(lat.partial_cmp(other_lat)?.then(lon.partial_cmp(other_lon)?))
+        }
         (Value::List(x), Value::List(y)) => {
             for (p, q) in x.iter().zip(y) {
                 match compare(p, q)? {
@@ -189,6 +217,24 @@ pub(crate) fn compare(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
             (x @ Number::Float(_), y) | (x, y @ Number::Float(_)) => x.float().partial_cmp(&y.float()),
             (x, y) => Some(x.decimal()?.cmp(&y.decimal()?)),
         },
+    }
+}
+
+/// One value of a key: equal, null with null.
+pub(crate) fn same(a: &Literal, b: &Literal) -> bool {
+    match (Value::of(a), Value::of(b)) {
+        (Value::Null, Value::Null) => true,
+        (a, b) => compare(&a, &b) == Some(Ordering::Equal),
+    }
+}
+
+/// A value as a field of this type holds it.
+pub(crate) fn as_type(value: Literal, ty: &Type) -> Literal {
+    match (value, ty) {
+        (Literal::Int(i), Type::Decimal) => Literal::Decimal(Decimal::from_int(i)),
+        (Literal::Int(i), Type::Float) => Literal::Float(i as f64),
+        (Literal::Decimal(d), Type::Float) => Literal::Float(d.to_f64()),
+        (value, _) => value,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The golden cases of language section 5.3, through the compiler and the oracle. `golden.txt` says how it is read.
 
-use oracle::{Event, run};
+use oracle::{Event, FiredBy, run};
 use pattern_dsl::ir::{Field, Stream, TimeField, TimeFormat};
 use pattern_dsl::types::{Literal, Type};
 use pattern_dsl::{Environment, SourceText, compile, decimal::Decimal};
@@ -20,7 +20,12 @@ fn stream(name: &str) -> Stream {
         id: None,
         dedupe: None,
         fields: FIELDS.iter().zip(types).map(field).collect(),
-        time: TimeField { path: vec!["ts".to_owned()], format: TimeFormat::Auto, in_order: false },
+        time: TimeField {
+            path: vec!["ts".to_owned()],
+            format: TimeFormat::Auto,
+            zone: None,
+            in_order: false,
+        },
         late: 0,
         idle: 60_000_000,
         declared: true,
@@ -89,10 +94,20 @@ fn answer(rule: &str, stream_text: &str) -> Result<String, String> {
     }
     let outcome = run(module, rule, &BTreeMap::new(), &events, end);
     let firing = |f: &oracle::Firing| {
-        let step =
-            |taken: &Vec<usize>| taken.iter().map(|&i| labels[i].as_str()).collect::<Vec<_>>().join("+");
+        let step = |taken: &Vec<usize>| {
+            if taken.is_empty() {
+                "-".into()
+            } else {
+                taken.iter().map(|&i| labels[i].as_str()).collect::<Vec<_>>().join("+")
+            }
+        };
         let steps = f.steps.iter().map(step).collect::<Vec<_>>().join(" > ");
-        let timer = if f.fired_by_timer { format!(" @{}", f.time as f64 / 60e6) } else { String::new() };
+        let minutes = f.time as f64 / 60e6;
+        let timer = match f.fired_by {
+            FiredBy::Event => String::new(),
+            FiredBy::Timer => format!(" @{minutes}"),
+            FiredBy::Timeout => format!(" timeout @{minutes}"),
+        };
         steps + &timer
     };
     let mut text = outcome.firings.iter().map(firing).collect::<Vec<_>>().join(", ");
