@@ -27,7 +27,6 @@ pub(crate) const INSTANT: Ty = Ty::Of(Type::Instant);
 pub(crate) const DURATION: Ty = Ty::Of(Type::Duration);
 pub(crate) const IP: Ty = Ty::Of(Type::Ip);
 
-
 impl From<Type> for Ty {
     fn from(ty: Type) -> Self {
         match ty {

@@ -553,9 +553,10 @@ pub enum Overlap {
     PerStart,
     /// One alert a moment.
     PerEnd,
-    /// Every event before the first event of this step is used up.
+    /// Every event before the first event of this step is used up. The step is after the first unit and always begins;
+    /// the first member of a `one of` stands for the member that began.
     From(usize),
-    /// Every event before the last event of this step is used up.
+    /// Every event before the last event of this step is used up; the step as for [`Overlap::From`].
     FromLast(usize),
     /// Every complete choice.
     All,

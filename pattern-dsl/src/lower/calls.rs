@@ -221,8 +221,12 @@ impl RuleLowering<'_, '_> {
         let [argument] = arguments else {
             return Err(self.takes(name, "one thing", &signature));
         };
+        if let Some((set, set_name)) = self.set_in(argument) {
+            return self.set_aggregate(set, &set_name, |this, step| {
+                this.aggregate_over(kind, name, argument, (step, &set_name), scope)
+            });
+        }
         let target = self.aggregated_step(argument);
-        let alone = matches!(&argument.kind, ExprKind::Path(p) if p.len() == 1);
         let Some((step, step_name)) = target else {
             let stream =
                 window_stream(argument).map(|i| i.name.clone()).filter(|n| self.rule_stream(n).is_some());
@@ -233,6 +237,19 @@ impl RuleLowering<'_, '_> {
             };
             return Err(self.takes(name, "a step of this match, or a stream `over` a time", &example));
         };
+        self.aggregate_over(kind, name, argument, (step, &step_name), scope)
+    }
+
+    /// An aggregate over what one step took; `step_name` is how the argument calls it.
+    fn aggregate_over(
+        &mut self,
+        kind: Aggregate,
+        name: &Ident,
+        argument: &ast::Expr,
+        (step, step_name): (usize, &Ident),
+        scope: &Scope,
+    ) -> Lowered<Typed> {
+        let alone = matches!(&argument.kind, ExprKind::Path(p) if p.len() == 1);
         if alone != (kind == Aggregate::Count) {
             let what = if alone { "a field of the step" } else { "a step" };
             let example = if alone {
@@ -254,8 +271,10 @@ impl RuleLowering<'_, '_> {
             {
                 return Err(self.needs_consecutive(name));
             }
-            Place::Where | Place::Absence if step >= scope.visible && scope.own != Some(step) => {
-                return Err(self.too_early(&step_name));
+            Place::Where | Place::Absence | Place::Bound
+                if step >= scope.visible && scope.own != Some(step) =>
+            {
+                return Err(self.too_early(step, step_name, scope));
             }
             _ => {}
         }
@@ -281,9 +300,8 @@ impl RuleLowering<'_, '_> {
         let Some(kind) = aggregate_named(&name.name) else {
             return Err(self.unknown_function(name));
         };
-        if !matches!(scope.place, Place::Where | Place::After) {
+        if !matches!(scope.place, Place::Where | Place::Absence | Place::After) {
             let message = match scope.place {
-                Place::Absence => "a window in the `where` of an absence is not supported yet",
                 Place::Filter => "a window in a filter of a stream is not supported yet",
                 _ => "a window inside another is not supported yet",
             };
@@ -353,8 +371,12 @@ impl RuleLowering<'_, '_> {
 
     fn before(&mut self, name: &Ident, scope: &Scope) -> Lowered<usize> {
         match self.step_named(&name.name) {
-            Some(step) if scope.place == Place::Where && scope.own != Some(step) && step >= scope.visible => {
-                Err(self.too_early(name))
+            Some(step)
+                if matches!(scope.place, Place::Where | Place::Absence)
+                    && scope.own != Some(step)
+                    && step >= scope.visible =>
+            {
+                Err(self.too_early(step, name, scope))
             }
             Some(step) => Ok(step),
             None => {

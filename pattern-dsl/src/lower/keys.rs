@@ -178,10 +178,10 @@ impl RuleLowering<'_, '_> {
         let mut failed = false;
         for (stream, parts) in by_stream.iter().enumerate() {
             let name = self.stream_name(stream);
-            let in_absence = pattern
-                .units
-                .iter()
-                .any(|u| matches!(&u.kind, UnitKind::Absence(a) if a.streams.iter().any(|s| s.name == name)));
+            let in_absence =
+                pattern.units.iter().any(
+                    |u| matches!(&u.kind, UnitKind::Absence(a) if a.streams.iter().any(|s| s.name == name)),
+                ) || pattern.cancels.iter().any(|c| c.stream.name == name);
             let from = rule.from.iter().any(|(f, _)| f.name == name);
             let has_step = self.names.iter().any(|n| n.stream == stream);
             let windowed = self.windowed(rule).contains(&name);

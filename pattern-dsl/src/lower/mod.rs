@@ -11,8 +11,10 @@ mod expr;
 mod keys;
 mod names;
 mod rule;
+mod sets;
 mod steps;
 mod streams;
+mod structure;
 mod tables;
 mod test;
 

@@ -54,6 +54,11 @@ impl RuleLowering<'_, '_> {
                 return self.this_field(rest, scope);
             }
             if scope.place != Place::Filter
+                && let Some(set) = self.set_named(&first.name)
+            {
+                return self.set_field(set, first, rest, scope);
+            }
+            if scope.place != Place::Filter
                 && let Some(step) = self.step_named(&first.name)
             {
                 return self.step_field(step, first, rest, scope);
@@ -114,15 +119,21 @@ impl RuleLowering<'_, '_> {
         Ok(typed)
     }
 
-    fn step_field(&mut self, step: usize, first: &Ident, rest: &[Ident], scope: &Scope) -> Lowered<Typed> {
+    pub(super) fn step_field(
+        &mut self,
+        step: usize,
+        first: &Ident,
+        rest: &[Ident],
+        scope: &Scope,
+    ) -> Lowered<Typed> {
         let (stream, repeated) = self.names.get(step).map(|n| (n.module_stream, n.repeated)).ok_or(Fail)?;
         if scope.aggregate == Some(step) {
             return self.field(Of::This, stream, rest);
         }
         match scope.place {
             Place::Where if scope.own == Some(step) => return self.this_field(rest, scope),
-            Place::Where | Place::Absence | Place::Aggregate if step >= scope.visible => {
-                return Err(self.too_early(first));
+            Place::Where | Place::Absence | Place::Bound | Place::Aggregate if step >= scope.visible => {
+                return Err(self.too_early(step, first, scope));
             }
             Place::Window | Place::Filter => {
                 let message = format!("`{}` is not known here", first.name);
@@ -146,13 +157,16 @@ impl RuleLowering<'_, '_> {
         self.field(Of::Step(step), stream, rest)
     }
 
-    /// E321.
-    pub(super) fn too_early(&mut self, name: &Ident) -> Fail {
+    /// E321, E324.
+    pub(super) fn too_early(&mut self, step: usize, name: &Ident, scope: &Scope) -> Fail {
+        if let Some(fail) = self.in_own_set(step, name, scope) {
+            return fail;
+        }
         let message = format!("`{}` has not happened yet", name.name);
         self.report(Diagnostic::error("E321", name.span, message).help(format!("test it at `{}`", name.name)))
     }
 
-    fn field(&mut self, of: Of, stream: usize, path: &[Ident]) -> Lowered<Typed> {
+    pub(super) fn field(&mut self, of: Of, stream: usize, path: &[Ident]) -> Lowered<Typed> {
         let fields = self.all.streams.get(stream).map_or(&[][..], |s| &s.fields);
         if let Some(index) = find(fields, path) {
             let ty = fields.get(index).map_or(Ty::Null, |f| Ty::from(f.ty.clone()));
@@ -213,7 +227,9 @@ impl RuleLowering<'_, '_> {
 
     /// A single name that nothing has.
     fn unknown_name(&mut self, name: &Ident, scope: &Scope) -> Fail {
-        if scope.place != Place::Filter && self.step_named(&name.name).is_some() {
+        if scope.place != Place::Filter
+            && (self.step_named(&name.name).is_some() || self.set_named(&name.name).is_some())
+        {
             let message = format!("expected a value, found step `{}`", name.name);
             let help = format!("one of its fields: `{}.field`", name.name);
             return self.report(Diagnostic::error("E201", name.span, message).help(help));

@@ -5,7 +5,7 @@ use super::{Fail, Lowered, Lowering, rule_streams};
 use crate::ast::{self, Expr, ExprKind, Ident};
 use crate::check::Ty;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{self, Condition, Key, Mode, ReasonPart, Rule, RuleStream, Step, Term, Window};
+use crate::ir::{self, Condition, Key, Mode, ReasonPart, Rule, RuleStream, Term, Window};
 use crate::source::Span;
 use crate::types::{Literal, Type};
 
@@ -16,8 +16,10 @@ pub(super) enum Place {
     Filter,
     /// `where` of a step.
     Where,
-    /// `where` of an absence.
+    /// `where` of an absence or a `cancel on`.
     Absence,
+    /// A bound that is read.
+    Bound,
     /// Inside a window; the limit of `reaches`.
     Window,
     /// Inside an aggregate.
@@ -60,12 +62,22 @@ pub(super) struct StepName {
     pub(super) consecutive: bool,
     /// Its name means this step only.
     pub(super) nameable: bool,
+    /// Steps of the set that it is a member of.
+    pub(super) set: Option<std::ops::Range<usize>>,
+}
+
+/// `one of { .. } as alias`.
+pub(super) struct SetName {
+    pub(super) alias: Ident,
+    /// Its steps.
+    pub(super) members: std::ops::Range<usize>,
 }
 
 pub(super) struct RuleLowering<'m, 'a> {
     pub(super) all: &'m mut Lowering<'a>,
     pub(super) streams: Vec<RuleStream>,
     pub(super) names: Vec<StepName>,
+    pub(super) sets: Vec<SetName>,
     pub(super) keys: Vec<Key>,
     pub(super) windows: Vec<Window>,
     /// The first window in a `where`.
@@ -100,6 +112,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             all,
             streams: Vec::new(),
             names: Vec::new(),
+            sets: Vec::new(),
             keys: Vec::new(),
             windows: Vec::new(),
             window_in_where: None,
@@ -127,30 +140,26 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         let severity = rule.severity.as_ref().and_then(|e| self.severity(e, &after).ok());
         let score = rule.score.as_ref().and_then(|e| self.score(e, &after).ok());
         let reason = self.reason(rule, &after);
-        let mut emit = Vec::new();
-        for (name, e) in &rule.emit {
-            if let Ok((expr, _)) = self.expr(e, &after, None) {
-                emit.push((name.name.clone(), expr));
-            }
-        }
-        let cooldown = rule.cooldown.as_ref().and_then(|(e, _)| self.all.bound(e, false).ok());
-        let overlap = self.overlap(rule);
-        if let (ir::Overlap::All, Some((_, span))) = (overlap, &rule.cooldown) {
-            self.report(
-                Diagnostic::error("E342", *span, "`overlap all` with `cooldown`: all, or one in a while?")
-                    .help("drop one of them"),
-            );
-        }
+        let emit = self.pairs(&rule.emit, &after);
+        let timeout = rule.timeout.as_ref().map(|(pairs, _)| self.pairs(pairs, &after));
+        let cooldown = match &rule.cooldown {
+            Some((e, _)) => self.constant_bound(e, "a duration, a `const` or a `param`").ok(),
+            None => None,
+        };
+        let cooldown_per = self.cooldown_per(rule, &after);
+        let overlap = self.overlap(rule, parts.as_ref().ok());
+        self.check_timeout(rule, pattern);
         self.aliases_clear();
         let emitted: Vec<&str> = rule.emit.iter().map(|(n, _)| n.name.as_str()).collect();
         let tests: Vec<ir::Test> =
             rule.tests.iter().map(|t| self.all.test(t, &emitted, &self.keys)).collect();
-        let Parts { steps, units, leading, trailing, cancels } = parts?;
         let within = match &pattern.within {
-            Some(e) => Some(self.all.bound(e, true)?),
+            Some(e) => Some(self.constant_bound(e, "a duration, or a bound on an arrow")?),
             None => None,
         };
-        self.bounds(pattern, within.is_some(), &steps);
+        let parts = parts?;
+        self.check_ends(pattern, &parts);
+        let Parts { steps, units, leading, trailing, cancels } = parts;
         self.warn(rule);
         Ok(Rule {
             name: rule.name.name.clone(),
@@ -168,7 +177,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             leading,
             trailing,
             cancels,
-            timeout: None,
+            timeout,
             windows: self.windows,
             having,
             unless,
@@ -178,7 +187,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             emit,
             send: rule.send.clone(),
             cooldown,
-            cooldown_per: Vec::new(),
+            cooldown_per,
             overlap,
             params: Vec::new(),
             reads_alerts: None,
@@ -186,19 +195,6 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             version: rule.version.clone(),
             tests,
         })
-    }
-
-    fn overlap(&mut self, rule: &ast::Rule) -> ir::Overlap {
-        match &rule.overlap {
-            None | Some((ast::Overlap::None, _)) => ir::Overlap::None,
-            Some((ast::Overlap::PerStart, _)) => ir::Overlap::PerStart,
-            Some((ast::Overlap::PerEnd, _)) => ir::Overlap::PerEnd,
-            Some((ast::Overlap::All, _)) => ir::Overlap::All,
-            Some((ast::Overlap::From(_) | ast::Overlap::FromLast(_), span)) => {
-                self.report(Diagnostic::error("E391", *span, "`overlap from` is not supported yet"));
-                ir::Overlap::None
-            }
-        }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) -> Fail {
@@ -313,12 +309,24 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         parts
     }
 
+    /// An object's values; those with errors are left out, and the rule then is too.
+    fn pairs(&mut self, pairs: &[(Ident, Expr)], scope: &Scope) -> Vec<(String, ir::Expr)> {
+        let mut lowered = Vec::new();
+        for (name, e) in pairs {
+            if let Ok((expr, _)) = self.expr(e, scope, None) {
+                lowered.push((name.name.clone(), expr));
+            }
+        }
+        lowered
+    }
+
     /// E223 for fields that are read bare.
     fn aliases_clear(&mut self) {
         let clash: Vec<Ident> = self
             .names
             .iter()
             .filter_map(|n| n.alias.clone())
+            .chain(self.sets.iter().map(|s| s.alias.clone()))
             .filter(|a| self.bare.contains(&a.name))
             .collect();
         for alias in clash {
@@ -329,17 +337,6 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
     pub(super) fn two_meanings(&mut self, alias: &Ident, what: &str) {
         let message = format!("`{}` has two meanings: {what}", alias.name);
         self.report(Diagnostic::error("E223", alias.span, message).help("rename the step"));
-    }
-
-    /// E301.
-    fn bounds(&mut self, pattern: &ast::Match, bounded: bool, steps: &[Step]) {
-        let awaits_more = steps.len() > 1 || steps.iter().any(|s| s.min > 1);
-        if awaits_more && !bounded {
-            self.report(
-                Diagnostic::error("E301", pattern.span, "this match can wait for ever")
-                    .help("`match within 24h { .. }`"),
-            );
-        }
     }
 
     fn warn(&mut self, rule: &ast::Rule) {

@@ -1,12 +1,15 @@
-//! Steps and absences of `match`.
+//! The inside of `match`: steps, sets and absences, each with what its conditions may read.
 
-use super::rule::{Place, RuleLowering, Scope, StepName};
+use std::ops::Range;
+
+use super::rule::{Place, RuleLowering, Scope, SetName, StepName};
 use super::{Fail, Lowered};
 use crate::ast::{self, Quantifier, UnitKind};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{self, Absence, Arrow, Bound, Step, Unit};
+use crate::ir::{self, Absence, Step, Unit};
 
 /// What stands inside `match`.
+#[derive(Default)]
 pub(super) struct Parts {
     pub(super) steps: Vec<Step>,
     pub(super) units: Vec<Unit>,
@@ -16,7 +19,7 @@ pub(super) struct Parts {
 }
 
 /// Least, most, may have none.
-fn counts(event: &ast::Event) -> (u32, Option<u32>, bool) {
+pub(super) fn counts(event: &ast::Event) -> (u32, Option<u32>, bool) {
     match event.quantifier.map(|(quantifier, _)| quantifier) {
         None => (1, Some(1), false),
         Some(Quantifier::Optional) => (1, Some(1), true),
@@ -28,207 +31,157 @@ fn counts(event: &ast::Event) -> (u32, Option<u32>, bool) {
     }
 }
 
+/// The steps of a unit; of an absence none.
+pub(super) fn members(unit: &ast::Unit) -> &[ast::Event] {
+    match &unit.kind {
+        UnitKind::Event(event) => std::slice::from_ref(event),
+        UnitKind::Set(set) => &set.members,
+        UnitKind::Absence(_) => &[],
+    }
+}
+
 impl RuleLowering<'_, '_> {
-    /// Names the steps: E109, E223, E326.
+    /// Names the steps and the `one of` sets: E109, E223, E326.
     pub(super) fn name_steps(&mut self, rule: &ast::Rule, pattern: &ast::Match) -> Lowered<()> {
-        let events: Vec<&ast::Event> = pattern
-            .units
-            .iter()
-            .flat_map(|u| match &u.kind {
-                UnitKind::Event(e) => std::slice::from_ref(e),
-                UnitKind::Set(set) => set.members.as_slice(),
-                UnitKind::Absence(_) => &[],
-            })
-            .collect();
+        let events: Vec<&ast::Event> = pattern.units.iter().flat_map(members).collect();
         if events.is_empty() {
             return Err(self.report(
                 Diagnostic::error("E326", pattern.span, "a rule needs an event")
                     .help("add a step: absences alone have no moment to count from"),
             ));
         }
-        for event in &events {
-            let stream = self.rule_stream(&event.stream.name).ok_or(Fail)?;
-            let module_stream = self.streams.get(stream).map(|s| s.stream).ok_or(Fail)?;
-            let only = events.iter().filter(|e| e.stream.name == event.stream.name).count() == 1;
-            let name = event.alias.as_ref().unwrap_or(&event.stream).name.clone();
-            if let Some(alias) = &event.alias {
-                let first = self
-                    .names
-                    .iter()
-                    .find_map(|n| n.alias.as_ref().filter(|a| a.name == alias.name))
-                    .map(|a| a.span);
-                if let Some(first) = first {
-                    self.all.twice(alias, first);
-                } else if self.rule_stream(&alias.name).is_some() {
-                    self.two_meanings(alias, "a step and a stream");
-                } else if rule.by.iter().any(|k| k.name.name == alias.name) {
-                    self.two_meanings(alias, "a step and a key");
+        for unit in &pattern.units {
+            let first = self.names.len();
+            let range = first..first + members(unit).len();
+            for event in members(unit) {
+                let stream = self.rule_stream(&event.stream.name).ok_or(Fail)?;
+                let module_stream = self.streams.get(stream).map(|s| s.stream).ok_or(Fail)?;
+                let only = events.iter().filter(|e| e.stream.name == event.stream.name).count() == 1;
+                if let Some(alias) = &event.alias {
+                    self.alias_is_free(rule, alias);
                 }
+                self.names.push(StepName {
+                    name: event.alias.as_ref().unwrap_or(&event.stream).name.clone(),
+                    alias: event.alias.clone(),
+                    stream,
+                    module_stream,
+                    repeated: counts(event).1 != Some(1),
+                    consecutive: event.consecutive.is_some(),
+                    nameable: event.alias.is_some() || only,
+                    set: matches!(unit.kind, UnitKind::Set(_)).then(|| range.clone()),
+                });
             }
-            self.names.push(StepName {
-                name,
-                alias: event.alias.clone(),
-                stream,
-                module_stream,
-                repeated: counts(event).1 != Some(1),
-                consecutive: event.consecutive.is_some(),
-                nameable: event.alias.is_some() || only,
-            });
+            if let UnitKind::Set(ast::Set { kind: ir::UnitKind::One, alias: Some(alias), .. }) = &unit.kind {
+                self.alias_is_free(rule, alias);
+                self.sets.push(SetName { alias: alias.clone(), members: range });
+            }
         }
         Ok(())
     }
 
-    /// Steps, and the absences after the last.
+    fn alias_is_free(&mut self, rule: &ast::Rule, alias: &ast::Ident) {
+        let steps = self.names.iter().filter_map(|n| n.alias.as_ref());
+        let first = steps.chain(self.sets.iter().map(|s| &s.alias)).find(|a| a.name == alias.name);
+        if let Some(first) = first.map(|a| a.span) {
+            self.all.twice(alias, first);
+        } else if self.rule_stream(&alias.name).is_some() {
+            self.two_meanings(alias, "a step and a stream");
+        } else if rule.by.iter().any(|k| k.name.name == alias.name) {
+            self.two_meanings(alias, "a step and a key");
+        }
+    }
+
+    /// Everything inside `match`; all errors are reported before it fails.
     pub(super) fn steps(&mut self, pattern: &ast::Match, keys: Vec<Vec<usize>>) -> Lowered<Parts> {
         let mut keys = keys.into_iter();
-        let mut steps: Vec<Step> = Vec::new();
-        let mut units: Vec<Unit> = Vec::new();
-        let mut gap: Vec<Absence> = Vec::new();
-        let mut gap_units: Vec<&ast::Unit> = Vec::new();
+        let mut parts = Parts::default();
+        let mut waiting: Vec<&ast::Unit> = Vec::new();
         let mut failed = false;
         for unit in &pattern.units {
-            match &unit.kind {
-                UnitKind::Event(event) => {
-                    for absent in gap_units.drain(..) {
-                        failed |= self.check_gap(absent, steps.is_empty());
-                    }
-                    if unit.arrow == Arrow::Immediately
-                        && !gap.is_empty()
-                        && let Some(span) = unit.arrow_span
-                    {
-                        self.report(
-                            Diagnostic::error(
-                                "E331",
-                                span,
-                                "`immediately` has no single neighbour here: an absence stands before it",
-                            )
-                            .help("`then`"),
-                        );
-                    }
-                    let within = unit.within.as_ref().and_then(|b| self.bound(b).ok());
-                    units.push(Unit {
-                        steps: steps.len()..steps.len() + 1,
-                        kind: ir::UnitKind::Step,
-                        name: None,
-                        arrow: unit.arrow,
-                        after: None,
-                        within,
-                        gap: std::mem::take(&mut gap),
-                    });
-                    steps.push(self.step(event, steps.len(), keys.next().unwrap_or_default())?);
-                }
-                UnitKind::Set(set) => {
-                    self.report(Diagnostic::error("E391", set.kind_span, "sets are not supported yet"));
-                    failed = true;
-                }
-                UnitKind::Absence(absence) => {
-                    self.check_arrow(unit);
-                    gap_units.push(unit);
-                    match self.absence(absence, unit, steps.len()) {
-                        Ok(absence) => gap.push(absence),
-                        Err(Fail) => failed = true,
-                    }
+            if matches!(unit.kind, UnitKind::Absence(_)) {
+                self.check_arrow_of_absence(unit);
+                waiting.push(unit);
+                continue;
+            }
+            let first = parts.steps.len();
+            self.check_join(unit, first == 0, !waiting.is_empty());
+            // A leading absence looks back from the first step, so that has happened.
+            let reads_first =
+                first == 0 && self.names.first().is_some_and(|n| n.set.is_none() && !n.repeated);
+            let visible = if reads_first { 1 } else { first };
+            let gap = self.absences(&mut waiting, visible, &mut failed);
+            let lowered = self.unit(unit, first);
+            let steps = first..first + members(unit).len();
+            for (event, index) in members(unit).iter().zip(steps) {
+                match self.step(event, index, keys.next().unwrap_or_default()) {
+                    Ok(step) => parts.steps.push(step),
+                    Err(Fail) => return Err(Fail),
                 }
             }
-        }
-        for unit in gap_units {
-            if let UnitKind::Absence(absence) = &unit.kind
-                && absence.duration.is_none()
-            {
-                let name = absence.streams.first().map(|s| s.name.clone()).unwrap_or_default();
-                self.report(
-                    Diagnostic::error("E301", unit.span, "this match can wait for ever")
-                        .help(format!("say how long: `no {name} for 1h`")),
-                );
+            if let UnitKind::Set(set) = &unit.kind {
+                self.check_set(set);
+                if set.kind != ir::UnitKind::All {
+                    // `one of` and `at least n of` say themselves how many members may have none.
+                    parts.steps.iter_mut().skip(first).for_each(|step| step.optional = false);
+                }
+            }
+            match (lowered, first) {
+                (Ok(unit), 0) => {
+                    parts.leading = gap;
+                    parts.units.push(unit);
+                }
+                (Ok(unit), _) => parts.units.push(Unit { gap, ..unit }),
+                (Err(Fail), _) => failed = true,
             }
         }
+        parts.trailing = self.absences(&mut waiting, usize::MAX, &mut failed);
         for cancel in &pattern.cancels {
-            self.report(Diagnostic::error("E391", cancel.span, "`cancel on` is not supported yet"));
-            failed = true;
+            match self.cancel(cancel) {
+                Ok(cancel) => parts.cancels.push(cancel),
+                Err(Fail) => failed = true,
+            }
         }
-        let parts = Parts { steps, units, leading: Vec::new(), trailing: gap, cancels: Vec::new() };
         if failed { Err(Fail) } else { Ok(parts) }
     }
 
-    fn check_arrow(&mut self, unit: &ast::Unit) {
-        if let Some(span) = unit.arrow_span {
-            let (code, message) = match unit.arrow {
-                Arrow::Immediately => {
-                    ("E331", "`immediately` has no single neighbour here: an absence is no event")
-                }
-                _ => ("E332", "an absence takes no arrow but `then`"),
-            };
-            self.report(Diagnostic::error(code, span, message).help("`then no X`"));
+    fn absences(&mut self, waiting: &mut Vec<&ast::Unit>, visible: usize, failed: &mut bool) -> Vec<Absence> {
+        let mut lowered = Vec::new();
+        for unit in waiting.drain(..) {
+            match self.absence(unit, visible) {
+                Ok(absence) => lowered.push(absence),
+                Err(Fail) => *failed = true,
+            }
         }
-        if let Some(within) = &unit.within {
-            self.report(
-                Diagnostic::error("E332", within.value.span, "an absence has its own bound")
-                    .help("`then no X for 1h`"),
-            );
-        }
+        lowered
     }
 
-    /// An absence before a step: looking back, and with a bound of its own, are refused.
-    fn check_gap(&mut self, unit: &ast::Unit, leading: bool) -> bool {
-        let UnitKind::Absence(absence) = &unit.kind else { return false };
-        let text = self.all.slice(unit.span).to_owned();
-        if leading {
-            let help = "begin with a step; test a window: `count(x over 1h before a) == 0`";
-            self.report(
-                Diagnostic::error(
-                    "E391",
-                    unit.span,
-                    format!("`{text}` in front of the first step is not supported yet"),
-                )
-                .help(help),
-            );
-            return true;
-        }
-        if absence.duration.is_some() {
-            let help = "leave out `for` to guard the whole gap";
-            self.report(
-                Diagnostic::error(
-                    "E391",
-                    unit.span,
-                    format!("`{text}` between two steps is not supported yet"),
-                )
-                .help(help),
-            );
-            return true;
-        }
-        false
+    /// A unit but for its gap.
+    fn unit(&mut self, unit: &ast::Unit, first: usize) -> Lowered<Unit> {
+        let (kind, name) = match &unit.kind {
+            UnitKind::Set(set) => (set.kind, set.alias.as_ref().map(|a| a.name.clone())),
+            _ => (ir::UnitKind::Step, None),
+        };
+        let steps: Range<usize> = first..first + members(unit).len();
+        let after = unit.after.as_ref().map(|b| self.bound(b, first));
+        let within = unit.within.as_ref().map(|b| self.bound(b, first));
+        let (after, within) = (after.transpose()?, within.transpose()?);
+        Ok(Unit { steps, kind, name, arrow: unit.arrow, after, within, gap: Vec::new() })
     }
 
     fn step(&mut self, event: &ast::Event, index: usize, keys: Vec<usize>) -> Lowered<Step> {
-        let (name, stream, module_stream) =
-            self.names.get(index).map(|n| (n.name.clone(), n.stream, n.module_stream)).ok_or(Fail)?;
-        let scope = Scope::new(Place::Where, &[module_stream], Some(index), index);
+        let named = self.names.get(index).ok_or(Fail)?;
+        let (name, stream, module_stream) = (named.name.clone(), named.stream, named.module_stream);
+        let visible = named.set.as_ref().map_or(index, |set| set.start);
+        let scope = Scope::new(Place::Where, &[module_stream], Some(index), visible);
         let condition = event.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
         let (min, max, optional) = counts(event);
-        for (unsupported, what) in [(optional, "an optional step"), (event.quiet.is_some(), "`until quiet`")]
-        {
-            if unsupported {
-                self.report(Diagnostic::error("E391", event.span, format!("{what} is not supported yet")));
-            }
-        }
-        Ok(Step {
-            name,
-            stream,
-            keys,
-            min,
-            max,
-            optional,
-            consecutive: event.consecutive.is_some(),
-            condition,
-            quiet: None,
-        })
+        let quiet = event.quiet.as_ref().map(|(bound, _)| self.bound(bound, visible)).transpose()?;
+        let consecutive = event.consecutive.is_some();
+        Ok(Step { name, stream, keys, min, max, optional, consecutive, condition, quiet })
     }
 
-    fn bound(&mut self, bound: &ast::Bound) -> Lowered<Bound> {
-        Ok(Bound::Fixed(self.all.bound(&bound.value, false)?))
-    }
-
-    fn absence(&mut self, absence: &ast::Absence, unit: &ast::Unit, visible: usize) -> Lowered<Absence> {
+    fn absence(&mut self, unit: &ast::Unit, visible: usize) -> Lowered<Absence> {
+        let UnitKind::Absence(absence) = &unit.kind else { return Err(Fail) };
         let mut streams = Vec::new();
         let mut this = Vec::new();
         for name in &absence.streams {
@@ -240,10 +193,16 @@ impl RuleLowering<'_, '_> {
         }
         let scope = Scope::new(Place::Absence, &this, None, visible);
         let condition = absence.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
-        let duration = match &absence.duration {
-            Some(bound) => Some(self.bound(bound)?),
-            None => None,
-        };
+        let duration = absence.duration.as_ref().map(|bound| self.bound(bound, visible)).transpose()?;
         Ok(Absence { streams, duration, condition, text: self.all.slice(unit.span).to_owned() })
+    }
+
+    fn cancel(&mut self, cancel: &ast::Cancel) -> Lowered<Absence> {
+        let stream = self.rule_stream(&cancel.stream.name).ok_or(Fail)?;
+        let module_stream = self.streams.get(stream).map(|s| s.stream).ok_or(Fail)?;
+        let scope = Scope::new(Place::Absence, &[module_stream], None, usize::MAX);
+        let condition = cancel.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
+        let text = self.all.slice(cancel.span).to_owned();
+        Ok(Absence { streams: vec![stream], duration: None, condition, text })
     }
 }
