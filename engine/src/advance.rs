@@ -364,7 +364,7 @@ fn windows_at(
         }
         if let (Some(window), Some(state)) = (program.windows.get(number), held.windows.get_mut(number)) {
             let value = window.argument.as_ref().map_or(Value::Bool(true), |argument| argument.eval(&scope));
-            state.push(event.ts, value);
+            state.push(window, event.ts, value);
         }
     }
     for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.windows) {

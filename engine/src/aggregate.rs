@@ -3,6 +3,7 @@
 use crate::arithmetic::arithmetic;
 use crate::collections::Map;
 use crate::value::Value;
+use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::{Aggregate, BinaryOp};
 use std::cmp::Ordering;
 
@@ -19,11 +20,12 @@ pub(crate) fn of_values(kind: Aggregate, values: impl Iterator<Item = Value>) ->
 fn of_known(kind: Aggregate, mut values: impl Iterator<Item = Value>) -> Value {
     match kind {
         Aggregate::Count => Value::Int(values.count() as i64),
-        Aggregate::Sum => sum(values).0,
-        Aggregate::Avg => match sum(values) {
-            (_, 0) => Value::Null,
-            (total, count) => arithmetic(BinaryOp::Divide, &total, &Value::Int(count)),
-        },
+        Aggregate::Sum => sum(values),
+        Aggregate::Avg => {
+            let mut count = 0;
+            let total = sum(values.inspect(|_| count += 1).map(exact));
+            if count == 0 { Value::Null } else { arithmetic(BinaryOp::Divide, &total, &Value::Int(count)) }
+        }
         Aggregate::Min | Aggregate::Max => {
             let wanted = if kind == Aggregate::Min { Ordering::Less } else { Ordering::Greater };
             let Some(first) = values.next() else { return Value::Null };
@@ -42,15 +44,31 @@ fn of_known(kind: Aggregate, mut values: impl Iterator<Item = Value>) -> Value {
     }
 }
 
-/// Sum and count; the sum of nothing is 0, an overflow is null.
-fn sum(values: impl Iterator<Item = Value>) -> (Value, i64) {
-    let mut total = Value::Int(0);
-    let mut count = 0;
-    for value in values {
-        total = if count == 0 { value } else { arithmetic(BinaryOp::Add, &total, &value) };
-        count += 1;
+/// An int as a decimal, which has room for sums of ints.
+fn exact(value: Value) -> Value {
+    match value {
+        Value::Int(value) => Value::decimal(Decimal::from_int(value)),
+        other => other,
     }
-    (total, count)
+}
+
+/// The sum of nothing is 0; ints add exactly, so that only a sum that does not fit is null.
+fn sum(mut values: impl Iterator<Item = Value>) -> Value {
+    let mut whole: i128 = 0;
+    while let Some(value) = values.next() {
+        match value {
+            Value::Int(value) => whole += i128::from(value),
+            first => {
+                let start = match (i64::try_from(whole), whole) {
+                    (_, 0) => first,
+                    (Ok(whole), _) => arithmetic(BinaryOp::Add, &Value::Int(whole), &first),
+                    (Err(_), _) => Value::Null,
+                };
+                return values.fold(start, |total, value| arithmetic(BinaryOp::Add, &total, &value));
+            }
+        }
+    }
+    i64::try_from(whole).map_or(Value::Null, Value::Int)
 }
 
 fn median(mut values: Vec<Value>) -> Value {
@@ -60,10 +78,11 @@ fn median(mut values: Vec<Value>) -> Value {
     if values.len() % 2 == 1 {
         return upper;
     }
-    let Some(lower) = values.get(middle - 1) else { return Value::Null };
-    arithmetic(BinaryOp::Divide, &arithmetic(BinaryOp::Add, lower, &upper), &Value::Int(2))
+    let Some(lower) = values.get(middle - 1).cloned() else { return Value::Null };
+    arithmetic(BinaryOp::Divide, &arithmetic(BinaryOp::Add, &exact(lower), &exact(upper)), &Value::Int(2))
 }
 
+/// Of a sample, in two passes; a float that is not finite is null.
 fn stddev(values: &[f64]) -> Value {
     if values.len() < 2 {
         return Value::Null;
@@ -71,5 +90,6 @@ fn stddev(values: &[f64]) -> Value {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-    Value::Float((squares / (count - 1.0)).sqrt())
+    let deviation = (squares / (count - 1.0)).sqrt();
+    if deviation.is_finite() { Value::Float(deviation) } else { Value::Null }
 }

@@ -17,7 +17,7 @@ pub(crate) fn negate(value: &Value) -> Value {
 
 /// `left op right`; null on overflow and division by zero.
 pub(crate) fn arithmetic(op: BinaryOp, left: &Value, right: &Value) -> Value {
-    use BinaryOp::{Add, Divide, Multiply, Remainder, Subtract};
+    use BinaryOp::{Add, Divide, Multiply, Subtract};
     match (left, right) {
         (Value::Int(a), Value::Int(b)) if op != Divide => {
             let result = match op {
@@ -31,15 +31,14 @@ pub(crate) fn arithmetic(op: BinaryOp, left: &Value, right: &Value) -> Value {
         (Value::Float(_), Value::Int(_) | Value::Decimal(_) | Value::Float(_))
         | (Value::Int(_) | Value::Decimal(_), Value::Float(_)) => {
             let (Some(a), Some(b)) = (left.as_f64(), right.as_f64()) else { return Value::Null };
-            match op {
-                Add => Value::Float(a + b),
-                Subtract => Value::Float(a - b),
-                Multiply => Value::Float(a * b),
-                Divide if b == 0.0 => Value::Null,
-                Remainder if b == 0.0 => Value::Null,
-                Divide => Value::Float(a / b),
-                _ => Value::Float(a % b),
-            }
+            let result = match op {
+                Add => a + b,
+                Subtract => a - b,
+                Multiply => a * b,
+                Divide => a / b,
+                _ => a % b,
+            };
+            if result.is_finite() { Value::Float(result) } else { Value::Null }
         }
         (Value::Int(_) | Value::Decimal(_), Value::Int(_) | Value::Decimal(_)) => {
             let (Some(a), Some(b)) = (left.as_decimal(), right.as_decimal()) else { return Value::Null };

@@ -6,10 +6,12 @@
 use crate::aggregate;
 use crate::arithmetic::{arithmetic, negate};
 use crate::event::EventRef;
+use crate::function::{self, LocalPart, Network};
 use crate::row::Row;
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
+use jiff::tz::TimeZone;
 use pattern_dsl::ir::{Aggregate, BinaryOp, Function, Of, Trend};
 use pattern_dsl::types::Micros;
 use std::cmp::Ordering;
@@ -37,6 +39,10 @@ pub(crate) enum Node {
     Lookup(usize, Box<Node>, usize),
     List(Vec<Node>),
     Call(Function, Vec<Node>),
+    /// Hour or day of an instant in a zone.
+    Local(LocalPart, Box<Node>, Box<TimeZone>),
+    /// The address is in the network.
+    InNetwork(Box<Node>, Box<Network>),
     Aggregate(Aggregate, usize, Option<Box<Node>>),
     Window(usize),
     Reaches(usize, Box<Node>, Box<Node>),
@@ -107,6 +113,8 @@ impl Node {
             | Self::Lookup(_, a, _)
             | Self::Trend(_, a)
             | Self::Aggregate(_, _, Some(a))
+            | Self::Local(_, a, _)
+            | Self::InNetwork(a, _)
             | Self::Matches(a, _) => a.reads_window(),
             Self::Binary(_, a, b) | Self::InList(a, _, Some(b)) | Self::Prev(a, b) => {
                 a.reads_window() || b.reads_window()
@@ -218,7 +226,17 @@ impl Node {
                 key => scope.tables.look_up(*table, &key, *column, scope.time),
             },
             Self::List(items) => Value::List(Box::new(items.iter().map(|item| item.eval(scope)).collect())),
-            Self::Call(function, arguments) => call(*function, arguments, scope),
+            Self::Call(name, arguments) => {
+                function::call(*name, arguments.iter().map(|argument| argument.eval(scope)).collect())
+            }
+            Self::Local(part, inner, zone) => match inner.eval(scope) {
+                Value::Instant(instant) => function::local(*part, instant, zone),
+                _ => Value::Null,
+            },
+            Self::InNetwork(inner, network) => match inner.eval(scope) {
+                Value::Ip(address) => Value::Bool(network.contains(*address)),
+                _ => Value::Null,
+            },
             Self::Aggregate(kind, step, argument) => {
                 let rows = scope.taken.get(*step).map_or(&[][..], Vec::as_slice);
                 let values = rows.iter().map(|row| match argument {
@@ -271,7 +289,10 @@ impl Node {
                 Value::Null => right.eval(scope),
                 value => value,
             },
-            BinaryOp::In => is_in(&left.eval(scope), &right.eval(scope)),
+            BinaryOp::In => match right.peek(scope) {
+                Some(set) => is_in(&left.eval(scope), set),
+                None => is_in(&left.eval(scope), &right.eval(scope)),
+            },
             BinaryOp::Contains | BinaryOp::StartsWith | BinaryOp::EndsWith => {
                 text_test(op, &left.eval(scope), &right.eval(scope))
             }
@@ -294,7 +315,9 @@ fn compare(op: BinaryOp, left: &Value, right: &Value) -> Option<bool> {
         return None;
     }
     let order = match (left, right) {
-        (Value::List(_), Value::List(_)) | (Value::Object(_), Value::Object(_)) => {
+        (Value::List(_), Value::List(_))
+        | (Value::Object(_), Value::Object(_))
+        | (Value::Geo(_), Value::Geo(_)) => {
             Some(if left == right { Ordering::Equal } else { Ordering::Less })
         }
         _ => left.compare(right),
@@ -331,39 +354,5 @@ fn text_test(op: BinaryOp, left: &Value, right: &Value) -> Value {
         }),
         (Value::List(_), _) if op == BinaryOp::Contains => is_in(right, left),
         _ => Value::Null,
-    }
-}
-
-fn call(function: Function, arguments: &[Node], scope: &Scope<'_>) -> Value {
-    let argument = |index: usize| arguments.get(index).map_or(Value::Null, |node| node.eval(scope));
-    match function {
-        Function::Ratio => arithmetic(BinaryOp::Divide, &argument(0), &argument(1)),
-        Function::Min | Function::Max => {
-            let values: Vec<Value> = arguments.iter().map(|node| node.eval(scope)).collect();
-            if values.iter().any(Value::is_null) {
-                return Value::Null;
-            }
-            let kind = if function == Function::Min { Aggregate::Min } else { Aggregate::Max };
-            aggregate::of_values(kind, values.into_iter())
-        }
-        Function::Abs => match argument(0) {
-            Value::Int(value) => value.checked_abs().map_or(Value::Null, Value::Int),
-            Value::Float(value) => Value::Float(value.abs()),
-            Value::Decimal(value) if value.units < 0 => negate(&Value::Decimal(value)),
-            value @ Value::Decimal(_) => value,
-            Value::Duration(value) => value.checked_abs().map_or(Value::Null, Value::Duration),
-            _ => Value::Null,
-        },
-        Function::DistanceKm | Function::SpeedKmh | Function::Hour | Function::Day | Function::Cidr => {
-            Value::Null
-        }
-        Function::Lower | Function::Upper | Function::Length => match argument(0) {
-            Value::String(text) => match function {
-                Function::Lower => Value::String(text.to_lowercase().into()),
-                Function::Upper => Value::String(text.to_uppercase().into()),
-                _ => Value::Int(text.chars().count() as i64),
-            },
-            _ => Value::Null,
-        },
     }
 }

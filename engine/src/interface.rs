@@ -89,7 +89,7 @@ pub struct RuleStats {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ActivateError {
-    /// The regular expression of a `matches` is invalid or too large (the language should have refused it).
+    /// A literal pattern (regular expression, network, time zone) is invalid; the language should have refused it.
     Pattern(String),
     /// The rule wants events in more than 64 ways (steps, absences, windows), or has more than 32 `reaches`.
     TooWide(String),

@@ -15,6 +15,7 @@ pub mod value;
 mod collections;
 mod arithmetic;
 mod aggregate;
+mod function;
 
 pub mod event;
 pub mod alert;

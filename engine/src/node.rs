@@ -4,11 +4,13 @@
 
 use crate::compile::Compiler;
 use crate::expr::Node;
+use crate::function::{LocalPart, Network};
 use crate::interface::ActivateError;
 use crate::program::LatchProgram;
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{BinaryOp, Expr, Of};
+use jiff::tz::TimeZone;
+use pattern_dsl::ir::{BinaryOp, Expr, Function, Of};
 use pattern_dsl::types::Literal;
 
 impl Compiler<'_> {
@@ -56,6 +58,16 @@ impl Compiler<'_> {
             Expr::List(items) => {
                 Node::List(items.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?)
             }
+            Expr::Call(Function::Hour, arguments) => self.local(LocalPart::Hour, arguments, stream)?,
+            Expr::Call(Function::Day, arguments) => self.local(LocalPart::Weekday, arguments, stream)?,
+            Expr::Call(Function::Cidr, arguments) => {
+                let [address, Expr::Literal(Literal::String(text))] = arguments.as_slice() else {
+                    return Err(ActivateError::Pattern("the network is not a literal".to_owned()));
+                };
+                let network = Network::parse(text)
+                    .ok_or_else(|| ActivateError::Pattern(format!("`{text}` is no network")))?;
+                Node::InNetwork(inner(address)?, Box::new(network))
+            }
             Expr::Call(function, arguments) => Node::Call(
                 *function,
                 arguments.iter().map(|item| self.node(item, stream)).collect::<Result<_, _>>()?,
@@ -76,6 +88,19 @@ impl Compiler<'_> {
                     .collect::<Result<_, ActivateError>>()?,
             ),
         })
+    }
+
+    fn local(&mut self, part: LocalPart, arguments: &[Expr], stream: usize) -> Result<Node, ActivateError> {
+        let zone = match arguments.get(1) {
+            None => TimeZone::UTC,
+            Some(Expr::Literal(Literal::String(name))) => {
+                TimeZone::get(name).map_err(|error| ActivateError::Pattern(error.to_string()))?
+            }
+            Some(_) => return Err(ActivateError::Pattern("the time zone is not a literal".to_owned())),
+        };
+        let instant =
+            arguments.first().map_or(Ok(Node::Literal(Value::Null)), |expr| self.node(expr, stream));
+        Ok(Node::Local(part, Box::new(instant?), Box::new(zone)))
     }
 
     /// The task's number of a table of the module.

@@ -3,11 +3,12 @@
 //! INVARIANT: two values of one type are equal exactly if the language says so; hashing agrees (decimals ignore scale).
 
 use arcstr::ArcStr;
-use pattern_dsl::decimal::Decimal;
+use pattern_dsl::decimal::{Decimal, ONE};
 use pattern_dsl::types::{Literal, Micros};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A value of a field or expression.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,6 +30,10 @@ pub enum Value {
     Instant(Micros),
     /// Microseconds.
     Duration(Micros),
+    /// An IP address; one of version 4 in its version 6 form.
+    Ip(Box<Ipv6Addr>),
+    /// Latitude and longitude in degrees.
+    Geo(Box<[f64; 2]>),
     /// A list.
     List(Box<Vec<Value>>),
     /// Named values, in written order.
@@ -55,6 +60,18 @@ impl Value {
             Self::Bool(value) => Some(*value),
             _ => None,
         }
+    }
+
+    /// An address; version 4 and its version 6 form are the same one.
+    #[must_use]
+    pub fn ip(address: IpAddr) -> Self {
+        Self::Ip(Box::new(mapped(address)))
+    }
+
+    /// A place, in degrees.
+    #[must_use]
+    pub fn geo(latitude: f64, longitude: f64) -> Self {
+        Self::Geo(Box::new([latitude, longitude]))
     }
 
     /// An int or decimal as a decimal.
@@ -86,6 +103,7 @@ impl Value {
             (Self::Float(a), Self::Float(b)) => a.partial_cmp(b),
             (Self::String(a), Self::String(b)) => Some(a.as_str().cmp(b.as_str())),
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            (Self::Ip(a), Self::Ip(b)) => Some(a.cmp(b)),
             (Self::Instant(a), Self::Instant(b)) | (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
             (Self::Float(_), Self::Int(_) | Self::Decimal(_))
             | (Self::Int(_) | Self::Decimal(_), Self::Float(_)) => {
@@ -110,7 +128,8 @@ impl Value {
             Literal::String(value) => Self::String(ArcStr::from(value.as_str())),
             Literal::Instant(value) => Self::Instant(*value),
             Literal::Duration(value) => Self::Duration(*value),
-            Literal::Ip(_) | Literal::Geo(..) => Self::Null,
+            Literal::Ip(address) => Self::ip(*address),
+            Literal::Geo(latitude, longitude) => Self::geo(*latitude, *longitude),
             Literal::List(items) => Self::List(Box::new(items.iter().map(Self::from_literal).collect())),
             Literal::Object(pairs) => Self::Object(Box::new(
                 pairs
@@ -128,6 +147,7 @@ impl PartialEq for Value {
         match (self, other) {
             (Self::Null, Self::Null) => true,
             (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits() || a == b,
+            (Self::Geo(a), Self::Geo(b)) => a == b,
             (Self::List(a), Self::List(b)) => a == b,
             (Self::Object(a), Self::Object(b)) => a == b,
             _ => self.compare(other) == Some(Ordering::Equal),
@@ -143,12 +163,26 @@ impl Hash for Value {
             Self::Bool(value) => value.hash(state),
             // Numbers that compare equal hash alike: whole ones as integers, others as doubles.
             Self::Int(value) => state.write_i64(*value),
-            Self::Decimal(_) | Self::Float(_) => hash_number(self.as_f64().unwrap_or(0.0), state),
+            Self::Decimal(value) => match i64::try_from(value.units / ONE) {
+                Ok(whole) if value.units % ONE == 0 => state.write_i64(whole),
+                _ => hash_number(value.to_f64(), state),
+            },
+            Self::Float(value) => hash_number(*value, state),
             Self::String(value) => value.as_str().hash(state),
             Self::Instant(value) | Self::Duration(value) => state.write_i64(*value),
+            Self::Ip(address) => address.hash(state),
+            Self::Geo(place) => place.iter().for_each(|degrees| hash_number(*degrees, state)),
             Self::List(items) => items.hash(state),
             Self::Object(pairs) => pairs.hash(state),
         }
+    }
+}
+
+/// An address in its version 6 form.
+pub(crate) fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }
 
@@ -172,6 +206,8 @@ impl std::fmt::Display for Value {
             Self::String(value) => f.write_str(value),
             Self::Instant(value) => f.write_str(&format_instant(*value)),
             Self::Duration(value) => f.write_str(&format_duration(*value)),
+            Self::Ip(address) => write!(f, "{}", address.to_canonical()),
+            Self::Geo(place) => write!(f, "{},{}", place[0], place[1]),
             Self::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     write!(f, "{}{item}", if index == 0 { "" } else { ", " })?;
