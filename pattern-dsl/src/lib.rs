@@ -9,6 +9,7 @@ pub mod source;
 mod lex;
 pub mod ast;
 mod parse;
+mod format;
 
 mod instant;
 pub mod decimal;
@@ -22,6 +23,7 @@ pub mod diagnostic;
 
 pub use codes::explain_code;
 pub use diagnostic::{Diagnostic, Severity, locate, render};
+pub use format::format;
 pub use source::{SourceText, Span};
 
 /// What is known besides the rule files.

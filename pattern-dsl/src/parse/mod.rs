@@ -11,6 +11,8 @@ mod rule;
 mod steps;
 mod test;
 
+pub(crate) use rule::CLAUSES;
+
 use crate::ast::{File, Ident, Path};
 use crate::diagnostic::Diagnostic;
 use crate::lex::{Kind, Token, lex};

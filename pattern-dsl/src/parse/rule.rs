@@ -7,7 +7,7 @@ use crate::ir::{Destination, Mode};
 use crate::lex::{Kind, lex};
 use crate::source::Span;
 
-const CLAUSES: &[&str] = &[
+pub(crate) const CLAUSES: &[&str] = &[
     "title", "about", "owner", "runbook", "version", "reason", "tags", "mode", "param", "from", "by",
     "match", "having", "unless", "let", "severity", "score", "emit", "on", "send", "cooldown", "overlap",
     "test",
