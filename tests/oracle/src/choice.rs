@@ -95,8 +95,8 @@ impl<'a> Walk<'_, 'a> {
             return;
         }
         if self.satisfied(unit) {
-            for next in unit + 1..units.len() {
-                for step in units[next].steps.clone() {
+            for (next, this) in units.iter().enumerate().skip(unit + 1) {
+                for step in this.steps.clone() {
                     if self.begins(step, at, &self.taken)
                         && self.is_first(step, at)
                         && self.quiet_between(unit, next, at)
@@ -106,7 +106,7 @@ impl<'a> Walk<'_, 'a> {
                         self.take(next, at, Some(step));
                     }
                 }
-                if !units[next].may_be_empty(&self.line.rule.steps) {
+                if !this.may_be_empty(&self.line.rule.steps) {
                     break;
                 }
             }

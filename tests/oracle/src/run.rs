@@ -355,8 +355,8 @@ impl<'a> KeyRun<'_, 'a> {
             };
             let used = match rule.overlap {
                 Overlap::None => Some(moment.2 + 1),
-                Overlap::From(step) => earliest.taken[step].first().copied(),
-                Overlap::FromLast(step) => earliest.taken[step].last().copied(),
+                Overlap::From(step) => begun_in(rule, step, &earliest.taken).first().copied(),
+                Overlap::FromLast(step) => begun_in(rule, step, &earliest.taken).last().copied(),
                 Overlap::PerStart | Overlap::PerEnd | Overlap::All => None,
             };
             self.unused = self.unused.max(used.unwrap_or(0));
@@ -416,6 +416,13 @@ impl<'a> KeyRun<'_, 'a> {
 /// The choice's first event.
 fn first_of(taken: &Taken) -> usize {
     taken.iter().filter_map(|taken| taken.first()).min().copied().unwrap_or(0)
+}
+
+/// What the step took; of a `one of`, for which its first member stands, the member that began.
+fn begun_in<'t>(rule: &Rule, step: usize, taken: &'t Taken) -> &'t [usize] {
+    let unit = &rule.units[rule.unit_of(step)];
+    let steps = if unit.kind == UnitKind::One { unit.steps.clone() } else { step..step + 1 };
+    steps.map(|step| taken[step].as_slice()).find(|taken| !taken.is_empty()).unwrap_or(&[])
 }
 
 /// What the clauses after `match` see.

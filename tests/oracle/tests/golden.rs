@@ -1,10 +1,9 @@
 //! The golden cases of language section 5.3, through the compiler and the oracle. `golden.txt` says how it is read.
 
-use oracle::{Event, FiredBy, run};
-use pattern_dsl::ir::{Field, Stream, TimeField, TimeFormat};
+use oracle::{Event, FiredBy, Tables, run};
+use pattern_dsl::ir::{Content, Field, Stream, TimeField, TimeFormat};
 use pattern_dsl::types::{Literal, Type};
 use pattern_dsl::{Environment, SourceText, compile, decimal::Decimal};
-use std::collections::BTreeMap;
 
 const FIELDS: [&str; 5] = ["v", "vpn", "u", "id", "parent"];
 
@@ -68,22 +67,27 @@ fn event(streams: &[Stream], token: &str, offset: usize) -> (String, Event) {
 fn answer(rule: &str, stream_text: &str) -> Result<String, String> {
     let (steps, clauses) = rule.split_once(";;").unwrap_or((rule, ""));
     let words: Vec<&str> = steps.split_whitespace().collect();
-    let streams: Vec<Stream> = ["a", "b", "c", "e", "l", "p", "r", "t"]
+    let streams: Vec<Stream> = ["a", "b", "c", "d", "e", "l", "p", "r", "s", "t", "w", "x"]
         .into_iter()
         .filter(|name| !words.windows(2).any(|w| w == ["as", *name]))
         .map(stream)
         .collect();
-    let text = format!("rule g {{ match within 10m {{ {steps} }} {clauses} }}");
+    let list = if rule.contains("@bad") { "list bad: string " } else { "" };
+    let text = format!("{list}rule g {{ match within 10m {{ {steps} }} {clauses} }}");
     let sources = [SourceText { name: "golden.cep".into(), text: text.clone() }];
-    let environment = Environment { streams, lists: Vec::new(), require_declared: false };
+    let environment = Environment { streams, tables: Vec::new(), require_declared: false };
     let compiled = compile(&sources, &environment);
     let module = &compiled.module;
-    let Some(rule) = module.rules.first() else {
+    let (false, Some(rule)) = (compiled.has_errors(), module.rules.first()) else {
         return Err(format!("{text} does not compile: {:?}", compiled.diagnostics));
     };
-    let (mut labels, mut events, mut end) = (Vec::new(), Vec::new(), 0);
+    let (mut labels, mut events, mut end, mut tables) = (Vec::new(), Vec::new(), 0, Tables::new());
     for token in stream_text.split_whitespace() {
-        if let Some(until) = token.strip_prefix('@') {
+        if let Some((from, items)) = token.strip_prefix("@bad").and_then(|set| set.split_once('=')) {
+            let items = items.split(',').map(|item| Literal::String(item.to_owned())).collect();
+            let versions: &mut Vec<_> = tables.entry("bad".to_owned()).or_default();
+            versions.push((time(from), Content::Items(items)));
+        } else if let Some(until) = token.strip_prefix('@') {
             end = time(until);
         } else {
             let (label, event) = event(&module.streams, token, events.len());
@@ -92,7 +96,7 @@ fn answer(rule: &str, stream_text: &str) -> Result<String, String> {
             events.push(event);
         }
     }
-    let outcome = run(module, rule, &BTreeMap::new(), &events, end);
+    let outcome = run(module, rule, &tables, &events, end);
     let firing = |f: &oracle::Firing| {
         let step = |taken: &Vec<usize>| {
             if taken.is_empty() {

@@ -13,7 +13,7 @@ fn random_rules_compile_and_fire() {
         let case = case(seed);
         let sources = [SourceText { name: "r.cep".into(), text: case.text.clone() }];
         let environment =
-            Environment { streams: case.streams.clone(), lists: Vec::new(), require_declared: false };
+            Environment { streams: case.streams.clone(), tables: Vec::new(), require_declared: false };
         let compiled = compile(&sources, &environment);
         let Some(rule) = compiled.module.rules.first() else {
             let codes: Vec<_> = compiled.diagnostics.iter().filter(|d| d.is_error()).collect();
