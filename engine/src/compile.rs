@@ -9,11 +9,13 @@ use crate::index::Index;
 use crate::interface::ActivateError;
 use crate::node::{collect_fields, is_comparison, needs_key, reads_steps};
 use crate::program::{
-    AbsenceProgram, LatchProgram, Program, ReasonProgram, Role, RoleKind, StepProgram, TermProgram,
-    WindowProgram,
+    AbsenceProgram, BoundProgram, Ending, LatchProgram, Place, Program, ReasonProgram, Role, RoleKind,
+    StepProgram, TermProgram, UnitProgram, WindowProgram,
 };
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Absence, Arrow, Bound, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term};
+use pattern_dsl::ir::{
+    Absence, Arrow, Bound, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term, UnitKind,
+};
 use pattern_dsl::types::Micros;
 
 /// Ways in which one rule may want events: a bit each.
@@ -29,6 +31,13 @@ pub(crate) struct Compiler<'a> {
     pub(crate) streams: Vec<StreamId>,
     pub(crate) layout: &'a mut Layout,
     pub(crate) latches: Vec<LatchProgram>,
+}
+
+/// What steps and absences add to while they are compiled.
+struct Parts<'i> {
+    roles: Vec<Role>,
+    absences: Vec<AbsenceProgram>,
+    index: &'i mut Index,
 }
 
 /// Compiles a rule; adds the fields it reads to the layout and its predicates to the index.
@@ -63,29 +72,22 @@ pub(crate) fn stream_id(layout: &mut Layout, stream: &Stream) -> StreamId {
 impl Compiler<'_> {
     fn program(&mut self, revision: u32, index: &mut Index) -> Result<Program, ActivateError> {
         let rule = self.rule;
-        let mut roles = Vec::new();
-        let mut absences = Vec::new();
-        let mut steps = Vec::new();
-        let trailing = rule
-            .trailing
-            .iter()
-            .filter_map(|absence| absence.duration.as_ref())
-            .map(Bound::longest)
-            .max()
-            .unwrap_or(0);
-        for (number, step) in rule.steps.iter().enumerate() {
-            let gap = rule.units[rule.unit_of(number)]
-                .gap
-                .iter()
-                .map(|absence| self.absence(absence, false, 0, &mut absences, &mut roles, index))
-                .collect::<Result<Vec<_>, _>>()?;
-            steps.push(self.step(number, step, gap, trailing > 0, &mut roles, index)?);
-        }
-        for absence in &rule.trailing {
-            self.absence(absence, true, trailing, &mut absences, &mut roles, index)?;
-        }
+        let ending = self.ending();
+        let mut parts = Parts { roles: Vec::new(), absences: Vec::new(), index };
+        // Roles of steps come first, in their order: `advance` goes through them from the last to the first.
+        let steps = (rule.steps.iter().enumerate())
+            .map(|(number, step)| self.step(number, step, ending, &mut parts))
+            .collect::<Result<Vec<_>, _>>()?;
+        let units = (0..rule.units.len())
+            .map(|number| self.unit(number, &mut parts))
+            .collect::<Result<Vec<_>, _>>()?;
+        let leading = self.absences(&rule.leading, Place::Leading, false, &mut parts)?;
+        let uniform = matches!(ending, Ending::After(_)) && self.ends_together();
+        let trailing = self.absences(&rule.trailing, Place::Trailing, !uniform, &mut parts)?;
+        let cancels = self.absences(&rule.cancels, Place::Cancel, false, &mut parts)?;
+        let Parts { mut roles, absences, index } = parts;
         let windows = self.windows(&mut roles, index)?;
-        let strict = self.look_roles(&steps, &mut roles, index)?;
+        let strict = self.look_roles(&steps, &units, &mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
         if roles.len() > ROLES_MAX || self.latches.len() > LATCHES_MAX {
             return Err(ActivateError::TooWide(rule.name.clone()));
@@ -100,12 +102,14 @@ impl Compiler<'_> {
         };
         let latched = !self.latches.is_empty();
         let creating = mask(&|kind| match kind {
-            RoleKind::Step(step) => step == 0,
+            RoleKind::Step(step) => steps.get(step).is_some_and(|step| step.unit == 0),
+            RoleKind::Absence(absence) => leading.contains(&absence),
             RoleKind::Window(_) => true,
             RoleKind::Latch => latched,
-            RoleKind::Look | RoleKind::Absence(_) => false,
+            RoleKind::Look | RoleKind::Cancel(_) => false,
         });
         let reading = mask(&|kind| !matches!(kind, RoleKind::Window(_)));
+        let quiet = steps.iter().filter_map(|step| step.quiet.as_ref()).map(BoundProgram::longest).max();
         Ok(Program {
             name: rule.name.as_str().into(),
             revision,
@@ -115,14 +119,15 @@ impl Compiler<'_> {
             severity: rule.severity.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
             score: rule.score.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
             reason: self.reason()?,
-            emit: rule
-                .emit
-                .iter()
-                .map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, 0)?)))
-                .collect::<Result<_, ActivateError>>()?,
+            emit: self.object(&rule.emit)?,
+            timeout: rule.timeout.as_ref().map(|pairs| self.object(pairs)).transpose()?,
+            per: rule.cooldown_per.iter().map(|expr| self.node(expr, 0)).collect::<Result<_, _>>()?,
             within,
-            trailing,
-            horizon: within.saturating_add(trailing),
+            ending,
+            horizon: within.saturating_add(ending.longest()).saturating_add(quiet.unwrap_or(0)),
+            waits: absences.iter().any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
+                || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some()),
+            chain: units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable),
             cooldown: rule.cooldown,
             overlap: rule.overlap,
             strict,
@@ -133,9 +138,47 @@ impl Compiler<'_> {
             latches: std::mem::take(&mut self.latches),
             rule: rule.clone(),
             roles,
+            units,
+            leading,
+            trailing,
+            cancels,
             steps,
             absences,
             windows,
+        })
+    }
+
+    /// Absences and silence after the last event.
+    fn ending(&self) -> Ending {
+        let bounds = || self.ends();
+        let Some(longest) = bounds().map(Bound::longest).max() else { return Ending::Event };
+        if bounds().any(|bound| matches!(bound, Bound::Read { .. })) {
+            return Ending::Read(longest);
+        }
+        Ending::After(longest)
+    }
+
+    fn ends(&self) -> impl Iterator<Item = &Bound> {
+        let quiet = self.rule.steps.last().and_then(|step| step.quiet.as_ref());
+        self.rule.trailing.iter().filter_map(|absence| absence.duration.as_ref()).chain(quiet)
+    }
+
+    fn ends_together(&self) -> bool {
+        let longest = self.ends().map(Bound::longest).max();
+        self.rule
+            .trailing
+            .iter()
+            .all(|absence| absence.duration.as_ref().map(Bound::longest) == longest)
+    }
+
+    fn object(&mut self, pairs: &[(String, Expr)]) -> Result<Vec<(ArcStr, Node)>, ActivateError> {
+        pairs.iter().map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, 0)?))).collect()
+    }
+
+    fn bound(&mut self, bound: &Bound, stream: usize) -> Result<BoundProgram, ActivateError> {
+        Ok(match bound {
+            Bound::Fixed(micros) => BoundProgram::Fixed(*micros),
+            Bound::Read { expr, max, .. } => BoundProgram::Read(self.node(expr, stream)?, *max),
         })
     }
 
@@ -143,16 +186,15 @@ impl Compiler<'_> {
         &mut self,
         number: usize,
         step: &Step,
-        gap: Vec<usize>,
-        timed: bool,
-        roles: &mut Vec<Role>,
-        index: &mut Index,
+        ending: Ending,
+        parts: &mut Parts<'_>,
     ) -> Result<StepProgram, ActivateError> {
         let stream = step.stream;
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
             step.condition.iter().partition(|term| !reads_steps(&term.expr));
         let keys = step.keys.iter().map(|field| self.slot(stream, *field)).collect();
-        roles.push(self.role(RoleKind::Step(number), stream, keys, &local, index)?);
+        let role = self.role(RoleKind::Step(number), stream, keys, &local, parts.index)?;
+        parts.roles.push(role);
         let filter: &[Term] = self.rule.streams.get(stream).map_or(&[], |stream| &stream.filter);
         let terms = step
             .condition
@@ -160,28 +202,60 @@ impl Compiler<'_> {
             .chain(filter)
             .map(|term| self.term(term, stream))
             .collect::<Result<_, ActivateError>>()?;
-        let unit = &self.rule.units[self.rule.unit_of(number)];
-        let arrow = unit.arrow;
         let plain = step.max == Some(1);
-        let last = number + 1 == self.rule.steps.len();
-        let first_only = number > 0 && (arrow == Arrow::First || (step.max.is_none() && !step.consecutive));
-        let keeps_windows = !self.rule.windows.is_empty();
+        let number_of_unit = self.rule.unit_of(number);
+        let last = number_of_unit + 1 == self.rule.units.len();
+        let Some(unit) = self.rule.units.get(number_of_unit) else {
+            return Err(ActivateError::TooWide(self.rule.name.clone()));
+        };
+        let unbounded = step.max.is_none() && !step.consecutive && step.quiet.is_none();
+        let first_only = number_of_unit > 0 && (unit.arrow == Arrow::First || unbounded);
+        let single = matches!(unit.kind, UnitKind::Step | UnitKind::One);
         Ok(StepProgram {
             name: step.name.as_str().into(),
             stream_name: self.stream(stream).map_or_else(ArcStr::new, |stream| stream.name.as_str().into()),
             stream,
+            unit: number_of_unit,
             min: step.min as usize,
             max: step.max.map_or(usize::MAX, |max| max as usize),
+            optional: step.optional,
             consecutive: step.consecutive,
-            immediately: number > 0 && arrow == Arrow::Immediately,
             first_only,
-            within: if number > 0 { unit.within.as_ref().map(Bound::longest) } else { None },
+            quiet: step.quiet.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
             cross: cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?,
-            gap,
-            keeps_windows,
-            keeps_end: !last || !plain || first_only || timed,
+            keeps_windows: !self.rule.windows.is_empty(),
+            keeps_end: !last || !plain || !single || first_only || ending != Ending::Event || self.rule.timeout.is_some(),
             shown: self.shown(number, step),
             terms,
+        })
+    }
+
+    fn unit(&mut self, number: usize, parts: &mut Parts<'_>) -> Result<UnitProgram, ActivateError> {
+        let rule = self.rule;
+        let Some(unit) = rule.units.get(number) else {
+            return Err(ActivateError::TooWide(rule.name.clone()));
+        };
+        let skippable = unit.may_be_empty(&rule.steps);
+        let mut before = Vec::new();
+        for (earlier, other) in rule.units.iter().enumerate().take(number).rev() {
+            before.push(earlier);
+            if !other.may_be_empty(&rule.steps) {
+                break;
+            }
+        }
+        let stream = rule.steps.get(unit.steps.start).map_or(0, |step| step.stream);
+        Ok(UnitProgram {
+            steps: unit.steps.clone(),
+            kind: unit.kind,
+            name: unit.name.as_deref().map(ArcStr::from),
+            immediately: number > 0 && unit.arrow == Arrow::Immediately,
+            first: number > 0 && unit.arrow == Arrow::First,
+            after: unit.after.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
+            within: unit.within.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
+            // Of a unit that may be skipped, the absences also guard the way to the next one.
+            gap: self.absences(&unit.gap, Place::Gap, skippable, parts)?,
+            skippable,
+            before,
         })
     }
 
@@ -198,33 +272,47 @@ impl Compiler<'_> {
         Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, stream)?, sides })
     }
 
+    /// Compiles absences; gives their numbers.
+    fn absences(
+        &mut self,
+        absences: &[Absence],
+        place: Place,
+        keep: bool,
+        parts: &mut Parts<'_>,
+    ) -> Result<Vec<usize>, ActivateError> {
+        absences.iter().map(|absence| self.absence(absence, place, keep, parts)).collect()
+    }
+
     fn absence(
         &mut self,
         absence: &Absence,
-        trailing: bool,
-        longest: Micros,
-        absences: &mut Vec<AbsenceProgram>,
-        roles: &mut Vec<Role>,
-        index: &mut Index,
+        place: Place,
+        keep: bool,
+        parts: &mut Parts<'_>,
     ) -> Result<usize, ActivateError> {
-        let number = absences.len();
+        let number = parts.absences.len();
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
             absence.condition.iter().partition(|term| !reads_steps(&term.expr));
+        let kind = if place == Place::Cancel { RoleKind::Cancel(number) } else { RoleKind::Absence(number) };
         let mut cross_nodes = Vec::new();
         for stream in &absence.streams {
             let keys = self.stream_keys(*stream);
-            roles.push(self.role(RoleKind::Absence(number), *stream, keys, &local, index)?);
+            let role = self.role(kind, *stream, keys, &local, parts.index)?;
+            parts.roles.push(role);
             let terms = cross.iter().map(|term| self.node(&term.expr, *stream));
             let terms: Vec<Node> = terms.collect::<Result<_, _>>()?;
             cross_nodes.push((self.streams.get(*stream).copied().unwrap_or(0), terms));
         }
-        let duration = absence.duration.as_ref().map_or(0, Bound::longest);
-        absences.push(AbsenceProgram {
+        let first = self.rule.steps.first().map_or(0, |step| step.stream);
+        let duration = absence.duration.as_ref().map(|bound| self.bound(bound, first)).transpose()?;
+        let bounded_gap = place == Place::Gap && duration.is_some();
+        let read = place == Place::Leading && matches!(duration, Some(BoundProgram::Read(..)));
+        parts.absences.push(AbsenceProgram {
             text: absence.text.clone(),
+            place,
             duration,
-            keeps_rows: !cross.is_empty() || (trailing && duration < longest),
+            keeps_rows: keep || bounded_gap || read || !cross.is_empty(),
             cross: cross_nodes,
-            trailing,
         });
         Ok(number)
     }
@@ -270,22 +358,19 @@ impl Compiler<'_> {
     fn look_roles(
         &mut self,
         steps: &[StepProgram],
+        units: &[UnitProgram],
         roles: &mut Vec<Role>,
         index: &mut Index,
     ) -> Result<bool, ActivateError> {
-        let mut looked: Vec<usize> = Vec::new();
-        let mut strict = false;
-        for (number, step) in steps.iter().enumerate() {
-            if step.consecutive || step.immediately {
-                strict = true;
-                looked.push(step.stream);
-            }
-            if step.immediately {
-                looked.extend(
-                    number.checked_sub(1).and_then(|before| steps.get(before)).map(|before| before.stream),
-                );
+        let consecutive = steps.iter().filter(|step| step.consecutive).map(|step| step.stream);
+        let mut looked: Vec<usize> = consecutive.collect();
+        for (number, unit) in units.iter().enumerate().filter(|(_, unit)| unit.immediately) {
+            for neighbour in unit.before.iter().copied().chain([number]) {
+                let members = units.get(neighbour).map_or(0..0, |unit| unit.steps.clone());
+                looked.extend(members.filter_map(|step| steps.get(step)).map(|step| step.stream));
             }
         }
+        let strict = !looked.is_empty();
         looked.sort_unstable();
         looked.dedup();
         for stream in looked {
@@ -388,10 +473,11 @@ impl Compiler<'_> {
         let elsewhere = rule.steps.iter().flat_map(|step| {
             step.condition
                 .iter()
-                .chain(rule.units.iter().flat_map(|unit| &unit.gap).flat_map(|absence| &absence.condition))
                 .map(|term| &term.expr)
         });
-        let silent = rule.trailing.iter().flat_map(|absence| &absence.condition).map(|term| &term.expr);
+        let gaps = rule.units.iter().flat_map(|unit| &unit.gap);
+        let silent = gaps.chain(&rule.leading).chain(&rule.trailing).chain(&rule.cancels);
+        let silent = silent.flat_map(|absence| &absence.condition).map(|term| &term.expr);
         for expr in clauses.chain(values).chain(reasons).chain(elsewhere).chain(silent) {
             collect_fields(expr, Of::Step(number), &mut fields);
         }

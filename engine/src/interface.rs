@@ -79,6 +79,8 @@ pub struct RuleStats {
     pub still_open: u64,
     /// Times a cap was met.
     pub capped: u64,
+    /// Matches that never complete, since a bound that they read is unknown.
+    pub no_deadline: u64,
     /// `count_only`: matches, and the checksum of performance.md section 2.
     pub matches: u64,
     /// See `matches`.
@@ -122,6 +124,7 @@ impl RuleStats {
         self.null_keys += other.null_keys;
         self.still_open += other.still_open;
         self.capped += other.capped;
+        self.no_deadline += other.no_deadline;
         self.matches += other.matches;
         self.checksum = self.checksum.wrapping_add(other.checksum);
         // Steps of the newest revision are the ones to show.

@@ -5,15 +5,16 @@
 
 use crate::alert::{Alert, FiredBy};
 use crate::emit;
+use crate::expr::Scope;
 use crate::interface::{Limits, RuleStats};
 use crate::program::Program;
 use crate::row::{Position, Row};
-use crate::search::{Next, Question, search};
-use crate::state::{Key, KeyState};
+use crate::search::{Ask, Next, Question, search};
+use crate::state::{Key, KeyState, Sent};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::Overlap;
+use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
 
 /// What the task lends to a rule.
@@ -29,8 +30,10 @@ pub(crate) struct Surroundings<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct UsedUp {
     pub(crate) key: Key,
+    /// Every event up to here is used up.
     pub(crate) last: Position,
-    pub(crate) sent: Option<Micros>,
+    /// The cool-downs of the key.
+    pub(crate) sent: Vec<(Key, Sent)>,
 }
 
 /// A moment at which choices may be complete.
@@ -53,66 +56,177 @@ pub(crate) fn complete(
     out: &mut Vec<Alert>,
     used: &mut Vec<UsedUp>,
 ) -> bool {
-    let question = Question {
+    let mut fired = false;
+    loop {
+        let round = fire(program, held, stats, moment, around, out);
+        stats.suppressed_unless += u64::from(!fired && round.fired == 0 && round.silenced);
+        if round.fired == 0 {
+            return fired;
+        }
+        fired = true;
+        held.latches = close_latches(program, held.latches);
+        use_up(program, held, moment, &round, used);
+        // After `overlap from x` the same moment is looked at again: a later beginning may be complete as well.
+        let again = matches!(program.overlap, Overlap::From(_) | Overlap::FromLast(_));
+        if !again || moment.by == FiredBy::Timeout {
+            return true;
+        }
+    }
+}
+
+/// What one look at a moment gave.
+#[derive(Default)]
+struct Round {
+    fired: usize,
+    silenced: bool,
+    /// First events of the alerts.
+    firsts: Vec<Position>,
+    /// Of `overlap from x`: where x begins or ends.
+    from: Position,
+}
+
+fn fire(
+    program: &Program,
+    held: &mut KeyState,
+    stats: &mut RuleStats,
+    moment: &Moment<'_>,
+    around: Surroundings<'_>,
+    out: &mut Vec<Alert>,
+) -> Round {
+    let question = question(program, held, moment, around);
+    let mut round = Round::default();
+    let mut sent: Vec<(Key, Sent)> = held.sent.clone();
+    let before = out.len();
+    let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
+    let mut capped = false;
+    // Choices of a leading set do not come in the order of their first events.
+    let by_first = program.overlap == Overlap::PerStart;
+    let in_order = program.units.first().is_none_or(|unit| unit.kind == UnitKind::Step);
+    let found = search(question, &mut |taken, scope| {
+        let first = first_of(taken).map_or(0, |row| row.pos);
+        if program.overlap == Overlap::All && round.fired >= cap {
+            capped = true;
+            return Next::Stop;
+        }
+        if by_first && round.firsts.contains(&first) {
+            return Next::Choice;
+        }
+        round.fired += 1;
+        if by_first {
+            round.firsts.push(first);
+        }
+        round.from = used_from(program, taken);
+        send(program, &mut sent, stats, moment, around, &mut Choice { taken, scope, truncated: held.saturated }, out);
+        match program.overlap {
+            _ if moment.by == FiredBy::Timeout => Next::Stop,
+            Overlap::None | Overlap::PerEnd | Overlap::From(_) | Overlap::FromLast(_) => Next::Stop,
+            Overlap::PerStart if in_order => Next::FirstEvent,
+            Overlap::PerStart | Overlap::All => Next::Choice,
+        }
+    });
+    if by_first && !in_order && !around.count_only && let Some(fresh) = out.get_mut(before..) {
+        fresh.sort_by_key(|alert| alert.started_at);
+    }
+    if capped {
+        out.iter_mut().skip(before).for_each(|alert| alert.truncated = true);
+    }
+    round.silenced = found.silenced > 0;
+    stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
+    stats.capped += u64::from(capped || found.cut);
+    if program.cooldown.is_some() && moment.by != FiredBy::Timeout {
+        held.sent = sent;
+    }
+    round
+}
+
+/// What a search looks at for a moment.
+pub(crate) fn question<'a>(
+    program: &'a Program,
+    held: &'a KeyState,
+    moment: &Moment<'a>,
+    around: Surroundings<'a>,
+) -> Question<'a> {
+    Question {
         program,
         state: held,
         key: moment.key,
         partitions: around.partitions,
+        ask: if moment.by == FiredBy::Timeout { Ask::Partial } else { Ask::Complete },
         end: moment.end,
         windows: moment.windows,
         latches: held.latches,
         tables: around.tables,
         time: moment.time,
         work: around.limits.search_work.unwrap_or(u64::MAX),
-    };
-    let (mut last_sent, mut suppressed, mut fired) = (held.last_sent, held.suppressed, 0_usize);
-    let mut firsts: Vec<Position> = Vec::new();
-    let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
-    let mut capped = false;
-    let found = search(question, &mut |taken, scope| {
-        if program.overlap == Overlap::All && fired >= cap {
-            capped = true;
-            return Next::Stop;
+    }
+}
+
+/// A choice that fires.
+struct Choice<'c, 'a> {
+    taken: &'c [Vec<&'a Row>],
+    scope: &'c Scope<'c>,
+    truncated: bool,
+}
+
+/// Sends an alert, or counts it as silenced by the cool-down.
+fn send(
+    program: &Program,
+    sent: &mut Vec<(Key, Sent)>,
+    stats: &mut RuleStats,
+    moment: &Moment<'_>,
+    around: Surroundings<'_>,
+    choice: &mut Choice<'_, '_>,
+    out: &mut Vec<Alert>,
+) {
+    let timeout = moment.by == FiredBy::Timeout;
+    let mut own = Sent::default();
+    if let Some(cooldown) = program.cooldown.filter(|_| !timeout) {
+        let per: Key = program.per.iter().map(|node| node.eval(choice.scope)).collect();
+        if !sent.iter().any(|(values, _)| *values == per) {
+            sent.push((per.clone(), Sent::default()));
         }
-        fired += 1;
-        if program.overlap == Overlap::PerStart {
-            firsts.extend(taken.first().and_then(|rows| rows.first()).map(|row| row.pos));
-        }
-        let cooling =
-            program.cooldown.zip(last_sent).is_some_and(|(cooldown, sent)| moment.time - sent < cooldown);
-        if cooling {
+        let Some((_, known)) = sent.iter_mut().find(|(values, _)| *values == per) else { return };
+        if known.last.is_some_and(|last| moment.time - last < cooldown) {
             stats.suppressed_cooldown += 1;
-            suppressed += 1;
-        } else {
-            last_sent = Some(moment.time);
-            stats.matches += 1;
-            if around.count_only {
-                stats.checksum = stats.checksum.wrapping_add(checksum(taken));
-            } else {
-                let facts =
-                    emit::Facts { time: moment.time, by: moment.by, suppressed, truncated: held.saturated };
-                out.push(emit::alert(program, taken, scope, &facts));
-            }
-            stats.alerts += 1;
-            suppressed = 0;
+            known.suppressed += 1;
+            return;
         }
-        match program.overlap {
-            Overlap::None | Overlap::PerEnd | Overlap::From(_) | Overlap::FromLast(_) => Next::Stop,
-            Overlap::PerStart => Next::FirstEvent,
-            Overlap::All => Next::Choice,
-        }
-    });
-    stats.suppressed_unless += u64::from(fired == 0 && found.silenced > 0);
-    stats.capped += u64::from(capped || found.cut);
-    if fired == 0 {
-        return false;
+        own = *known;
+        *known = Sent { last: Some(moment.time), suppressed: 0 };
     }
-    if program.cooldown.is_some() {
-        (held.last_sent, held.suppressed) = (last_sent, suppressed);
+    stats.matches += 1;
+    if around.count_only {
+        stats.checksum = stats.checksum.wrapping_add(checksum(choice.taken));
+    } else {
+        let facts = emit::Facts {
+            time: moment.time,
+            by: moment.by,
+            suppressed: own.suppressed,
+            truncated: choice.truncated,
+        };
+        out.push(emit::alert(program, choice.taken, choice.scope, &facts));
     }
-    held.latches = close_latches(program, held.latches);
-    used_up(program, held, moment, &firsts, used);
-    true
+    stats.alerts += 1;
+}
+
+/// The first event of a choice.
+pub(crate) fn first_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
+    taken.iter().filter_map(|rows| rows.first().copied()).min_by_key(|row| row.pos)
+}
+
+/// The last event of a choice.
+pub(crate) fn last_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
+    taken.iter().filter_map(|rows| rows.last().copied()).max_by_key(|row| row.pos)
+}
+
+/// Of `overlap from x`: every event before this is used up.
+fn used_from(program: &Program, taken: &[Vec<&Row>]) -> Position {
+    let row = match program.overlap {
+        Overlap::From(step) => taken.get(step).and_then(|rows| rows.first()),
+        Overlap::FromLast(step) => taken.get(step).and_then(|rows| rows.last()),
+        _ => None,
+    };
+    row.map_or(0, |row| row.pos)
 }
 
 pub(crate) fn close_latches(program: &Program, latches: u32) -> u32 {
@@ -120,39 +234,38 @@ pub(crate) fn close_latches(program: &Program, latches: u32) -> u32 {
 }
 
 /// Applies `overlap` after alerts.
-fn used_up(
-    program: &Program,
-    held: &mut KeyState,
-    moment: &Moment<'_>,
-    firsts: &[Position],
-    used: &mut Vec<UsedUp>,
-) {
-    match program.overlap {
-        Overlap::None => held.use_up(moment.end),
-        Overlap::PerStart => {
-            if let Some(list) = held.lists.first_mut() {
-                for first in firsts {
-                    if let Ok(at) = list.binary_search_by_key(first, |row| row.pos)
-                        && let Some(row) = list.get_mut(at)
-                    {
-                        row.marked = true;
-                    }
+fn use_up(program: &Program, held: &mut KeyState, moment: &Moment<'_>, round: &Round, used: &mut Vec<UsedUp>) {
+    if moment.by == FiredBy::Timeout {
+        return;
+    }
+    let last = match program.overlap {
+        Overlap::None => moment.end,
+        Overlap::From(_) | Overlap::FromLast(_) => round.from.saturating_sub(1),
+        Overlap::PerStart | Overlap::PerEnd | Overlap::All => 0,
+    };
+    held.use_up(last);
+    if program.overlap == Overlap::PerStart {
+        let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
+        for list in held.lists.get_mut(first).unwrap_or_default() {
+            for first in &round.firsts {
+                if let Ok(at) = list.binary_search_by_key(first, |row| row.pos)
+                    && let Some(row) = list.get_mut(at)
+                {
+                    row.marked = true;
                 }
             }
         }
-        Overlap::PerEnd | Overlap::All | Overlap::From(_) | Overlap::FromLast(_) => {}
     }
-    let latched = !program.latches.is_empty();
-    if program.overlap == Overlap::None || program.cooldown.is_some() || latched {
-        used.push(UsedUp { key: moment.key.into(), last: moment.end, sent: held.last_sent });
+    if last > 0 || program.cooldown.is_some() || !program.latches.is_empty() {
+        used.push(UsedUp { key: moment.key.into(), last, sent: held.sent.clone() });
     }
 }
 
 /// The order-free checksum of one match of the published workloads (times in milliseconds from a fixed base).
 fn checksum(taken: &[Vec<&Row>]) -> u64 {
     const BASE_MS: i64 = 1_700_000_000_000;
-    let first = taken.first().and_then(|rows| rows.first()).map_or(0, |row| row.ts / 1000);
-    let last = taken.last().and_then(|rows| rows.last()).map_or(0, |row| row.ts / 1000);
+    let first = first_of(taken).map_or(0, |row| row.ts / 1000);
+    let last = last_of(taken).map_or(0, |row| row.ts / 1000);
     let (from, to) = ((first - BASE_MS) as u64, (last - BASE_MS) as u64);
     let mixed = from.wrapping_mul(1_000_003).wrapping_add(to).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ ((last as u64) << 7)

@@ -5,10 +5,12 @@
 //! INVARIANT: immutable once compiled; shared by `Arc`.
 
 use crate::event::StreamId;
-use crate::expr::Node;
+use crate::expr::{Node, Scope};
+use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Aggregate, Bound, Overlap, Rule};
+use pattern_dsl::ir::{Aggregate, Bound, Overlap, Rule, UnitKind};
 use pattern_dsl::types::Micros;
+use std::ops::Range;
 
 /// A compiled rule.
 #[derive(Debug)]
@@ -32,11 +34,24 @@ pub(crate) struct Program {
     pub(crate) score: Option<Node>,
     pub(crate) reason: Vec<ReasonProgram>,
     pub(crate) emit: Vec<(ArcStr, Node)>,
+    /// Objects of `on timeout emit`.
+    pub(crate) timeout: Option<Vec<(ArcStr, Node)>>,
+    /// `cooldown .. per`.
+    pub(crate) per: Vec<Node>,
+    pub(crate) units: Vec<UnitProgram>,
+    /// Absences before the first unit, after the last, and `cancel on`s: indices into `absences`.
+    pub(crate) leading: Vec<usize>,
+    pub(crate) trailing: Vec<usize>,
+    pub(crate) cancels: Vec<usize>,
     pub(crate) within: Micros,
-    /// Longest trailing absence; 0 if there is none.
-    pub(crate) trailing: Micros,
+    /// What ends a match after its last event.
+    pub(crate) ending: Ending,
     /// How long after its first event a choice may still need its rows.
     pub(crate) horizon: Micros,
+    /// Somewhere between two steps time must pass: `no X for D`, `until quiet for D`.
+    pub(crate) waits: bool,
+    /// Every unit is a single step that cannot be skipped.
+    pub(crate) chain: bool,
     pub(crate) cooldown: Option<Micros>,
     pub(crate) overlap: Overlap,
     /// Some step looks at what comes directly before it.
@@ -78,10 +93,81 @@ pub(crate) enum RoleKind {
     Step(usize),
     Absence(usize),
     Window(usize),
+    /// `cancel on`: an absence by its number.
+    Cancel(usize),
     /// Looked at for strictness, whatever it says.
     Look,
     /// Looked at by the latches, whatever it says.
     Latch,
+}
+
+/// When a choice is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// At its last event.
+    Event,
+    /// So long after its last event.
+    After(Micros),
+    /// After a time that depends on the choice; at the latest after this.
+    Read(Micros),
+}
+
+impl Ending {
+    /// The longest wait.
+    pub(crate) fn longest(self) -> Micros {
+        match self {
+            Self::Event => 0,
+            Self::After(wait) | Self::Read(wait) => wait,
+        }
+    }
+}
+
+/// A step, or a set of steps.
+#[derive(Debug)]
+pub(crate) struct UnitProgram {
+    /// Indices into [`Program::steps`].
+    pub(crate) steps: Range<usize>,
+    pub(crate) kind: UnitKind,
+    /// `one of { .. } as done`.
+    pub(crate) name: Option<ArcStr>,
+    pub(crate) immediately: bool,
+    /// `then first`.
+    pub(crate) first: bool,
+    pub(crate) after: Option<BoundProgram>,
+    pub(crate) within: Option<BoundProgram>,
+    /// Absences between the unit before and this one: indices into `absences`.
+    pub(crate) gap: Vec<usize>,
+    /// It may have no event.
+    pub(crate) skippable: bool,
+    /// The units that may be the last to have begun before it, nearest first.
+    pub(crate) before: Vec<usize>,
+}
+
+/// How long.
+#[derive(Debug)]
+pub(crate) enum BoundProgram {
+    Fixed(Micros),
+    /// Read for each choice, cut to the limit.
+    Read(Node, Micros),
+}
+
+impl BoundProgram {
+    pub(crate) fn longest(&self) -> Micros {
+        match self {
+            Self::Fixed(bound) | Self::Read(_, bound) => *bound,
+        }
+    }
+
+    /// None = unknown.
+    pub(crate) fn value(&self, scope: &Scope<'_>) -> Option<Micros> {
+        match self {
+            Self::Fixed(bound) => Some(*bound),
+            Self::Read(node, max) => match node.eval(scope) {
+                Value::Duration(bound) => Some(bound.min(*max)),
+                _ => None,
+            },
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -89,17 +175,17 @@ pub(crate) struct StepProgram {
     pub(crate) name: ArcStr,
     pub(crate) stream_name: ArcStr,
     pub(crate) stream: usize,
+    /// Index into [`Program::units`].
+    pub(crate) unit: usize,
     pub(crate) min: usize,
     pub(crate) max: usize,
+    pub(crate) optional: bool,
     pub(crate) consecutive: bool,
-    pub(crate) immediately: bool,
     /// It may begin only at the first event that fits.
     pub(crate) first_only: bool,
-    pub(crate) within: Option<Micros>,
+    pub(crate) quiet: Option<BoundProgram>,
     /// Terms that read other steps, or what the step itself has taken.
     pub(crate) cross: Vec<Node>,
-    /// Absences between the step before and this one: indices into `absences`.
-    pub(crate) gap: Vec<usize>,
     /// Rows keep the values of windows.
     pub(crate) keeps_windows: bool,
     /// Rows must be kept after they have been looked at as an end.
@@ -121,13 +207,21 @@ pub(crate) struct TermProgram {
 #[derive(Debug)]
 pub(crate) struct AbsenceProgram {
     pub(crate) text: String,
-    pub(crate) duration: Micros,
+    pub(crate) place: Place,
+    pub(crate) duration: Option<BoundProgram>,
     /// By its streams: terms that read steps. None has any = the floor decides.
     pub(crate) cross: Vec<(StreamId, Vec<Node>)>,
-    /// Forbidding events must be kept: their condition reads steps, or several trailing ends differ.
+    /// Forbidding events must be kept, since the last of them does not decide alone.
     pub(crate) keeps_rows: bool,
-    /// It comes after the last step.
-    pub(crate) trailing: bool,
+}
+
+/// Where an absence stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Leading,
+    Gap,
+    Trailing,
+    Cancel,
 }
 
 #[derive(Debug)]

@@ -22,7 +22,9 @@ pub(crate) struct Row {
     pub(crate) union_before: Position,
     /// The last event that breaks a gap's local absences.
     pub(crate) floor: Position,
-    /// `per start`: it began an alert.
+    /// Where a unit before may have been skipped: the last event of every stream before this one, by rule stream.
+    pub(crate) seen: Box<[Position]>,
+    /// It begins no choice: it began an alert (`per start`), a leading absence forbids it, or it belongs to another revision.
     pub(crate) marked: bool,
     pub(crate) event: Arc<Event>,
     /// Values of all windows at this event, if something later reads them.

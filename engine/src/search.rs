@@ -1,16 +1,19 @@
 //! The search for complete choices: where each step begins, everything else forced (language section 5).
 //!
-//! Run when the last event of a choice has come, or its timer rings. Walks the lists in step order, earliest beginning
-//! first, so that the first success is the choice the language reports.
+//! Run when the last event of a choice has come, or its timer rings. Walks the units of `match` in order, earliest
+//! beginning first, so that the first success is the choice the language reports. Sets are walked in [`crate::set`], what
+//! an event must meet to be taken is in [`crate::fit`].
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
 use crate::expr::{Node, Scope};
-use crate::program::Program;
+use crate::fit::Taking;
+use crate::program::{Ending, Program};
 use crate::row::{Position, Row};
 use crate::state::KeyState;
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
+use pattern_dsl::ir::UnitKind;
 use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -22,7 +25,12 @@ pub(crate) struct Question<'a> {
     pub(crate) state: &'a KeyState,
     pub(crate) key: &'a [Value],
     pub(crate) partitions: &'a [ArcStr],
-    /// The last event of the choice; it stands in the last list.
+    pub(crate) tables: &'a Tables,
+    /// What is asked for.
+    pub(crate) ask: Ask,
+    /// The alert's moment.
+    pub(crate) time: Micros,
+    /// The last event of the choice; it stands in a list of the last unit. Of a time-out: the first event.
     pub(crate) end: Position,
     /// Values of windows without `before` at the alert's moment.
     pub(crate) windows: &'a [Value],
@@ -35,29 +43,47 @@ pub(crate) struct Question<'a> {
     pub(crate) work: u64,
 }
 
+/// What a search is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Choices complete at the moment.
+    Complete,
+    /// When the choices that end at `end` will be complete, if nothing forbids them.
+    Dues,
+    /// The one that reached most units from the first event `end`, for a time-out.
+    Partial,
+}
+
 /// What the visitor wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The next choice, whichever it is.
     Choice,
-    /// The next choice with a later first event.
+    /// The next choice with a later first event; only where the first unit is one step.
     FirstEvent,
     /// Nothing more.
     Stop,
 }
 
 /// How a search ended.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     /// Choices given to the visitor.
     pub(crate) choices: u64,
     /// Choices that only `unless` kept from it.
     pub(crate) silenced: u64,
+    /// Choices that have no end, since a bound is unknown.
+    pub(crate) endless: u64,
+    /// Of [`Ask::Dues`].
+    pub(crate) dues: Vec<Micros>,
     /// Tests made.
     pub(crate) work: u64,
     /// The work allowed was used up.
     pub(crate) cut: bool,
 }
+
+/// What each step has taken.
+pub(crate) type Taken<'a> = Vec<Vec<&'a Row>>;
 
 /// Gives every complete choice to `visit`: what each step took.
 pub(crate) fn search<'a>(
@@ -66,28 +92,45 @@ pub(crate) fn search<'a>(
 ) -> Found {
     let mut search = Search {
         question,
-        lower: lower_bounds(&question),
+        lower: if question.program.chain && question.ask != Ask::Partial {
+            lower_bounds(&question)
+        } else {
+            Vec::new()
+        },
         taken: vec![Vec::new(); question.program.steps.len()],
+        begun: Vec::with_capacity(question.program.units.len()),
+        first: None,
+        best: None,
         found: Found::default(),
         skip_first: false,
         visit,
     };
-    let _ = search.extend(0);
+    let _ = search.extend(0, Position::MAX);
+    if let Some((_, taken)) = search.best.take() {
+        search.taken = taken;
+        let _ = search.give();
+    }
     search.found
 }
 
-struct Search<'a, 'v> {
-    question: Question<'a>,
-    /// By step: no choice that ends at `end` begins it before this position.
+pub(crate) struct Search<'a, 'v> {
+    pub(crate) question: Question<'a>,
+    /// By step: no choice that ends at `end` begins it before this position. Empty = not known.
     lower: Vec<Position>,
-    taken: Vec<Vec<&'a Row>>,
-    found: Found,
+    pub(crate) taken: Taken<'a>,
+    /// The units that have begun, in order.
+    pub(crate) begun: Vec<usize>,
+    /// The choice's first event.
+    pub(crate) first: Option<&'a Row>,
+    /// Of [`Ask::Partial`]: the most units begun so far, and what they took.
+    best: Option<(usize, Taken<'a>)>,
+    pub(crate) found: Found,
     /// The visitor wants another first event.
     skip_first: bool,
     visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
 }
 
-/// Walks backwards from the end: the earliest position at which each step can begin.
+/// Walks a chain of single steps backwards from the end: the earliest position at which each step can begin.
 fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
     let steps = &question.program.steps;
     let mut lower = vec![0; steps.len()];
@@ -96,24 +139,32 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
         lower[last] = question.end;
     }
     for number in (1..steps.len()).rev() {
-        let (Some(step), Some(before), Some(list)) =
-            (steps.get(number), steps.get(number - 1), question.state.lists.get(number))
-        else {
+        let (Some(step), Some(unit), Some(before), Some(list)) = (
+            steps.get(number),
+            question.program.units.get(number),
+            steps.get(number - 1),
+            question.state.lists.get(number),
+        ) else {
             continue;
         };
         let at = list.partition_point(|row| row.pos < lower[number]);
         let Some(candidate) = list.get(at) else { continue };
         let mut bound = 0;
-        if step.immediately && before.max == 1 {
+        if unit.immediately && before.max == 1 {
             bound = candidate.union_before;
         }
-        let independent = step.cross.is_empty() && !step.immediately;
+        let independent = step.cross.is_empty()
+            && !unit.immediately
+            && unit.after.is_none()
+            && !question.program.waits
+            && before.quiet.is_none();
         if step.first_only && independent && before.min == 1 {
             bound = bound.max(at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos));
         }
         if let (Some(within), 1, Some(earlier)) =
-            (step.within, before.max, question.state.lists.get(number - 1))
+            (&unit.within, before.max, question.state.lists.get(number - 1))
         {
+            let within = within.longest();
             let at = earlier.partition_point(|row| row.ts < candidate.ts.saturating_sub(within));
             bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
         }
@@ -122,43 +173,62 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
     lower
 }
 
-/// Progress of a repeat that takes what comes.
-#[derive(Clone, Copy)]
-struct Taking {
-    /// Next row of the list to look at.
-    next: usize,
-    /// It takes no more.
-    ended: bool,
-}
-
 impl<'a> Search<'a, '_> {
-    fn list(&self, step: usize) -> &'a VecDeque<Row> {
+    pub(crate) fn list(&self, step: usize) -> &'a VecDeque<Row> {
         static EMPTY: VecDeque<Row> = VecDeque::new();
         self.question.state.lists.get(step).unwrap_or(&EMPTY)
     }
 
-    /// Chooses where step `number` begins, the steps before it being chosen.
-    fn extend(&mut self, number: usize) -> ControlFlow<()> {
-        let Some(step) = self.question.program.steps.get(number) else { return self.complete() };
-        let list = self.list(number);
-        let last = number + 1 == self.question.program.steps.len();
-        let lower = self.lower.get(number).copied().unwrap_or(0);
-        let start =
-            match number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|t| t.first()) {
-                // Of a step that takes the first, those before the bound must be seen: one of them may be the first.
-                Some(begin) if step.first_only => begin.pos + 1,
-                Some(begin) => lower.max(begin.pos + 1),
-                None => lower,
-            };
+    /// Nothing after this position belongs to the choice.
+    pub(crate) fn horizon(&self) -> Position {
+        if self.question.ask == Ask::Partial { Position::MAX } else { self.question.end }
+    }
+
+    pub(crate) fn is_last(&self, unit: usize) -> bool {
+        unit + 1 == self.question.program.units.len()
+    }
+
+    /// The first event of the choice is too long before this row.
+    pub(crate) fn out_of_bound(&self, row: &Row) -> bool {
+        self.first.is_some_and(|first| row.ts - first.ts > self.question.program.within)
+    }
+
+    /// Chooses where unit `number` begins, the units before it being chosen. `limit`: an optional step has been left out,
+    /// and an event at this position fits it: the next beginning must not be after it.
+    pub(crate) fn extend(&mut self, number: usize, limit: Position) -> ControlFlow<()> {
+        let Some(unit) = self.question.program.units.get(number) else { return ControlFlow::Continue(()) };
+        match unit.kind {
+            UnitKind::Step => self.extend_step(number, unit.steps.start, limit),
+            UnitKind::One => self.extend_one(number, limit),
+            UnitKind::All | UnitKind::AtLeast(_) => self.extend_set(number, limit),
+        }
+    }
+
+    fn extend_step(&mut self, number: usize, at_step: usize, limit: Position) -> ControlFlow<()> {
+        let program = self.question.program;
+        let (Some(step), Some(unit)) = (program.steps.get(at_step), program.units.get(number)) else {
+            return ControlFlow::Continue(());
+        };
+        let before = self.begun.last().copied();
+        let list = self.list(at_step);
+        let lower = self.lower.get(at_step).copied().unwrap_or(0);
+        // Of a step that takes the first, or that is left out if nothing fits, all that fit must be seen.
+        let all = step.first_only || unit.skippable;
+        let begin = before.and_then(|before| self.first_of(before));
+        let start = begin.map_or(lower, |begin| if all { begin.pos + 1 } else { lower.max(begin.pos + 1) });
         let mut at = list.partition_point(|row| row.pos < start);
-        let mut before = self.begin_taking(number);
-        let kept = number.checked_sub(1).and_then(|b| self.taken.get(b)).map_or(0, Vec::len);
-        if last && step.max == 1 && !step.first_only {
+        let mut taking = self.begin_taking(before);
+        let end = self.horizon();
+        if self.question.ask == Ask::Complete && self.is_last(number) && step.max == 1 && !step.first_only {
             at = at.max(list.partition_point(|row| row.pos < self.question.end));
         }
+        if number == 0 && self.question.ask == Ask::Partial {
+            at = list.partition_point(|row| row.pos < self.question.end);
+        }
+        let mut first_fit = Position::MAX;
         let mut flow = ControlFlow::Continue(());
         while let Some(row) = list.get(at) {
-            if row.pos > self.question.end || self.out_of_bound(row) || flow.is_break() {
+            if row.pos > end || row.pos > limit || flow.is_break() || self.out_of_bound(row) {
                 break;
             }
             // Too few rows are left for the step's minimum, here and later.
@@ -166,182 +236,129 @@ impl<'a> Search<'a, '_> {
                 break;
             }
             at += 1;
-            self.take_until(number, row.pos, &mut before);
+            self.take_until(before, row.pos, &mut taking);
             if number == 0 && row.marked {
                 continue;
             }
-            if !self.prefix_reached(number) || !self.fits(number, row, true) {
+            if !self.has_reached(before, row.pos) || !self.fits(at_step, before, row, true) {
                 continue;
             }
-            if row.pos >= lower && self.gap_is_quiet(number, row) {
-                flow = self.begin(number, row);
+            first_fit = first_fit.min(row.pos);
+            if row.pos >= lower && self.gap_is_quiet(number, before, row) && self.leaves_none(before, row.pos) {
+                flow = self.begin(number, at_step, row);
                 self.skip_first &= number > 0;
             }
-            if step.first_only || self.skip_first {
+            let only = number == 0 && self.question.ask == Ask::Partial;
+            if step.first_only || self.skip_first || only {
                 break;
             }
         }
-        if let Some(taken) = number.checked_sub(1).and_then(|before| self.taken.get_mut(before)) {
-            taken.truncate(kept);
+        self.give_back(before);
+        if unit.skippable && !flow.is_break() && !self.skip_first {
+            flow = self.extend(number + 1, limit.min(first_fit));
         }
         flow
     }
 
-    fn begin_taking(&self, number: usize) -> Taking {
-        let begin =
-            number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.first());
-        let Some(begin) = begin else { return Taking { next: 0, ended: true } };
-        let single = self.question.program.steps.get(number - 1).is_none_or(|step| step.max == 1);
-        let next = if single { 0 } else { self.list(number - 1).partition_point(|row| row.pos <= begin.pos) };
-        Taking { next, ended: single }
-    }
-
-    /// The first event of the choice is too long before this row.
-    fn out_of_bound(&self, row: &Row) -> bool {
-        let first = self.taken.first().and_then(|taken| taken.first());
-        first.is_some_and(|first| row.ts - first.ts > self.question.program.within)
-    }
-
-    /// Lets the repeat before step `number` take what lies before `pos`.
-    fn take_until(&mut self, number: usize, pos: Position, taking: &mut Taking) {
-        if taking.ended || number == 0 {
-            return;
-        }
-        let list = self.list(number - 1);
-        while let Some(row) = list.get(taking.next).filter(|row| row.pos < pos) {
-            taking.next += 1;
-            if !self.take(number - 1, row) {
-                taking.ended = true;
-                return;
-            }
-        }
-    }
-
-    /// Offers a later row to a repeat; false if the repeat has ended.
-    fn take(&mut self, number: usize, row: &'a Row) -> bool {
-        let Some(step) = self.question.program.steps.get(number) else { return false };
-        let count = self.taken.get(number).map_or(0, Vec::len);
-        if count >= step.max {
-            return false;
-        }
-        if step.consecutive {
-            let unbroken =
-                self.taken.get(number).and_then(|t| t.last()).is_some_and(|l| l.pos == row.own_before);
-            if !unbroken || !self.fits(number, row, false) {
-                return false;
-            }
-        } else if !self.fits(number, row, false) {
-            return true;
-        }
-        if let Some(taken) = self.taken.get_mut(number) {
-            taken.push(row);
-        }
-        true
-    }
-
-    /// The step before `number` has reached its minimum.
-    fn prefix_reached(&self, number: usize) -> bool {
-        let Some(before) = number.checked_sub(1) else { return true };
-        let min = self.question.program.steps.get(before).map_or(1, |step| step.min);
-        self.taken.get(before).is_some_and(|taken| taken.len() >= min)
-    }
-
-    /// The row fits the step: bounds of the arrow, and terms that read what has been taken.
-    fn fits(&mut self, number: usize, row: &'a Row, begins: bool) -> bool {
-        self.found.work += 1;
-        let Some(step) = self.question.program.steps.get(number) else { return false };
-        let last =
-            number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.last());
-        if let Some(last) = last {
-            if step.within.is_some_and(|within| row.ts - last.ts > within) {
-                return false;
-            }
-            if begins && step.immediately && row.union_before != last.pos {
-                return false;
-            }
-        }
-        step.cross.is_empty() || all_true(&step.cross, &scope(&self.question, &self.taken, number, Some(row)))
-    }
-
-    /// No forbidden event between the step before and this row.
-    fn gap_is_quiet(&self, number: usize, row: &'a Row) -> bool {
-        let Some(step) = self.question.program.steps.get(number) else { return false };
-        if step.gap.is_empty() {
-            return true;
-        }
-        let last =
-            number.checked_sub(1).and_then(|before| self.taken.get(before)).and_then(|taken| taken.last());
-        let from = last.map_or(0, |last| last.pos);
-        row.floor <= from
-            && step.gap.iter().all(|absence| self.is_absent(*absence, from, row.pos, Micros::MAX))
-    }
-
-    /// No event that an absence with kept rows forbids lies strictly between two positions and up to a time.
-    fn is_absent(&self, absence: usize, from: Position, to: Position, until: Micros) -> bool {
-        let program = self.question.program.absences.get(absence);
-        let state = self.question.state.absences.get(absence);
-        let (Some(program), Some(state)) = (program, state) else { return true };
-        if !program.keeps_rows {
-            return true;
-        }
-        let at = state.rows.partition_point(|row| row.pos <= from);
-        !state.rows.range(at..).take_while(|row| row.pos < to && row.ts <= until).any(|row| {
-            let scope = scope(&self.question, &self.taken, 0, Some(row));
-            let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
-            terms.is_none_or(|(_, terms)| all_true(terms, &scope))
-        })
-    }
-
-    /// Step `number` begins at the row: goes on with the step after it, or to the end.
-    fn begin(&mut self, number: usize, row: &'a Row) -> ControlFlow<()> {
-        if self.found.work > self.question.work {
-            self.found.cut = true;
+    /// Step `step` of unit `number` begins at the row: goes on with the unit after it, or to the end.
+    pub(crate) fn begin(&mut self, number: usize, step: usize, row: &'a Row) -> ControlFlow<()> {
+        if self.is_overworked() {
             return ControlFlow::Break(());
         }
-        let last = number + 1 == self.question.program.steps.len();
-        if let Some(taken) = self.taken.get_mut(number) {
+        let before = self.begun.last().copied();
+        if let Some(taken) = self.taken.get_mut(step) {
             taken.push(row);
         }
-        let flow = if !last {
-            self.extend(number + 1)
-        } else if self.take_to_end(number, row.pos) {
+        if number == 0 {
+            self.first = Some(row);
+        }
+        self.begun.push(number);
+        self.consider(number);
+        let flow = if !self.is_last(number) {
+            self.extend(number + 1, Position::MAX)
+        } else if self.question.ask != Ask::Partial && self.take_to_end(step, before, row.pos) {
             self.complete()
         } else {
             ControlFlow::Continue(())
         };
-        if let Some(taken) = self.taken.get_mut(number) {
+        self.begun.pop();
+        if number == 0 {
+            self.first = None;
+        }
+        if let Some(taken) = self.taken.get_mut(step) {
             taken.clear();
         }
         flow
     }
 
+    pub(crate) fn is_overworked(&mut self) -> bool {
+        self.found.cut |= self.found.work > self.question.work;
+        self.found.cut
+    }
+
     /// Lets the last step take up to the end; true if it takes the end itself and has reached its minimum.
-    fn take_to_end(&mut self, number: usize, begin: Position) -> bool {
+    fn take_to_end(&mut self, step: usize, before: Option<usize>, begin: Position) -> bool {
         let end = self.question.end;
-        let list = self.list(number);
+        let list = self.list(step);
         let mut at = list.partition_point(|row| row.pos <= begin);
         while let Some(row) = list.get(at).filter(|row| row.pos <= end && !self.out_of_bound(row)) {
             at += 1;
-            if !self.take(number, row) {
+            if !self.take(step, before, row) {
                 break;
             }
         }
-        let min = self.question.program.steps.get(number).map_or(1, |step| step.min);
+        let min = self.question.program.steps.get(step).map_or(1, |step| step.min);
         self.taken
-            .get(number)
+            .get(step)
             .is_some_and(|taken| taken.len() >= min && taken.last().is_some_and(|row| row.pos == end))
     }
 
+    /// Of a time-out: what has begun so far may be the furthest that any choice got.
+    pub(crate) fn consider(&mut self, number: usize) {
+        if self.question.ask != Ask::Partial || self.best.as_ref().is_some_and(|(most, _)| *most >= self.begun.len()) {
+            return;
+        }
+        let mut taking = self.begin_taking(Some(number));
+        self.take_until(Some(number), Position::MAX, &mut taking);
+        let reached = self.has_reached(Some(number), Position::MAX) && self.leaves_none(Some(number), Position::MAX);
+        if reached && !self.is_cancelled(Position::MAX) {
+            self.best = Some((self.begun.len(), self.taken.clone()));
+        }
+        self.give_back(Some(number));
+    }
+
     /// All steps are chosen: the tests of the whole match.
-    fn complete(&mut self) -> ControlFlow<()> {
+    pub(crate) fn complete(&mut self) -> ControlFlow<()> {
         let program = self.question.program;
         self.found.work += 1;
-        if program.trailing > 0 && !self.is_silent_after() {
+        if program.ending != Ending::Event {
+            let Some(due) = self.due() else {
+                self.found.endless += 1;
+                return ControlFlow::Continue(());
+            };
+            if self.question.ask == Ask::Dues {
+                if !self.found.dues.contains(&due) {
+                    self.found.dues.push(due);
+                }
+                return ControlFlow::Continue(());
+            }
+            if due != self.question.time || !self.is_silent_after() {
+                return ControlFlow::Continue(());
+            }
+        }
+        let until = if program.ending == Ending::Event { self.question.end } else { Position::MAX };
+        if self.is_cancelled(until) {
             return ControlFlow::Continue(());
         }
+        self.give()
+    }
+
+    /// The clauses on the whole match, then the visitor.
+    fn give(&mut self) -> ControlFlow<()> {
+        let program = self.question.program;
         let windows = self.clause_windows();
         let scope = Scope { windows: &windows, ..scope(&self.question, &self.taken, 0, None) };
-        if !all_true(&program.having, &scope) {
+        if self.question.ask == Ask::Complete && !all_true(&program.having, &scope) {
             return ControlFlow::Continue(());
         }
         if !program.unless.is_empty() && all_true(&program.unless, &scope) {
@@ -359,31 +376,24 @@ impl<'a> Search<'a, '_> {
         }
     }
 
-    /// Trailing absences whose forbidding events are kept.
-    fn is_silent_after(&self) -> bool {
-        let Some(end) = self.taken.last().and_then(|taken| taken.last()) else { return false };
-        self.question.program.absences.iter().enumerate().all(|(number, absence)| {
-            !absence.trailing
-                || self.is_absent(number, end.pos, Position::MAX, end.ts.saturating_add(absence.duration))
-        })
-    }
-
     /// Windows as clauses after `match` read them: at the alert's moment, or before the step they name.
     fn clause_windows(&self) -> Vec<Value> {
         let mut windows = self.question.windows.to_vec();
         for (number, window) in self.question.program.windows.iter().enumerate() {
-            let row = window.before.and_then(|step| self.taken.get(step)).and_then(|taken| taken.first());
-            if let (Some(kept), Some(value)) =
-                (row.and_then(|r| r.windows.get(number)), windows.get_mut(number))
-            {
-                value.clone_from(kept);
+            let Some(step) = window.before else { continue };
+            let row = self.taken.get(step).and_then(|taken| taken.first());
+            if let Some(value) = windows.get_mut(number) {
+                *value = match row {
+                    Some(row) => row.windows.get(number).cloned().unwrap_or_default(),
+                    None => crate::aggregate::of_values(window.aggregate, std::iter::empty()),
+                };
             }
         }
         windows
     }
 }
 
-fn scope<'s>(
+pub(crate) fn scope<'s>(
     question: &Question<'s>,
     taken: &'s [Vec<&'s Row>],
     own: usize,

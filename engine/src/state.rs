@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: every list is sorted by position; after [`KeyState::expire`] no row is older than the rule's horizon.
 
-use crate::program::Program;
+use crate::program::{BoundProgram, Place, Program};
 use crate::row::{Position, Row};
 use crate::value::Value;
 use crate::window::WindowState;
@@ -18,8 +18,19 @@ pub(crate) type Key = Box<[Value]>;
 pub(crate) struct AbsenceState {
     /// The last forbidding event, where no other step decides whether it forbids.
     pub(crate) floor: Position,
+    /// Of a leading absence: its time.
+    pub(crate) floor_ts: Option<Micros>,
     /// Possibly forbidding events, where their condition reads steps.
     pub(crate) rows: VecDeque<Row>,
+}
+
+/// The cool-down of one key, or of some values of a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// When the last alert was sent.
+    pub(crate) last: Option<Micros>,
+    /// Matches silenced by the cool-down since then.
+    pub(crate) suppressed: u64,
 }
 
 /// The state of one key of one rule.
@@ -35,10 +46,8 @@ pub(crate) struct KeyState {
     pub(crate) windows: Vec<WindowState>,
     /// Bit i: latch i is open.
     pub(crate) latches: u32,
-    /// When the last alert was sent.
-    pub(crate) last_sent: Option<Micros>,
-    /// Matches silenced by the cool-down since then.
-    pub(crate) suppressed: u64,
+    /// By the values of `cooldown .. per` (none = one entry): what was sent.
+    pub(crate) sent: Vec<(Key, Sent)>,
     /// The candidate cap was met and the lists are not yet below half of it.
     pub(crate) saturated: bool,
     /// An alert of another revision has used up every event up to here.
@@ -55,8 +64,7 @@ impl KeyState {
             seen: if program.strict { vec![0; program.streams.len()] } else { Vec::new() },
             windows: program.windows.iter().map(WindowState::new).collect(),
             latches: u32::MAX,
-            last_sent: None,
-            suppressed: 0,
+            sent: Vec::new(),
             saturated: false,
             used_to: 0,
             queued: false,
@@ -71,11 +79,19 @@ impl KeyState {
                 list.pop_front();
             }
         }
-        for absence in &mut self.absences {
-            while absence.rows.front().is_some_and(|row| now - row.ts > horizon) {
-                absence.rows.pop_front();
+        for (state, absence) in self.absences.iter_mut().zip(&program.absences) {
+            let leading = absence.place == Place::Leading;
+            let bound = absence.duration.as_ref().map_or(0, BoundProgram::longest);
+            let kept = if leading { bound } else { horizon };
+            while state.rows.front().is_some_and(|row| now - row.ts > kept) {
+                state.rows.pop_front();
+            }
+            if leading && state.floor_ts.is_some_and(|ts| now - ts > bound) {
+                state.floor_ts = None;
             }
         }
+        let cooldown = program.cooldown.unwrap_or(0);
+        self.sent.retain(|(_, sent)| sent.suppressed > 0 || sent.last.is_some_and(|last| now - last < cooldown));
         for (state, window) in self.windows.iter_mut().zip(&program.windows) {
             state.evict(window, now);
         }
@@ -90,6 +106,29 @@ impl KeyState {
         }
     }
 
+    /// Drops every prefix that began before `pos`: what `cancel on` does where it reads no step.
+    pub(crate) fn cancel(&mut self) {
+        self.lists.iter_mut().for_each(VecDeque::clear);
+    }
+
+    /// Some first event is held.
+    pub(crate) fn has_first(&self, program: &Program) -> bool {
+        let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
+        self.lists.get(first).is_some_and(|lists| lists.iter().any(|list| !list.is_empty()))
+    }
+
+    /// What was sent for some values of `cooldown .. per`.
+    pub(crate) fn sent(&self, per: &[Value]) -> Sent {
+        self.sent.iter().find(|(values, _)| **values == *per).map(|(_, sent)| *sent).unwrap_or_default()
+    }
+
+    pub(crate) fn set_sent(&mut self, per: &[Value], sent: Sent) {
+        match self.sent.iter_mut().find(|(values, _)| **values == *per) {
+            Some((_, known)) => *known = sent,
+            None => self.sent.push((per.into(), sent)),
+        }
+    }
+
     /// Candidates held.
     pub(crate) fn rows(&self) -> usize {
         self.lists.iter().map(VecDeque::len).sum()
@@ -98,10 +137,11 @@ impl KeyState {
     /// Nothing in it can influence anything later than `now`.
     pub(crate) fn is_idle(&self, program: &Program, now: Micros) -> bool {
         self.lists.iter().all(VecDeque::is_empty)
-            && self.absences.iter().all(|absence| absence.rows.is_empty())
+            && self.absences.iter().all(|absence| absence.rows.is_empty() && absence.floor_ts.is_none())
             && self.windows.iter().all(WindowState::is_empty)
             && self.latches == u32::MAX
-            && self.suppressed == 0
-            && self.last_sent.is_none_or(|sent| now - sent >= program.cooldown.unwrap_or(0))
+            && self.sent.iter().all(|(_, sent)| {
+                sent.suppressed == 0 && sent.last.is_none_or(|last| now - last >= program.cooldown.unwrap_or(0))
+            })
     }
 }

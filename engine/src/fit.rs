@@ -1,0 +1,375 @@
+//! What the search asks of an event: does it fit here, who takes it, is it quiet where it must be.
+
+use crate::program::BoundProgram;
+use crate::row::{Position, Row};
+use crate::search::{Search, all_true, scope};
+use pattern_dsl::ir::UnitKind;
+use pattern_dsl::types::Micros;
+
+/// Progress of a unit that takes what comes.
+pub(crate) enum Taking {
+    /// It takes no more.
+    Nothing,
+    /// A repeat: its step, and the next row of its list to look at.
+    Repeat(usize, usize),
+    /// A set.
+    Set(Vec<Member>),
+}
+
+/// Progress of a member of a set that has begun.
+pub(crate) struct Member {
+    step: usize,
+    /// Next row of its list.
+    next: usize,
+    /// Where it began.
+    begin: Position,
+    ended: bool,
+    /// The last event that it took, or that fitted it and went to another member.
+    fitted: Position,
+}
+
+impl<'a> Search<'a, '_> {
+    fn members(&self, unit: usize) -> std::ops::Range<usize> {
+        self.question.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone())
+    }
+
+    fn taken_of(&self, step: usize) -> &[&'a Row] {
+        self.taken.get(step).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first event that a unit has taken.
+    pub(crate) fn first_of(&self, unit: usize) -> Option<&'a Row> {
+        let firsts = self.members(unit).filter_map(|step| self.taken_of(step).first().copied());
+        firsts.min_by_key(|row| row.pos)
+    }
+
+    /// The last event that a unit has taken.
+    pub(crate) fn last_of(&self, unit: usize) -> Option<&'a Row> {
+        let lasts = self.members(unit).filter_map(|step| self.taken_of(step).last().copied());
+        lasts.max_by_key(|row| row.pos)
+    }
+
+    /// The unit that had begun before `unit` did.
+    pub(crate) fn unit_before(&self, unit: usize) -> Option<usize> {
+        self.begun.iter().rev().copied().find(|begun| *begun < unit)
+    }
+
+    /// Every member takes one event at most: what it took does not depend on what follows.
+    pub(crate) fn is_plain(&self, unit: usize) -> bool {
+        self.members(unit).all(|step| self.question.program.steps.get(step).is_none_or(|step| step.max == 1))
+    }
+
+    /// Nothing beyond the beginnings has been taken by `unit` yet.
+    pub(crate) fn begin_taking(&self, unit: Option<usize>) -> Taking {
+        let Some(unit) = unit.filter(|unit| !self.is_plain(*unit)) else { return Taking::Nothing };
+        let begun = self.members(unit).filter_map(|step| {
+            let begin = self.taken_of(step).first()?.pos;
+            Some((step, begin, self.list(step).partition_point(|row| row.pos <= begin)))
+        });
+        let kind = self.question.program.units.get(unit).map_or(UnitKind::Step, |unit| unit.kind);
+        if matches!(kind, UnitKind::Step | UnitKind::One) {
+            let single = begun
+                .filter(|(step, ..)| self.question.program.steps.get(*step).is_some_and(|step| step.max > 1))
+                .map(|(step, _, next)| Taking::Repeat(step, next));
+            return { single }.next().unwrap_or(Taking::Nothing);
+        }
+        let member = |(step, begin, next)| Member { step, next, begin, ended: false, fitted: begin };
+        Taking::Set(begun.map(member).collect())
+    }
+
+    /// Lets `unit` take what lies before `pos`.
+    pub(crate) fn take_until(&mut self, unit: Option<usize>, pos: Position, taking: &mut Taking) {
+        let Some(unit) = unit else { return };
+        match taking {
+            Taking::Nothing => {}
+            Taking::Repeat(step, next) => {
+                let (step, before) = (*step, self.unit_before(unit));
+                let list = self.list(step);
+                while let Some(row) = list.get(*next).filter(|row| row.pos < pos && !self.out_of_bound(row)) {
+                    *next += 1;
+                    if !self.take(step, before, row) {
+                        *taking = Taking::Nothing;
+                        return;
+                    }
+                }
+            }
+            Taking::Set(members) => {
+                let before = self.unit_before(unit);
+                while let Some(event) = self.next_event(members, pos) {
+                    self.hand_out(members, before, event);
+                }
+            }
+        }
+    }
+
+    /// Takes back all that `unit` took beyond its beginnings.
+    pub(crate) fn give_back(&mut self, unit: Option<usize>) {
+        let Some(unit) = unit else { return };
+        for step in self.members(unit) {
+            if let Some(taken) = self.taken.get_mut(step) {
+                taken.truncate(1);
+            }
+        }
+    }
+
+    /// The next position before `pos` at which a member of a set has a row.
+    fn next_event(&self, members: &[Member], pos: Position) -> Option<Position> {
+        let next = members.iter().filter_map(|member| self.list(member.step).get(member.next));
+        next.filter(|row| row.pos < pos && !self.out_of_bound(row)).map(|row| row.pos).min()
+    }
+
+    /// An event that several members could take goes to the first that lacks its minimum, else to the first.
+    fn hand_out(&mut self, members: &mut [Member], before: Option<usize>, event: Position) {
+        let begins = members.iter().any(|member| member.begin == event);
+        let mut fitting: Vec<(usize, &'a Row)> = Vec::new();
+        for (number, member) in members.iter_mut().enumerate() {
+            let Some(row) = self.list(member.step).get(member.next).filter(|row| row.pos == event) else {
+                continue;
+            };
+            member.next += 1;
+            let Some(step) = self.question.program.steps.get(member.step) else { continue };
+            member.ended |= step.consecutive && row.own_before != member.fitted;
+            if member.ended {
+                continue;
+            }
+            if self.fits(member.step, before, row, false) {
+                member.fitted = event;
+                fitting.push((number, row));
+            } else {
+                member.ended = step.consecutive;
+            }
+        }
+        if begins {
+            return;
+        }
+        let count = |search: &Self, number: usize| {
+            members.get(number).map_or((0, 0, 0), |member| {
+                let step = self_step(search, member.step);
+                (search.taken_of(member.step).len(), step.0, step.1)
+            })
+        };
+        let lacks = fitting.iter().find(|(number, _)| {
+            let (taken, min, _) = count(self, *number);
+            taken < min
+        });
+        let other = || {
+            fitting.iter().find(|(number, _)| {
+                let (taken, _, max) = count(self, *number);
+                taken < max
+            })
+        };
+        if let Some((number, row)) = lacks.or_else(other).copied()
+            && let Some(taken) = members.get(number).and_then(|member| self.taken.get_mut(member.step))
+        {
+            taken.push(row);
+        }
+    }
+
+    /// Offers a later row to a repeat; false if the repeat has ended.
+    pub(crate) fn take(&mut self, number: usize, before: Option<usize>, row: &'a Row) -> bool {
+        let Some(step) = self.question.program.steps.get(number) else { return false };
+        let taken = self.taken_of(number);
+        if taken.len() >= step.max {
+            return false;
+        }
+        let last = taken.last().copied();
+        if step.consecutive {
+            let unbroken = last.is_some_and(|last| last.pos == row.own_before);
+            if !unbroken || !self.fits(number, before, row, false) {
+                return false;
+            }
+        } else if !self.fits(number, before, row, false) {
+            return true;
+        }
+        if let (Some(quiet), Some(last)) = (&step.quiet, last)
+            && self.wait(quiet, last).is_none_or(|quiet| row.ts - last.ts > quiet)
+        {
+            return false;
+        }
+        if let Some(taken) = self.taken.get_mut(number) {
+            taken.push(row);
+        }
+        true
+    }
+
+    /// The unit has reached its minimum by events before `pos`.
+    pub(crate) fn has_reached(&self, unit: Option<usize>, pos: Position) -> bool {
+        let Some(unit) = unit else { return true };
+        self.members(unit).all(|step| {
+            let taken = self.taken_of(step);
+            let min = self.question.program.steps.get(step).map_or(1, |step| step.min);
+            taken.is_empty() || (taken.len() >= min && taken.first().is_some_and(|begin| begin.pos < pos))
+        })
+    }
+
+    /// A bound that counts from an event, as far as it is known.
+    pub(crate) fn wait(&self, bound: &BoundProgram, from: &Row) -> Option<Micros> {
+        if let BoundProgram::Fixed(bound) = bound {
+            return Some(*bound);
+        }
+        let scope = scope(&self.question, &self.taken, 0, None);
+        bound.value(&crate::expr::Scope { time: from.ts, ..scope })
+    }
+
+    /// The row fits the step after unit `before`: bounds of the arrow, and terms that read what has been taken.
+    pub(crate) fn fits(&mut self, number: usize, before: Option<usize>, row: &'a Row, begins: bool) -> bool {
+        self.found.work += 1;
+        let program = self.question.program;
+        let Some(step) = program.steps.get(number) else { return false };
+        let Some(unit) = program.units.get(step.unit) else { return false };
+        if let Some((before, last)) = before.and_then(|before| Some((before, self.last_of(before)?))) {
+            let passed = row.ts - last.ts;
+            if let Some(within) = &unit.within
+                && self.wait(within, last).is_none_or(|within| passed > within)
+            {
+                return false;
+            }
+            if let Some(after) = &unit.after
+                && self.wait(after, last).is_none_or(|after| passed < after)
+            {
+                return false;
+            }
+            if begins && unit.immediately && self.neighbour(row, before, step.unit) != last.pos {
+                return false;
+            }
+            if begins && program.waits && !self.has_waited(before, step.unit, last, row) {
+                return false;
+            }
+        }
+        step.cross.is_empty() || all_true(&step.cross, &scope(&self.question, &self.taken, number, Some(row)))
+    }
+
+    /// The last event before the row of any stream of two units.
+    fn neighbour(&self, row: &Row, before: usize, unit: usize) -> Position {
+        if row.seen.is_empty() {
+            return row.union_before;
+        }
+        let streams = self.members(before).chain(self.members(unit)).filter_map(|step| {
+            let stream = self.question.program.steps.get(step)?.stream;
+            row.seen.get(stream).copied()
+        });
+        streams.max().unwrap_or(0)
+    }
+
+    /// The row is later than the end of every `no X for D` and `until quiet for D` between two units.
+    fn has_waited(&self, before: usize, unit: usize, last: &'a Row, row: &Row) -> bool {
+        let program = self.question.program;
+        let gaps = program.units.get(before + 1..=unit).unwrap_or_default().iter().flat_map(|unit| &unit.gap);
+        let bounds = gaps.filter_map(|gap| program.absences.get(*gap)?.duration.as_ref());
+        let quiets = self.members(before).filter(|step| !self.taken_of(*step).is_empty());
+        let quiets = quiets.filter_map(|step| program.steps.get(step)?.quiet.as_ref());
+        bounds.chain(quiets).all(|bound| self.wait(bound, last).is_some_and(|wait| row.ts - last.ts > wait))
+    }
+
+    /// No forbidden event between the unit before and this row, with which unit `number` begins.
+    pub(crate) fn gap_is_quiet(&mut self, number: usize, before: Option<usize>, row: &'a Row) -> bool {
+        let program = self.question.program;
+        let Some(unit) = program.units.get(number) else { return false };
+        let Some(before) = before else { return true };
+        let skipped = before + 1 < number;
+        if unit.gap.is_empty() && !skipped && !program.waits {
+            return true;
+        }
+        let Some(last) = self.last_of(before) else { return true };
+        let guarded = program.units.get(before + 1..=number).unwrap_or_default();
+        let quiet = row.floor <= last.pos
+            && guarded.iter().flat_map(|unit| &unit.gap).all(|gap| {
+                let bound = program.absences.get(*gap).and_then(|absence| absence.duration.as_ref());
+                let until = match bound {
+                    None => Micros::MAX,
+                    Some(bound) => self.wait(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait)),
+                };
+                self.is_absent(*gap, last.pos, row.pos, until)
+            });
+        quiet && self.members(before).all(|step| self.stays_quiet(step, before, row.pos))
+    }
+
+    /// `until quiet for D`: nothing that fits the step follows its last event for D, before `to`.
+    pub(crate) fn stays_quiet(&mut self, step: usize, unit: usize, to: Position) -> bool {
+        let Some(quiet) = self.question.program.steps.get(step).and_then(|step| step.quiet.as_ref()) else {
+            return true;
+        };
+        let Some(last) = self.taken_of(step).last().copied() else { return true };
+        let Some(wait) = self.wait(quiet, last) else { return false };
+        let before = self.unit_before(unit);
+        let list = self.list(step);
+        let mut at = list.partition_point(|row| row.pos <= last.pos);
+        while let Some(row) = list.get(at).filter(|row| row.pos < to && row.ts - last.ts <= wait) {
+            if self.fits(step, before, row, false) {
+                return false;
+            }
+            at += 1;
+        }
+        true
+    }
+
+    /// No event that an absence with kept rows forbids lies strictly between two positions and up to a time.
+    pub(crate) fn is_absent(&self, absence: usize, from: Position, to: Position, until: Micros) -> bool {
+        let program = self.question.program.absences.get(absence);
+        let state = self.question.state.absences.get(absence);
+        let (Some(program), Some(state)) = (program, state) else { return true };
+        if !program.keeps_rows {
+            return true;
+        }
+        let at = state.rows.partition_point(|row| row.pos <= from);
+        !state.rows.range(at..).take_while(|row| row.pos < to && row.ts <= until).any(|row| {
+            let scope = scope(&self.question, &self.taken, 0, Some(row));
+            let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
+            terms.is_none_or(|(_, terms)| all_true(terms, &scope))
+        })
+    }
+
+    /// A `cancel on` that reads steps has cancelled the choice: after its first event, up to `until`.
+    pub(crate) fn is_cancelled(&self, until: Position) -> bool {
+        let Some(first) = self.first else { return false };
+        let question = &self.question;
+        question.program.cancels.iter().any(|number| {
+            let (Some(program), Some(state)) =
+                (question.program.absences.get(*number), question.state.absences.get(*number))
+            else {
+                return false;
+            };
+            let at = state.rows.partition_point(|row| row.pos <= first.pos);
+            state.rows.range(at..).take_while(|row| row.pos <= until).any(|row| {
+                let taken: Vec<Vec<&Row>> = self
+                    .taken
+                    .iter()
+                    .map(|rows| rows.iter().copied().take_while(|taken| taken.pos < row.pos).collect())
+                    .collect();
+                let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
+                terms.is_none_or(|(_, terms)| all_true(terms, &scope(question, &taken, 0, Some(row))))
+            })
+        })
+    }
+
+    /// When the choice is complete, counting from its last event; none if a bound is unknown.
+    pub(crate) fn due(&self) -> Option<Micros> {
+        let program = self.question.program;
+        let last = self.begun.last().and_then(|unit| self.last_of(*unit))?;
+        let trailing = program.trailing.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
+        let quiet = program.steps.last().and_then(|step| step.quiet.as_ref());
+        let mut longest = 0;
+        for bound in trailing.chain(quiet) {
+            longest = longest.max(self.wait(bound, last)?);
+        }
+        Some(last.ts.saturating_add(longest))
+    }
+
+    /// Trailing absences whose forbidding events are kept, and the silence that ends a last repeat.
+    pub(crate) fn is_silent_after(&mut self) -> bool {
+        let program = self.question.program;
+        let Some(unit) = self.begun.last().copied() else { return false };
+        let Some(end) = self.last_of(unit) else { return false };
+        let absent = program.trailing.iter().all(|number| {
+            let bound = program.absences.get(*number).and_then(|absence| absence.duration.as_ref());
+            let wait = bound.and_then(|bound| self.wait(bound, end)).unwrap_or(0);
+            self.is_absent(*number, end.pos, Position::MAX, end.ts.saturating_add(wait))
+        });
+        absent && self.members(unit).all(|step| self.stays_quiet(step, unit, Position::MAX))
+    }
+}
+
+/// Least and most events of a step.
+fn self_step(search: &Search<'_, '_>, step: usize) -> (usize, usize) {
+    search.question.program.steps.get(step).map_or((1, 1), |step| (step.min, step.max))
+}
