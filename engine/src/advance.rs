@@ -8,13 +8,13 @@ use crate::collections::Map;
 use crate::event::Event;
 use crate::expr::Scope;
 use crate::interface::RuleStats;
-use crate::overlap::{Moment, Surroundings, UsedUp, close_latches, complete};
-use crate::program::{Program, Role, RoleKind};
+use crate::overlap::{Moment, Surroundings, UsedUp, close_latches, complete, question};
+use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
 use crate::row::{Position, Row};
-use crate::search::all_true;
+use crate::search::{Ask, Next, Question, all_true, scope, search};
 use crate::state::{Key, KeyState};
 use crate::value::Value;
-use pattern_dsl::ir::Overlap;
+use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -179,8 +179,7 @@ impl RuleRun {
         keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
         for (key, held) in keys {
             let mut state = KeyState::new(program);
-            state.last_sent = held.last_sent;
-            state.suppressed = held.suppressed;
+            state.sent.clone_from(&held.sent);
             if program.latches.len() == older.program.latches.len() {
                 state.latches = held.latches;
             }
@@ -189,7 +188,7 @@ impl RuleRun {
                     window.clone_from(kept);
                 }
             }
-            let outlives = state.last_sent.is_some()
+            let outlives = !state.sent.is_empty()
                 || state.latches != u32::MAX
                 || state.windows.iter().any(|window| !window.is_empty());
             if outlives {
@@ -209,12 +208,11 @@ impl RuleRun {
         used: &mut Vec<UsedUp>,
     ) {
         let program = Arc::clone(&self.program);
+        let by = if program.timeout.is_some() { FiredBy::Timeout } else { FiredBy::Timer };
         while self.state.timers.front().is_some_and(|(due, ..)| *due <= until) {
-            let Some((due, end, key)) = self.state.timers.pop_front() else { break };
+            let Some((due, event, key)) = self.state.timers.pop_front() else { break };
             let Some(held) = self.state.keys.get_mut(&key) else { continue };
-            let Some(list) = held.lists.last() else { continue };
-            let live = list.binary_search_by_key(&end, |row| row.pos).is_ok();
-            if !live || broken(&program, held, end) {
+            if !waits(&program, held, event) || broken(&program, held, event) {
                 continue;
             }
             for (window, program) in held.windows.iter_mut().zip(&program.windows) {
@@ -226,7 +224,7 @@ impl RuleRun {
                 .zip(&program.windows)
                 .map(|(window, program)| window.value(program))
                 .collect();
-            let moment = Moment { time: due, by: FiredBy::Timer, end, key: &key, windows: &windows };
+            let moment = Moment { time: due, by, end: event, key: &key, windows: &windows };
             complete(&program, held, &mut self.state.stats, &moment, around, out, used);
         }
     }
@@ -252,7 +250,7 @@ impl RuleRun {
     /// Another revision of this rule has used up events of a key.
     pub(crate) fn used_elsewhere(&mut self, used: &UsedUp) {
         let program = &self.program;
-        let uses_up = program.overlap == Overlap::None;
+        let uses_up = matches!(program.overlap, Overlap::None | Overlap::From(_) | Overlap::FromLast(_));
         if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
             return;
         }
@@ -263,30 +261,39 @@ impl RuleRun {
         });
         if uses_up {
             held.use_up(used.last);
-            held.used_to = used.last;
+            held.used_to = held.used_to.max(used.last);
         }
-        if used.sent.is_some() {
-            held.last_sent = used.sent;
-        }
+        held.sent.clone_from(&used.sent);
         held.latches = close_latches(program, held.latches);
     }
 
     /// Matches that may still complete: first events held, or ends waiting for their timer.
     pub(crate) fn still_open(&self) -> u64 {
-        if self.program.trailing > 0 {
-            let waits = self.state.timers.iter().filter(|(_, end, key)| {
-                self.state.keys.get(key).is_some_and(|held| {
-                    held.lists
-                        .last()
-                        .is_some_and(|list| list.binary_search_by_key(end, |row| row.pos).is_ok())
-                        && !broken(&self.program, held, *end)
-                })
+        if self.program.ending != Ending::Event {
+            let open = self.state.timers.iter().filter(|(_, end, key)| {
+                self.state
+                    .keys
+                    .get(key)
+                    .is_some_and(|held| waits(&self.program, held, *end) && !broken(&self.program, held, *end))
             });
-            return waits.count() as u64;
+            return open.count() as u64;
         }
-        let open = self.state.keys.values().map(|held| held.lists.first().map_or(0, VecDeque::len) as u64);
-        open.sum()
+        let first = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
+        let open = |held: &KeyState| held.lists.get(first.clone()).unwrap_or_default().iter().map(VecDeque::len).sum();
+        self.state.keys.values().map(|held| -> usize { open(held) }).sum::<usize>() as u64
     }
+}
+
+/// The event that a timer counts from still stands: the last of a choice, or with `on timeout` a first one that began no
+/// alert.
+fn waits(program: &Program, held: &KeyState, event: Position) -> bool {
+    let timeout = program.timeout.is_some();
+    let unit = if timeout { program.units.first() } else { program.units.last() };
+    let lists = held.lists.get(unit.map_or(0..0, |unit| unit.steps.clone())).unwrap_or_default();
+    lists.iter().any(|list| {
+        let row = list.binary_search_by_key(&event, |row| row.pos).ok().and_then(|at| list.get(at));
+        row.is_some_and(|row| !timeout || !row.marked)
+    })
 }
 
 fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
@@ -306,7 +313,9 @@ fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
 /// How long after an event a key is looked through.
 fn sweep_after(program: &Program) -> Micros {
     let span = program.windows.iter().map(|window| window.span).max().unwrap_or(0);
-    program.horizon.max(span).max(program.cooldown.unwrap_or(0)).saturating_add(1)
+    let leading = program.leading.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
+    let leading = leading.map(BoundProgram::longest).max().unwrap_or(0);
+    program.horizon.max(span).max(leading).max(program.cooldown.unwrap_or(0)).saturating_add(1)
 }
 
 /// A trailing absence whose floor decides is broken for the choice that ended at `end`.
@@ -315,7 +324,7 @@ fn broken(program: &Program, held: &KeyState, end: Position) -> bool {
         .absences
         .iter()
         .zip(&held.absences)
-        .any(|(absence, state)| absence.trailing && !absence.keeps_rows && state.floor > end)
+        .any(|(absence, state)| absence.place == Place::Trailing && !absence.keeps_rows && state.floor > end)
 }
 
 /// Values of all windows at an event: `before` ones without it, others with it. The event joins its windows.
@@ -411,16 +420,46 @@ struct Stepping<'a> {
 impl Stepping<'_> {
     fn run(&mut self, roles: u64, scope: &Scope<'_>) {
         let program = self.program;
-        let mut used_up = false;
-        for (bit, role) in program.roles.iter().enumerate().rev() {
-            let RoleKind::Step(number) = role.kind else { continue };
-            if roles >> bit & 1 == 1 && !used_up && all_true(&role.keyed, scope) {
-                if let Some(count) = self.stats.step_events.get_mut(number) {
-                    *count += 1;
-                }
-                used_up = self.step(number);
+        for (bit, role) in program.roles.iter().enumerate() {
+            if let RoleKind::Cancel(number) = role.kind
+                && roles >> bit & 1 == 1
+                && all_true(&role.keyed, scope)
+            {
+                self.cancel(number);
             }
         }
+        // From the last unit to the first, so that no event precedes itself.
+        let mut place = program.roles.len();
+        while place > 0 {
+            place -= 1;
+            let Some(unit) = program.roles.get(place).and_then(|role| unit_of(program, role)) else { continue };
+            let mut stored = false;
+            let end = place;
+            while place > 0 && program.roles.get(place - 1).and_then(|role| unit_of(program, role)) == Some(unit) {
+                place -= 1;
+            }
+            for bit in place..=end {
+                let Some(role) = program.roles.get(bit) else { continue };
+                if let RoleKind::Step(number) = role.kind
+                    && roles >> bit & 1 == 1
+                    && all_true(&role.keyed, scope)
+                {
+                    if let Some(count) = self.stats.step_events.get_mut(number) {
+                        *count += 1;
+                    }
+                    stored |= self.step(number, unit);
+                }
+            }
+            if stored && unit + 1 == program.units.len() && self.last_unit(unit) {
+                break;
+            }
+        }
+        self.look(roles, scope);
+    }
+
+    /// Absences and strictness come after the steps: no event forbids or breaks itself.
+    fn look(&mut self, roles: u64, scope: &Scope<'_>) {
+        let program = self.program;
         for (bit, role) in program.roles.iter().enumerate() {
             if roles >> bit & 1 == 0 {
                 continue;
@@ -437,36 +476,40 @@ impl Stepping<'_> {
         }
     }
 
-    /// The event fits a step by itself. True if an alert used it up.
-    fn step(&mut self, number: usize) -> bool {
+    /// The event fits a step by itself: keeps it if some prefix could lead here. True if it did.
+    fn step(&mut self, number: usize, unit: usize) -> bool {
         if self.pos <= self.state.used_to {
             return false;
         }
-        let Some(reach_ts) = self.reach(number) else { return false };
-        let Some(step) = self.program.steps.get(number) else { return false };
+        let Some(reach_ts) = self.reach(number, unit) else { return false };
         if let Some(count) = self.stats.step_reached.get_mut(number) {
             *count += 1;
         }
-        let last = number + 1 == self.program.steps.len();
-        let full = self.is_full();
-        if full && !last {
+        let last = unit + 1 == self.program.units.len();
+        if self.is_full() && !last {
             return false;
         }
-        let row = self.row(number, reach_ts);
+        let mut row = self.row(number, reach_ts);
+        if unit == 0 {
+            row.marked = !self.accepts || self.is_forbidden(&row);
+            let plain = self.program.units.first().is_some_and(|unit| unit.steps.len() == 1)
+                && self.program.steps.first().is_some_and(|step| step.max == 1);
+            if row.marked && plain {
+                return false;
+            }
+            if self.program.timeout.is_some() && !row.marked {
+                self.wait(self.event.ts.saturating_add(self.program.within));
+            }
+        }
         if let Some(list) = self.state.lists.get_mut(number) {
             list.push_back(row);
         }
-        if !last {
-            return false;
-        }
-        if self.program.trailing > 0 {
-            self.timers.push_back((
-                self.event.ts.saturating_add(self.program.trailing),
-                self.pos,
-                self.key.into(),
-            ));
-            return false;
-        }
+        true
+    }
+
+    /// The event may end a match: looks for complete choices, or sets a timer. True if an alert used it up.
+    fn last_unit(&mut self, unit: usize) -> bool {
+        let program = self.program;
         let moment = Moment {
             time: self.event.ts,
             by: FiredBy::Event,
@@ -474,62 +517,138 @@ impl Stepping<'_> {
             key: self.key,
             windows: self.windows,
         };
-        let fired = complete(self.program, self.state, self.stats, &moment, self.around, self.out, self.used);
-        if (!step.keeps_end || full)
-            && let Some(list) = self.state.lists.get_mut(number)
-            && list.back().is_some_and(|row| row.pos == self.pos)
-        {
-            list.pop_back();
+        match program.ending {
+            Ending::After(wait) => {
+                self.wait(self.event.ts.saturating_add(wait));
+                return false;
+            }
+            Ending::Read(_) => {
+                let question = Question { ask: Ask::Dues, ..question(program, self.state, &moment, self.around) };
+                let found = search(question, &mut |_, _| Next::Stop);
+                self.stats.no_deadline += u64::from(found.endless > 0);
+                found.dues.into_iter().for_each(|due| self.wait(due));
+                return false;
+            }
+            Ending::Event => {}
         }
-        fired && self.program.overlap == Overlap::None
+        let fired = complete(program, self.state, self.stats, &moment, self.around, self.out, self.used);
+        let full = self.around.limits.candidates.is_some_and(|cap| self.state.rows() > cap);
+        for number in program.units.get(unit).map_or(0..0, |unit| unit.steps.clone()) {
+            let keeps = program.steps.get(number).is_some_and(|step| step.keeps_end);
+            if (!keeps || full)
+                && let Some(list) = self.state.lists.get_mut(number)
+                && list.back().is_some_and(|row| row.pos == self.pos)
+            {
+                list.pop_back();
+            }
+        }
+        fired && program.overlap == Overlap::None
+    }
+
+    /// Sets a timer that counts from this event.
+    fn wait(&mut self, due: Micros) {
+        let timer = (due, self.pos, self.key.into());
+        if self.timers.back().is_none_or(|(last, ..)| *last <= due) {
+            self.timers.push_back(timer);
+        } else {
+            let at = self.timers.partition_point(|(other, pos, _)| (*other, *pos) <= (due, self.pos));
+            self.timers.insert(at, timer);
+        }
     }
 
     /// Time of the newest first event of any prefix that could lead to this step now; none if there is no such prefix.
     /// A filter: it may say yes too often, since only the search tests what depends on the choice.
-    fn reach(&self, number: usize) -> Option<Micros> {
-        let Some(before) = number.checked_sub(1) else {
-            return self.accepts.then_some(self.event.ts).or_else(|| self.repeat_reach());
-        };
-        let (step, previous) = (self.program.steps.get(number)?, self.program.steps.get(before)?);
-        let list = self.state.lists.get(before)?;
-        let newest = list.back()?;
-        let complete = list.get(list.len().checked_sub(previous.min)?)?;
-        if step.within.is_some_and(|within| self.event.ts - newest.ts > within) {
-            return None;
+    fn reach(&self, number: usize, unit: usize) -> Option<Micros> {
+        if unit == 0 {
+            return self.accepts.then_some(self.event.ts).or_else(|| self.open_reach());
         }
-        // A single event that must directly precede this one is the newest of its list, or none is.
-        let single = previous.max == 1 && step.max == 1;
-        if step.immediately && single && self.union_before(number) != newest.pos {
-            return None;
+        let (step, own) = (self.program.steps.get(number)?, self.program.units.get(unit)?);
+        let quiet = step.quiet.as_ref().map_or(0, BoundProgram::longest);
+        let mut reach: Option<Micros> = None;
+        for before in &own.before {
+            let Some((complete, newest)) = self.newest_prefix(*before) else { continue };
+            if own.within.as_ref().is_some_and(|within| self.event.ts - newest.ts > within.longest()) {
+                continue;
+            }
+            // A single event that must directly precede this one is the newest of its list, or none is.
+            let single = own.before.len() == 1 && step.max == 1 && self.is_single(*before);
+            if own.immediately && single && self.union_before(unit, *before) != newest.pos {
+                continue;
+            }
+            if self.event.ts - complete <= self.program.within.saturating_add(quiet) {
+                reach = reach.max(Some(complete));
+            }
         }
-        (self.event.ts - complete.reach_ts <= self.program.within).then_some(complete.reach_ts)
+        reach
     }
 
-    /// A revision that has been replaced takes no new first events, but its open first repeats go on.
-    fn repeat_reach(&self) -> Option<Micros> {
-        let repeats = self.program.steps.first().is_some_and(|step| step.max != 1);
-        self.state.lists.first().and_then(|list| list.back()).filter(|_| repeats).map(|row| row.reach_ts)
+    /// Of the prefixes that end in a unit and may be complete: the newest first event's time, and the newest row.
+    fn newest_prefix(&self, unit: usize) -> Option<(Micros, &Row)> {
+        let program = self.program.units.get(unit)?;
+        let ready = |step: usize| {
+            let min = self.program.steps.get(step)?.min;
+            let list = self.state.lists.get(step)?;
+            Some((list.get(list.len().checked_sub(min)?)?.reach_ts, list.back()?))
+        };
+        if program.kind == UnitKind::Step {
+            return ready(program.steps.start);
+        }
+        let required = |step: &usize| self.program.steps.get(*step).is_some_and(|step| !step.optional);
+        let all = program.kind != UnitKind::All || program.steps.clone().filter(required).all(|step| ready(step).is_some());
+        let members = || program.steps.clone().filter_map(ready);
+        let least = if let UnitKind::AtLeast(least) = program.kind { least as usize } else { 1 };
+        if !all || members().count() < least {
+            return None;
+        }
+        // Some member's newest row may not yet make its minimum, and still be the last event of the set.
+        let rows = program.steps.clone().filter_map(|step| self.state.lists.get(step)?.back());
+        let newest = rows.max_by_key(|row| row.pos)?;
+        Some((members().map(|(reach, _)| reach).max()?, newest))
     }
 
-    fn union_before(&self, number: usize) -> Position {
-        let seen = |step: usize| {
-            let stream = self.program.steps.get(step).map_or(0, |step| step.stream);
-            self.state.seen.get(stream).copied().unwrap_or(0)
+    fn is_single(&self, unit: usize) -> bool {
+        let steps = self.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
+        steps.len() == 1 && self.program.steps.get(steps.start).is_some_and(|step| step.max == 1)
+    }
+
+    /// A revision that has been replaced takes no new first events, but its open first repeats and sets go on.
+    fn open_reach(&self) -> Option<Micros> {
+        let steps = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
+        if self.is_single(0) {
+            return None;
+        }
+        self.state.lists.get(steps)?.iter().filter_map(|list| list.back()).map(|row| row.reach_ts).max()
+    }
+
+    /// The last event of any stream of two units.
+    fn union_before(&self, unit: usize, before: usize) -> Position {
+        let seen = |unit: usize| {
+            let steps = self.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
+            let streams = steps.filter_map(|step| self.program.steps.get(step)).map(|step| step.stream);
+            streams.filter_map(|stream| self.state.seen.get(stream).copied()).max().unwrap_or(0)
         };
-        seen(number).max(number.checked_sub(1).map_or(0, seen))
+        seen(unit).max(seen(before))
     }
 
     fn row(&self, number: usize, reach_ts: Micros) -> Row {
         let step = self.program.steps.get(number);
-        let floors = step.map_or(&[][..], |step| &step.gap).iter();
+        let unit = step.map_or(0, |step| step.unit);
+        let (gap, before) = self.program.units.get(unit).map_or((&[][..], &[][..]), |unit| (&unit.gap, &unit.before));
+        let strict = self.program.strict;
         Row {
             pos: self.pos,
             ts: self.event.ts,
             reach_ts,
             own_before: step.and_then(|step| self.state.seen.get(step.stream)).copied().unwrap_or(0),
-            union_before: self.union_before(number),
-            floor: floors.filter_map(|gap| self.state.absences.get(*gap)).map(|a| a.floor).max().unwrap_or(0),
-            marked: number == 0 && !self.accepts,
+            union_before: if strict { self.union_before(unit, before.first().copied().unwrap_or(unit)) } else { 0 },
+            floor: gap
+                .iter()
+                .filter_map(|gap| self.state.absences.get(*gap))
+                .map(|absence| absence.floor)
+                .max()
+                .unwrap_or(0),
+            seen: if strict && before.len() > 1 { self.state.seen.as_slice().into() } else { Box::default() },
+            marked: false,
             event: Arc::clone(self.event),
             windows: if step.is_some_and(|step| step.keeps_windows) {
                 self.windows.into()
@@ -539,17 +658,55 @@ impl Stepping<'_> {
         }
     }
 
+    /// A leading absence forbids that a choice begins with this row.
+    fn is_forbidden(&self, row: &Row) -> bool {
+        let program = self.program;
+        if program.leading.is_empty() {
+            return false;
+        }
+        let moment = Moment { time: row.ts, by: FiredBy::Event, end: row.pos, key: self.key, windows: &[] };
+        let question = question(program, self.state, &moment, self.around);
+        let mut taken = vec![Vec::new(); program.steps.len()];
+        if let Some(first) = taken.first_mut() {
+            first.push(row);
+        }
+        program.leading.iter().any(|number| {
+            let (Some(absence), Some(state)) =
+                (program.absences.get(*number), self.state.absences.get(*number))
+            else {
+                return false;
+            };
+            let begun = scope(&question, &taken, 0, Some(row));
+            let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else { return true };
+            let from = row.ts.saturating_sub(wait);
+            if !absence.keeps_rows {
+                return state.floor_ts.is_some_and(|ts| ts >= from);
+            }
+            state.rows.iter().filter(|row| row.ts >= from).any(|forbidding| {
+                let terms = absence.cross.iter().find(|(stream, _)| *stream == forbidding.event.stream);
+                let scope = scope(&question, &taken, 0, Some(forbidding));
+                terms.is_none_or(|(_, terms)| all_true(terms, &scope))
+            })
+        })
+    }
+
+    fn cancel(&mut self, number: usize) {
+        if self.program.absences.get(number).is_some_and(|absence| absence.keeps_rows) {
+            self.absence(number);
+        } else {
+            self.state.cancel();
+        }
+    }
+
     fn absence(&mut self, number: usize) {
-        let (Some(absence), Some(state)) =
-            (self.program.absences.get(number), self.state.absences.get_mut(number))
-        else {
-            return;
-        };
+        let Some(absence) = self.program.absences.get(number) else { return };
+        let leading = absence.place == Place::Leading;
+        let needed = leading || self.state.has_first(self.program);
+        let Some(state) = self.state.absences.get_mut(number) else { return };
         if !absence.keeps_rows {
             state.floor = self.pos;
-        } else if self.state.lists.first().is_some_and(|list| !list.is_empty())
-            && state.rows.back().is_none_or(|row| row.pos != self.pos)
-        {
+            state.floor_ts = leading.then_some(self.event.ts);
+        } else if needed && state.rows.back().is_none_or(|row| row.pos != self.pos) {
             state.rows.push_back(Row {
                 pos: self.pos,
                 ts: self.event.ts,
@@ -557,6 +714,7 @@ impl Stepping<'_> {
                 own_before: 0,
                 union_before: 0,
                 floor: 0,
+                seen: Box::default(),
                 marked: false,
                 event: Arc::clone(self.event),
                 windows: self.windows.into(),
@@ -572,5 +730,13 @@ impl Stepping<'_> {
         let full = rows >= cap;
         self.stats.capped += u64::from(full);
         full
+    }
+}
+
+/// The unit of a role of a step.
+fn unit_of(program: &Program, role: &Role) -> Option<usize> {
+    match role.kind {
+        RoleKind::Step(step) => program.steps.get(step).map(|step| step.unit),
+        _ => None,
     }
 }

@@ -16,7 +16,6 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{
     Absence, Arrow, Bound, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term, UnitKind,
 };
-use pattern_dsl::types::Micros;
 
 /// Ways in which one rule may want events: a bit each.
 const ROLES_MAX: usize = 64;

@@ -4,7 +4,8 @@
 
 use crate::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
 use crate::expr::{Scope, identity};
-use crate::program::{Program, ReasonProgram};
+use crate::overlap::{first_of, last_of};
+use crate::program::{Program, ReasonProgram, StepProgram};
 use crate::row::Row;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -20,8 +21,7 @@ pub(crate) struct Facts {
 
 /// Builds the alert of a complete choice.
 pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Alert {
-    let first = taken.first().and_then(|rows| rows.first());
-    let last = taken.last().and_then(|rows| rows.last());
+    let (first, last) = (first_of(taken), last_of(taken));
     let (started, ended) = (first.map_or(facts.time, |row| row.ts), last.map_or(facts.time, |row| row.ts));
     let severity = match program.severity.as_ref().map(|node| node.eval(scope)) {
         Some(Value::String(word)) => word,
@@ -31,6 +31,8 @@ pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, f
         None | Some(Value::Null) => Value::Int(default_score(&severity)),
         Some(score) => score,
     };
+    let timeout = program.timeout.as_ref().filter(|_| facts.by == FiredBy::Timeout);
+    let fields = timeout.unwrap_or(&program.emit);
     let mut bounds = Vec::new();
     if program.rule.within.is_some() {
         let text = format!("within {}", crate::value::format_duration(program.within));
@@ -50,7 +52,7 @@ pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, f
         severity,
         score,
         reason: reason(program, scope),
-        fields: program.emit.iter().map(|(name, node)| (name.clone(), node.eval(scope))).collect(),
+        fields: fields.iter().map(|(name, node)| (name.clone(), node.eval(scope))).collect(),
         evidence: evidence(program, taken, scope, facts),
         bounds,
         send: program.rule.send.clone(),
@@ -80,51 +82,75 @@ fn reason(program: &Program, scope: &Scope<'_>) -> String {
     text
 }
 
+/// One entry a step that has begun and an absence that held, in written order.
 fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Vec<Evidence> {
     let mut evidence = Vec::new();
-    for (number, (step, rows)) in program.steps.iter().zip(taken).enumerate() {
-        let before = number.checked_sub(1).and_then(|before| taken.get(before)).and_then(|rows| rows.last());
-        let first = rows.first().map_or(facts.time, |row| row.ts);
-        for gap in &step.gap {
-            if let Some(absence) = program.absences.get(*gap) {
-                let from = before.map_or(first, |row| row.ts);
-                evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until: first });
+    let started = first_of(taken).map_or(facts.time, |row| row.ts);
+    for absence in program.leading.iter().filter_map(|number| program.absences.get(*number)) {
+        let wait = absence.duration.as_ref().and_then(|bound| bound.value(scope)).unwrap_or(0);
+        let from = started.saturating_sub(wait);
+        evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until: started });
+    }
+    let mut before: Option<&Row> = None;
+    let mut passed: Vec<usize> = Vec::new();
+    for unit in &program.units {
+        passed.extend(&unit.gap);
+        let own = taken.get(unit.steps.clone()).unwrap_or_default();
+        let Some(first) = first_of(own) else { continue };
+        for absence in passed.drain(..).filter_map(|gap| program.absences.get(gap)) {
+            let from = before.map_or(first.ts, |row| row.ts);
+            let bound = absence.duration.as_ref().and_then(|bound| bound.value(&Scope { time: from, ..*scope }));
+            let until = bound.map_or(first.ts, |wait| from.saturating_add(wait));
+            evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until });
+        }
+        for number in unit.steps.clone() {
+            let (Some(step), Some(rows)) = (program.steps.get(number), taken.get(number)) else { continue };
+            if !rows.is_empty() {
+                let name = unit.name.as_ref().unwrap_or(&step.name);
+                evidence.push(step_evidence(step, name, number, rows, taken, scope));
             }
         }
-        let held = rows.first().map_or_else(Vec::new, |row| {
-            // Its terms read what the steps before have taken, and of itself nothing yet.
-            let earlier: Vec<Vec<&Row>> = taken.iter().take(number).cloned().collect();
-            let scope = Scope {
-                this: Some(row.event.view()),
-                taken: &earlier,
-                own: number,
-                windows: &row.windows,
-                time: row.ts,
-                ..*scope
-            };
-            let sides =
-                step.terms.iter().filter_map(|term| term.sides.as_ref().map(|sides| (&term.text, sides)));
-            let held = sides.map(|(text, (left, right))| Held {
-                text: text.clone(),
-                left: left.eval(&scope),
-                right: right.eval(&scope),
-            });
-            held.collect()
-        });
-        let events = rows.iter().map(|row| evidence_event(row, &step.shown, scope.partitions)).collect();
-        evidence.push(Evidence::Step {
-            step: step.name.clone(),
-            stream: step.stream_name.clone(),
-            events,
-            held,
-        });
+        before = last_of(own);
     }
-    let end = taken.last().and_then(|rows| rows.last()).map_or(facts.time, |row| row.ts);
-    for absence in program.absences.iter().filter(|absence| absence.trailing) {
-        let until = end.saturating_add(absence.duration);
+    let end = last_of(taken).map_or(facts.time, |row| row.ts);
+    for absence in program.trailing.iter().filter_map(|number| program.absences.get(*number)) {
+        let bound = absence.duration.as_ref().and_then(|bound| bound.value(&Scope { time: end, ..*scope }));
+        let until = end.saturating_add(bound.unwrap_or(0));
         evidence.push(Evidence::Absence { absent: absence.text.clone(), from: end, until });
     }
     evidence
+}
+
+/// A step's events, and the comparisons of its `where` at its first.
+fn step_evidence(
+    step: &StepProgram,
+    name: &ArcStr,
+    number: usize,
+    rows: &[&Row],
+    taken: &[Vec<&Row>],
+    scope: &Scope<'_>,
+) -> Evidence {
+    let held = rows.first().map_or_else(Vec::new, |row| {
+        // Its terms read what the steps before have taken, and of itself nothing yet.
+        let earlier: Vec<Vec<&Row>> = taken.iter().take(number).cloned().collect();
+        let scope = Scope {
+            this: Some(row.event.view()),
+            taken: &earlier,
+            own: number,
+            windows: &row.windows,
+            time: row.ts,
+            ..*scope
+        };
+        let sides = step.terms.iter().filter_map(|term| term.sides.as_ref().map(|sides| (&term.text, sides)));
+        let held = sides.map(|(text, (left, right))| Held {
+            text: text.clone(),
+            left: left.eval(&scope),
+            right: right.eval(&scope),
+        });
+        held.collect()
+    });
+    let events = rows.iter().map(|row| evidence_event(row, &step.shown, scope.partitions)).collect();
+    Evidence::Step { step: name.clone(), stream: step.stream_name.clone(), events, held }
 }
 
 fn evidence_event(row: &Row, shown: &[(usize, ArcStr, bool)], partitions: &[ArcStr]) -> EvidenceEvent {

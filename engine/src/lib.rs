@@ -34,6 +34,8 @@ mod window;
 mod state;
 mod advance;
 mod search;
+mod fit;
+mod set;
 mod overlap;
 mod emit;
 

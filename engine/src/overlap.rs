@@ -96,7 +96,7 @@ fn fire(
     let question = question(program, held, moment, around);
     let mut round = Round::default();
     let mut sent: Vec<(Key, Sent)> = held.sent.clone();
-    let before = out.len();
+    let mut fresh: Vec<(Position, Alert)> = Vec::new();
     let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
     let mut capped = false;
     // Choices of a leading set do not come in the order of their first events.
@@ -116,7 +116,8 @@ fn fire(
             round.firsts.push(first);
         }
         round.from = used_from(program, taken);
-        send(program, &mut sent, stats, moment, around, &mut Choice { taken, scope, truncated: held.saturated }, out);
+        let choice = Choice { taken, scope, truncated: held.saturated };
+        fresh.extend(send(program, &mut sent, stats, moment, around, &choice).map(|alert| (first, alert)));
         match program.overlap {
             _ if moment.by == FiredBy::Timeout => Next::Stop,
             Overlap::None | Overlap::PerEnd | Overlap::From(_) | Overlap::FromLast(_) => Next::Stop,
@@ -124,12 +125,10 @@ fn fire(
             Overlap::PerStart | Overlap::All => Next::Choice,
         }
     });
-    if by_first && !in_order && !around.count_only && let Some(fresh) = out.get_mut(before..) {
-        fresh.sort_by_key(|alert| alert.started_at);
+    if by_first && !in_order {
+        fresh.sort_by_key(|(first, _)| *first);
     }
-    if capped {
-        out.iter_mut().skip(before).for_each(|alert| alert.truncated = true);
-    }
+    out.extend(fresh.into_iter().map(|(_, alert)| Alert { truncated: alert.truncated || capped, ..alert }));
     round.silenced = found.silenced > 0;
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
     stats.capped += u64::from(capped || found.cut);
@@ -168,16 +167,15 @@ struct Choice<'c, 'a> {
     truncated: bool,
 }
 
-/// Sends an alert, or counts it as silenced by the cool-down.
+/// The alert of a choice; none if it is silenced by the cool-down, or only counted.
 fn send(
     program: &Program,
     sent: &mut Vec<(Key, Sent)>,
     stats: &mut RuleStats,
     moment: &Moment<'_>,
     around: Surroundings<'_>,
-    choice: &mut Choice<'_, '_>,
-    out: &mut Vec<Alert>,
-) {
+    choice: &Choice<'_, '_>,
+) -> Option<Alert> {
     let timeout = moment.by == FiredBy::Timeout;
     let mut own = Sent::default();
     if let Some(cooldown) = program.cooldown.filter(|_| !timeout) {
@@ -185,28 +183,24 @@ fn send(
         if !sent.iter().any(|(values, _)| *values == per) {
             sent.push((per.clone(), Sent::default()));
         }
-        let Some((_, known)) = sent.iter_mut().find(|(values, _)| *values == per) else { return };
+        let (_, known) = sent.iter_mut().find(|(values, _)| *values == per)?;
         if known.last.is_some_and(|last| moment.time - last < cooldown) {
             stats.suppressed_cooldown += 1;
             known.suppressed += 1;
-            return;
+            return None;
         }
-        own = *known;
+        own = if known.is_forgotten(cooldown, moment.time) { Sent::default() } else { *known };
         *known = Sent { last: Some(moment.time), suppressed: 0 };
     }
     stats.matches += 1;
+    stats.alerts += 1;
     if around.count_only {
         stats.checksum = stats.checksum.wrapping_add(checksum(choice.taken));
-    } else {
-        let facts = emit::Facts {
-            time: moment.time,
-            by: moment.by,
-            suppressed: own.suppressed,
-            truncated: choice.truncated,
-        };
-        out.push(emit::alert(program, choice.taken, choice.scope, &facts));
+        return None;
     }
-    stats.alerts += 1;
+    let facts =
+        emit::Facts { time: moment.time, by: moment.by, suppressed: own.suppressed, truncated: choice.truncated };
+    Some(emit::alert(program, choice.taken, choice.scope, &facts))
 }
 
 /// The first event of a choice.

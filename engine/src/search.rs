@@ -6,7 +6,6 @@
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
 use crate::expr::{Node, Scope};
-use crate::fit::Taking;
 use crate::program::{Ending, Program};
 use crate::row::{Position, Row};
 use crate::state::KeyState;
@@ -34,9 +33,6 @@ pub(crate) struct Question<'a> {
     pub(crate) end: Position,
     /// Values of windows without `before` at the alert's moment.
     pub(crate) windows: &'a [Value],
-    pub(crate) tables: &'a Tables,
-    /// The alert's moment.
-    pub(crate) time: Micros,
     /// Latches at the alert's moment.
     pub(crate) latches: u32,
     /// Tests allowed; `u64::MAX` = any number.

@@ -33,6 +33,20 @@ pub(crate) struct Sent {
     pub(crate) suppressed: u64,
 }
 
+impl Sent {
+    /// So long after the cool-down that it no longer matters what was silenced.
+    pub(crate) fn is_forgotten(&self, cooldown: Micros, now: Micros) -> bool {
+        const DAY: Micros = 86_400_000_000;
+        self.last.is_none_or(|last| now - last >= cooldown.saturating_add(DAY))
+    }
+
+    /// It silences nothing and has nothing to tell.
+    fn is_over(&self, cooldown: Micros, now: Micros) -> bool {
+        self.is_forgotten(cooldown, now)
+            || (self.suppressed == 0 && self.last.is_none_or(|last| now - last >= cooldown))
+    }
+}
+
 /// The state of one key of one rule.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
@@ -91,7 +105,7 @@ impl KeyState {
             }
         }
         let cooldown = program.cooldown.unwrap_or(0);
-        self.sent.retain(|(_, sent)| sent.suppressed > 0 || sent.last.is_some_and(|last| now - last < cooldown));
+        self.sent.retain(|(_, sent)| !sent.is_over(cooldown, now));
         for (state, window) in self.windows.iter_mut().zip(&program.windows) {
             state.evict(window, now);
         }
@@ -106,7 +120,7 @@ impl KeyState {
         }
     }
 
-    /// Drops every prefix that began before `pos`: what `cancel on` does where it reads no step.
+    /// Drops every prefix: what `cancel on` does where it reads no step.
     pub(crate) fn cancel(&mut self) {
         self.lists.iter_mut().for_each(VecDeque::clear);
     }
@@ -115,18 +129,6 @@ impl KeyState {
     pub(crate) fn has_first(&self, program: &Program) -> bool {
         let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
         self.lists.get(first).is_some_and(|lists| lists.iter().any(|list| !list.is_empty()))
-    }
-
-    /// What was sent for some values of `cooldown .. per`.
-    pub(crate) fn sent(&self, per: &[Value]) -> Sent {
-        self.sent.iter().find(|(values, _)| **values == *per).map(|(_, sent)| *sent).unwrap_or_default()
-    }
-
-    pub(crate) fn set_sent(&mut self, per: &[Value], sent: Sent) {
-        match self.sent.iter_mut().find(|(values, _)| **values == *per) {
-            Some((_, known)) => *known = sent,
-            None => self.sent.push((per.into(), sent)),
-        }
     }
 
     /// Candidates held.
@@ -140,8 +142,6 @@ impl KeyState {
             && self.absences.iter().all(|absence| absence.rows.is_empty() && absence.floor_ts.is_none())
             && self.windows.iter().all(WindowState::is_empty)
             && self.latches == u32::MAX
-            && self.sent.iter().all(|(_, sent)| {
-                sent.suppressed == 0 && sent.last.is_none_or(|last| now - last >= program.cooldown.unwrap_or(0))
-            })
+            && self.sent.iter().all(|(_, sent)| sent.is_over(program.cooldown.unwrap_or(0), now))
     }
 }

@@ -6,7 +6,7 @@
 use crate::alert::{Alert, Evidence};
 use crate::event::Event;
 use crate::expr::{Scope, identity};
-use crate::program::{Program, StepProgram};
+use crate::program::{BoundProgram, Program, StepProgram};
 use crate::row::Row;
 use crate::task::Task;
 use crate::value::{Value, format_duration};
@@ -109,6 +109,7 @@ impl<'a> Walk<'a> {
             own_before: 0,
             union_before: 0,
             floor: 0,
+            seen: Box::default(),
             marked: false,
             event: Arc::clone(event),
             windows: Box::default(),
@@ -232,7 +233,8 @@ impl<'a> Walk<'a> {
         first: Option<Micros>,
         before: Option<Micros>,
     ) -> Option<String> {
-        if let (Some(within), Some(before)) = (step.within, before)
+        let unit = self.program.units.get(step.unit)?;
+        if let (Some(within), Some(before)) = (unit.within.as_ref().map(BoundProgram::longest), before)
             && ts - before > within
         {
             let over = format_duration(ts - before);
