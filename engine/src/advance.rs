@@ -271,15 +271,16 @@ impl RuleRun {
     pub(crate) fn still_open(&self) -> u64 {
         if self.program.ending != Ending::Event {
             let open = self.state.timers.iter().filter(|(_, end, key)| {
-                self.state
-                    .keys
-                    .get(key)
-                    .is_some_and(|held| waits(&self.program, held, *end) && !broken(&self.program, held, *end))
+                self.state.keys.get(key).is_some_and(|held| {
+                    waits(&self.program, held, *end) && !broken(&self.program, held, *end)
+                })
             });
             return open.count() as u64;
         }
         let first = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
-        let open = |held: &KeyState| held.lists.get(first.clone()).unwrap_or_default().iter().map(VecDeque::len).sum();
+        let open = |held: &KeyState| {
+            held.lists.get(first.clone()).unwrap_or_default().iter().map(VecDeque::len).sum()
+        };
         self.state.keys.values().map(|held| -> usize { open(held) }).sum::<usize>() as u64
     }
 }
@@ -313,7 +314,8 @@ fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
 /// How long after an event a key is looked through.
 fn sweep_after(program: &Program) -> Micros {
     let span = program.windows.iter().map(|window| window.span).max().unwrap_or(0);
-    let leading = program.leading.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
+    let leading =
+        program.leading.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
     let leading = leading.map(BoundProgram::longest).max().unwrap_or(0);
     program.horizon.max(span).max(leading).max(program.cooldown.unwrap_or(0)).saturating_add(1)
 }
@@ -432,10 +434,14 @@ impl Stepping<'_> {
         let mut place = program.roles.len();
         while place > 0 {
             place -= 1;
-            let Some(unit) = program.roles.get(place).and_then(|role| unit_of(program, role)) else { continue };
+            let Some(unit) = program.roles.get(place).and_then(|role| unit_of(program, role)) else {
+                continue;
+            };
             let mut stored = false;
             let end = place;
-            while place > 0 && program.roles.get(place - 1).and_then(|role| unit_of(program, role)) == Some(unit) {
+            while place > 0
+                && program.roles.get(place - 1).and_then(|role| unit_of(program, role)) == Some(unit)
+            {
                 place -= 1;
             }
             for bit in place..=end {
@@ -523,7 +529,8 @@ impl Stepping<'_> {
                 return false;
             }
             Ending::Read(_) => {
-                let question = Question { ask: Ask::Dues, ..question(program, self.state, &moment, self.around) };
+                let question =
+                    Question { ask: Ask::Dues, ..question(program, self.state, &moment, self.around) };
                 let found = search(question, &mut |_, _| Next::Stop);
                 self.stats.no_deadline += u64::from(found.endless > 0);
                 found.dues.into_iter().for_each(|due| self.wait(due));
@@ -594,7 +601,8 @@ impl Stepping<'_> {
             return ready(program.steps.start);
         }
         let required = |step: &usize| self.program.steps.get(*step).is_some_and(|step| !step.optional);
-        let all = program.kind != UnitKind::All || program.steps.clone().filter(required).all(|step| ready(step).is_some());
+        let all = program.kind != UnitKind::All
+            || program.steps.clone().filter(required).all(|step| ready(step).is_some());
         let members = || program.steps.clone().filter_map(ready);
         let least = if let UnitKind::AtLeast(least) = program.kind { least as usize } else { 1 };
         if !all || members().count() < least {
@@ -633,14 +641,19 @@ impl Stepping<'_> {
     fn row(&self, number: usize, reach_ts: Micros) -> Row {
         let step = self.program.steps.get(number);
         let unit = step.map_or(0, |step| step.unit);
-        let (gap, before) = self.program.units.get(unit).map_or((&[][..], &[][..]), |unit| (&unit.gap, &unit.before));
+        let (gap, before) =
+            self.program.units.get(unit).map_or((&[][..], &[][..]), |unit| (&unit.gap, &unit.before));
         let strict = self.program.strict;
         Row {
             pos: self.pos,
             ts: self.event.ts,
             reach_ts,
             own_before: step.and_then(|step| self.state.seen.get(step.stream)).copied().unwrap_or(0),
-            union_before: if strict { self.union_before(unit, before.first().copied().unwrap_or(unit)) } else { 0 },
+            union_before: if strict {
+                self.union_before(unit, before.first().copied().unwrap_or(unit))
+            } else {
+                0
+            },
             floor: gap
                 .iter()
                 .filter_map(|gap| self.state.absences.get(*gap))
@@ -677,7 +690,9 @@ impl Stepping<'_> {
                 return false;
             };
             let begun = scope(&question, &taken, 0, Some(row));
-            let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else { return true };
+            let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else {
+                return true;
+            };
             let from = row.ts.saturating_sub(wait);
             if !absence.keeps_rows {
                 return state.floor_ts.is_some_and(|ts| ts >= from);

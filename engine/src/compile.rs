@@ -124,7 +124,9 @@ impl Compiler<'_> {
             within,
             ending,
             horizon: within.saturating_add(ending.longest()).saturating_add(quiet.unwrap_or(0)),
-            waits: absences.iter().any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
+            waits: absences
+                .iter()
+                .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
                 || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some()),
             chain: units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable),
             cooldown: rule.cooldown,
@@ -164,10 +166,7 @@ impl Compiler<'_> {
 
     fn ends_together(&self) -> bool {
         let longest = self.ends().map(Bound::longest).max();
-        self.rule
-            .trailing
-            .iter()
-            .all(|absence| absence.duration.as_ref().map(Bound::longest) == longest)
+        self.rule.trailing.iter().all(|absence| absence.duration.as_ref().map(Bound::longest) == longest)
     }
 
     fn object(&mut self, pairs: &[(String, Expr)]) -> Result<Vec<(ArcStr, Node)>, ActivateError> {
@@ -223,7 +222,12 @@ impl Compiler<'_> {
             quiet: step.quiet.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
             cross: cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?,
             keeps_windows: !self.rule.windows.is_empty(),
-            keeps_end: !last || !plain || !single || first_only || ending != Ending::Event || self.rule.timeout.is_some(),
+            keeps_end: !last
+                || !plain
+                || !single
+                || first_only
+                || ending != Ending::Event
+                || self.rule.timeout.is_some(),
             shown: self.shown(number, step),
             terms,
         })
@@ -469,11 +473,7 @@ impl Compiler<'_> {
             ReasonPart::Value(expr) => Some(expr),
             ReasonPart::Text(_) => None,
         });
-        let elsewhere = rule.steps.iter().flat_map(|step| {
-            step.condition
-                .iter()
-                .map(|term| &term.expr)
-        });
+        let elsewhere = rule.steps.iter().flat_map(|step| step.condition.iter().map(|term| &term.expr));
         let gaps = rule.units.iter().flat_map(|unit| &unit.gap);
         let silent = gaps.chain(&rule.leading).chain(&rule.trailing).chain(&rule.cancels);
         let silent = silent.flat_map(|absence| &absence.condition).map(|term| &term.expr);

@@ -99,7 +99,8 @@ fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
         let Some(first) = first_of(own) else { continue };
         for absence in passed.drain(..).filter_map(|gap| program.absences.get(gap)) {
             let from = before.map_or(first.ts, |row| row.ts);
-            let bound = absence.duration.as_ref().and_then(|bound| bound.value(&Scope { time: from, ..*scope }));
+            let bound =
+                absence.duration.as_ref().and_then(|bound| bound.value(&Scope { time: from, ..*scope }));
             let until = bound.map_or(first.ts, |wait| from.saturating_add(wait));
             evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until });
         }

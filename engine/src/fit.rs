@@ -277,7 +277,9 @@ impl<'a> Search<'a, '_> {
                 let bound = program.absences.get(*gap).and_then(|absence| absence.duration.as_ref());
                 let until = match bound {
                     None => Micros::MAX,
-                    Some(bound) => self.wait(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait)),
+                    Some(bound) => {
+                        self.wait(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait))
+                    }
                 };
                 self.is_absent(*gap, last.pos, row.pos, until)
             });
@@ -346,7 +348,8 @@ impl<'a> Search<'a, '_> {
     pub(crate) fn due(&self) -> Option<Micros> {
         let program = self.question.program;
         let last = self.begun.last().and_then(|unit| self.last_of(*unit))?;
-        let trailing = program.trailing.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
+        let trailing =
+            program.trailing.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
         let quiet = program.steps.last().and_then(|step| step.quiet.as_ref());
         let mut longest = 0;
         for bound in trailing.chain(quiet) {

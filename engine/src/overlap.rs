@@ -198,8 +198,12 @@ fn send(
         stats.checksum = stats.checksum.wrapping_add(checksum(choice.taken));
         return None;
     }
-    let facts =
-        emit::Facts { time: moment.time, by: moment.by, suppressed: own.suppressed, truncated: choice.truncated };
+    let facts = emit::Facts {
+        time: moment.time,
+        by: moment.by,
+        suppressed: own.suppressed,
+        truncated: choice.truncated,
+    };
     Some(emit::alert(program, choice.taken, choice.scope, &facts))
 }
 
@@ -228,7 +232,13 @@ pub(crate) fn close_latches(program: &Program, latches: u32) -> u32 {
 }
 
 /// Applies `overlap` after alerts.
-fn use_up(program: &Program, held: &mut KeyState, moment: &Moment<'_>, round: &Round, used: &mut Vec<UsedUp>) {
+fn use_up(
+    program: &Program,
+    held: &mut KeyState,
+    moment: &Moment<'_>,
+    round: &Round,
+    used: &mut Vec<UsedUp>,
+) {
     if moment.by == FiredBy::Timeout {
         return;
     }

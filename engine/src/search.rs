@@ -240,7 +240,8 @@ impl<'a> Search<'a, '_> {
                 continue;
             }
             first_fit = first_fit.min(row.pos);
-            if row.pos >= lower && self.gap_is_quiet(number, before, row) && self.leaves_none(before, row.pos) {
+            if row.pos >= lower && self.gap_is_quiet(number, before, row) && self.leaves_none(before, row.pos)
+            {
                 flow = self.begin(number, at_step, row);
                 self.skip_first &= number > 0;
             }
@@ -311,12 +312,15 @@ impl<'a> Search<'a, '_> {
 
     /// Of a time-out: what has begun so far may be the furthest that any choice got.
     pub(crate) fn consider(&mut self, number: usize) {
-        if self.question.ask != Ask::Partial || self.best.as_ref().is_some_and(|(most, _)| *most >= self.begun.len()) {
+        if self.question.ask != Ask::Partial
+            || self.best.as_ref().is_some_and(|(most, _)| *most >= self.begun.len())
+        {
             return;
         }
         let mut taking = self.begin_taking(Some(number));
         self.take_until(Some(number), Position::MAX, &mut taking);
-        let reached = self.has_reached(Some(number), Position::MAX) && self.leaves_none(Some(number), Position::MAX);
+        let reached =
+            self.has_reached(Some(number), Position::MAX) && self.leaves_none(Some(number), Position::MAX);
         if reached && !self.is_cancelled(Position::MAX) {
             self.best = Some((self.begun.len(), self.taken.clone()));
         }

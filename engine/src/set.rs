@@ -37,7 +37,13 @@ impl<'a> Search<'a, '_> {
                 let barred = number == 0 && row.marked;
                 // An event that fits two members is one choice: the first that works.
                 let worked = self.found.choices + self.found.silenced > given;
-                if barred || *done || worked || flow.is_break() || !reached || !self.fits(step, before, row, true) {
+                if barred
+                    || *done
+                    || worked
+                    || flow.is_break()
+                    || !reached
+                    || !self.fits(step, before, row, true)
+                {
                     continue;
                 }
                 any = true;
@@ -142,15 +148,16 @@ impl<'a> Search<'a, '_> {
     /// Some mate of a leading set begins so long before the row that no choice holds both.
     fn is_too_far(&self, mates: std::ops::Range<usize>, row: &Row) -> bool {
         self.first.is_none()
-            && mates.filter_map(|mate| self.taken.get(mate)?.first()).any(|begin| {
-                row.ts - begin.ts > self.question.program.within
-            })
+            && mates
+                .filter_map(|mate| self.taken.get(mate)?.first())
+                .any(|begin| row.ts - begin.ts > self.question.program.within)
     }
 
     /// Every member has its beginning, or none: tests what depends on all of them, then goes on.
     fn set_chosen(&mut self, number: usize, before: Option<usize>, limit: Position) -> ControlFlow<()> {
         let Some(unit) = self.question.program.units.get(number) else { return ControlFlow::Continue(()) };
-        let begun = unit.steps.clone().filter(|step| self.taken.get(*step).is_some_and(|taken| !taken.is_empty()));
+        let begun =
+            unit.steps.clone().filter(|step| self.taken.get(*step).is_some_and(|taken| !taken.is_empty()));
         let enough = match unit.kind {
             UnitKind::AtLeast(least) => begun.count() >= least as usize,
             _ => begun.count() > 0,
@@ -294,7 +301,9 @@ impl<'a> Search<'a, '_> {
             let (mut count, mut fitted) = (1, row.pos);
             let mut next = at + 1;
             while count < program.min {
-                let Some(row) = list.get(next).filter(|row| row.pos < to && !self.out_of_bound(row)) else { break };
+                let Some(row) = list.get(next).filter(|row| row.pos < to && !self.out_of_bound(row)) else {
+                    break;
+                };
                 next += 1;
                 let fits = self.fits(step, before, row, false);
                 if program.consecutive && (row.own_before != fitted || !fits) {
@@ -323,8 +332,8 @@ impl<'a> Search<'a, '_> {
 
     fn is_taken(&self, unit: usize, pos: Position) -> bool {
         let steps = self.question.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
-        steps.filter_map(|step| self.taken.get(step)).any(|taken| {
-            taken.binary_search_by_key(&pos, |row| row.pos).is_ok()
-        })
+        steps
+            .filter_map(|step| self.taken.get(step))
+            .any(|taken| taken.binary_search_by_key(&pos, |row| row.pos).is_ok())
     }
 }

@@ -166,7 +166,11 @@ fn engine_line(alert: &Alert) -> String {
         "{} key {} {} [{}] {} {} {:?} {}",
         alert.time,
         key.join(","),
-        if alert.fired_by == FiredBy::Timer { "timer" } else { "event" },
+        match alert.fired_by {
+            FiredBy::Event => "event",
+            FiredBy::Timer => "timer",
+            FiredBy::Timeout => "timeout",
+        },
         steps.join(" | "),
         alert.severity,
         alert.score,
@@ -180,6 +184,7 @@ fn oracle_line(firing: &Firing) -> String {
     let steps: Vec<String> = firing
         .steps
         .iter()
+        .filter(|taken| !taken.is_empty())
         .map(|taken| taken.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"))
         .collect();
     let key: Vec<String> = firing.key.iter().map(show).collect();
@@ -189,7 +194,11 @@ fn oracle_line(firing: &Firing) -> String {
         "{} key {} {} [{}] {} {} {:?} {}",
         firing.time,
         key.join(","),
-        if firing.fired_by_timer { "timer" } else { "event" },
+        match firing.fired_by {
+            oracle::FiredBy::Event => "event",
+            oracle::FiredBy::Timer => "timer",
+            oracle::FiredBy::Timeout => "timeout",
+        },
         steps.join(" | "),
         show(&firing.severity),
         show(&firing.score),
