@@ -38,5 +38,6 @@ mod overlap;
 mod emit;
 
 pub mod task;
+mod chain;
 mod snapshot;
 pub mod why;

@@ -22,6 +22,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) partitions: &'a [ArcStr],
     pub(crate) limits: &'a Limits,
     pub(crate) count_only: bool,
+    /// Alerts are built even where they are only counted: another rule reads them.
+    pub(crate) is_read: bool,
     pub(crate) tables: &'a Tables,
 }
 
@@ -88,7 +90,8 @@ pub(crate) fn complete(
             stats.matches += 1;
             if around.count_only {
                 stats.checksum = stats.checksum.wrapping_add(checksum(taken));
-            } else {
+            }
+            if !around.count_only || around.is_read {
                 let facts =
                     emit::Facts { time: moment.time, by: moment.by, suppressed, truncated: held.saturated };
                 out.push(emit::alert(program, taken, scope, &facts));
