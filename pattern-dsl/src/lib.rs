@@ -21,7 +21,7 @@ pub mod ir;
 mod codes;
 pub mod diagnostic;
 
-pub use codes::explain_code;
+pub use codes::{CodeDocument, code_documents, explain_code};
 pub use diagnostic::{Diagnostic, Severity, locate, render};
 pub use format::format;
 pub use source::{SourceText, Span};
