@@ -163,7 +163,7 @@ impl Lowering<'_> {
             ExprKind::Call(name, arguments) => {
                 let values: Vec<Literal> =
                     arguments.iter().map(|a| self.fold(a, words)).collect::<Result<_, _>>()?;
-                fold::call(&name.name, &values).ok_or(()).or_else(|()| Err(self.not_constant(e)))?
+                fold::call(&name.name, &values).ok_or(()).map_err(|()| self.not_constant(e))?
             }
             ExprKind::Not(inner) => match self.fold(inner, words)? {
                 Literal::Bool(b) => Literal::Bool(!b),
