@@ -146,11 +146,15 @@ impl RuleRun {
         }
     }
 
+    /// The earliest timer.
+    pub(crate) fn next_timer(&self) -> Option<Micros> {
+        self.state.timers.front().map(|(due, ..)| *due)
+    }
+
     /// The earliest timer or sweep.
     pub(crate) fn next_due(&self) -> Option<Micros> {
-        let timer = self.state.timers.front().map(|(due, ..)| *due);
         let sweep = self.state.sweeps.front().map(|(due, _)| *due);
-        timer.into_iter().chain(sweep).min()
+        self.next_timer().into_iter().chain(sweep).min()
     }
 
     /// A later revision has taken over by `now` and no match is open.

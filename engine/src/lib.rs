@@ -40,5 +40,6 @@ mod overlap;
 mod emit;
 
 pub mod task;
+mod chain;
 mod snapshot;
 pub mod why;

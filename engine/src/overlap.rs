@@ -23,6 +23,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) partitions: &'a [ArcStr],
     pub(crate) limits: &'a Limits,
     pub(crate) count_only: bool,
+    /// Alerts are built even where they are only counted: another rule reads them.
+    pub(crate) is_read: bool,
     pub(crate) tables: &'a Tables,
 }
 
@@ -196,6 +198,8 @@ fn send(
     stats.alerts += 1;
     if around.count_only {
         stats.checksum = stats.checksum.wrapping_add(checksum(choice.taken));
+    }
+    if around.count_only && !around.is_read {
         return None;
     }
     let facts = emit::Facts {

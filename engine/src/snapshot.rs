@@ -4,6 +4,7 @@
 //! INVARIANT: `restore(save(t))` continues exactly as `t` would; equal states save to equal bytes.
 
 use crate::advance::RuleState;
+use crate::chain::Derived;
 use crate::collections::Map;
 use crate::event::Layout;
 use crate::interface::RuleStats;
@@ -14,7 +15,7 @@ use crate::task::Task;
 use crate::time::Clock;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Raised with every change of the format.
 const VERSION: u32 = 2;
@@ -27,6 +28,7 @@ struct Saved<'a> {
     position: Position,
     ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
     tables: Vec<SavedTable>,
+    alerts: &'a BTreeMap<Micros, Vec<Derived>>,
     rules: Vec<SavedRule<'a>>,
 }
 
@@ -50,6 +52,7 @@ struct Loaded {
     position: Position,
     ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
     tables: Vec<SavedTable>,
+    alerts: BTreeMap<Micros, Vec<Derived>>,
     rules: Vec<LoadedRule>,
 }
 
@@ -90,6 +93,7 @@ impl Task {
             position: self.position,
             ids: self.streams.iter().map(|stream| stream.id_order.iter().cloned().collect()).collect(),
             tables: self.tables.save(),
+            alerts: &self.chain.pending,
             rules: rules.collect(),
         };
         postcard::to_allocvec(&saved).expect("rows of plain values always encode")
@@ -122,6 +126,7 @@ impl Task {
         self.clock = loaded.clock;
         self.position = loaded.position;
         self.tables.restore(loaded.tables);
+        self.chain.pending = loaded.alerts;
         for (stream, ids) in self.streams.iter_mut().zip(loaded.ids) {
             stream.ids = ids.iter().map(|(ts, id)| (id.clone(), *ts)).collect();
             stream.id_order = ids.into();

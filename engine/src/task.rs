@@ -1,6 +1,7 @@
 //! The event machine: `step(Input) -> Outputs`, `save`, `restore`. No clock, no I/O.
 
 use crate::advance::{RuleRun, RuleState};
+use crate::chain::Chain;
 use crate::compile;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
@@ -20,12 +21,27 @@ pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Parti
 /// Revisions of one rule that may drain at once.
 const DRAINING_MAX: usize = 8;
 
+/// Where an event stands in the order in which a merged rule sees the events of one time: sorted by its fields.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The first revision of the rule.
+    pub(crate) family: usize,
+    /// Of the event's stream in the rule.
+    pub(crate) rank: usize,
+    pub(crate) partition: PartitionId,
+    pub(crate) offset: u64,
+    /// Of the event among those of its time.
+    pub(crate) number: usize,
+    pub(crate) rule: u32,
+    pub(crate) roles: u64,
+}
+
 /// One matcher with its keyed state.
 #[derive(Debug)]
 pub struct Task {
-    options: Options,
+    pub(crate) options: Options,
     pub(crate) layout: Layout,
-    index: Index,
+    pub(crate) index: Index,
     pub(crate) tables: Tables,
     pub(crate) streams: Vec<StreamTime>,
     pub(crate) partition_names: Vec<ArcStr>,
@@ -34,14 +50,15 @@ pub struct Task {
     /// By name, then revision.
     pub(crate) rules: Vec<RuleRun>,
     /// By rule: the partition whose events it sees as they come, since its streams promise order; none = merged.
-    direct: Vec<Option<PartitionId>>,
+    pub(crate) direct: Vec<Option<PartitionId>>,
     any_merged: bool,
     revisions: BTreeMap<String, u32>,
     /// The last position given out.
     pub(crate) position: u64,
     /// Earliest timer or sweep of the rules of each partition, and last of the merged ones.
-    due: Vec<Micros>,
-    wanted: Vec<(u32, u64)>,
+    pub(crate) due: Vec<Micros>,
+    pub(crate) chain: Chain,
+    pub(crate) wanted: Vec<(u32, u64)>,
     used: Vec<UsedUp>,
     /// With `keep_history`: all events accepted.
     pub(crate) history: Vec<Arc<Event>>,
@@ -68,6 +85,7 @@ impl Task {
             revisions: BTreeMap::new(),
             position: 0,
             due: vec![Micros::MAX],
+            chain: Chain::default(),
             wanted: Vec::new(),
             used: Vec::new(),
             history: Vec::new(),
@@ -225,9 +243,12 @@ impl Task {
                 .filter(|(_, held)| held.iter().any(|id| streams.contains(id)));
             let only = partitions.next().filter(|_| one_topic && partitions.next().is_none());
             // Input in order of time over all partitions is one partition as far as time goes.
+            // Alerts are known only when their time is complete over all partitions.
+            let only = only.filter(|_| run.program.rule.reads_alerts.is_none());
             self.direct
                 .push(only.map(|(partition, _)| if self.options.sorted_input { 0 } else { partition }));
         }
+        self.chain.arrange(&self.rules);
         self.any_merged = self.direct.iter().any(Option::is_none);
         self.ring_all_next();
     }
@@ -323,7 +344,7 @@ impl Task {
     }
 
     /// Timers of all rules that see events as they come.
-    fn ring_direct(&mut self, until: Micros, out: &mut Outputs) {
+    pub(crate) fn ring_direct(&mut self, until: Micros, out: &mut Outputs) {
         for partition in 0..self.partition_names.len() {
             self.ring(Some(partition as PartitionId), until, out);
         }
@@ -331,6 +352,9 @@ impl Task {
 
     /// Releases every instant before `watermark` to the merged rules, and their timers.
     fn release(&mut self, watermark: Micros, out: &mut Outputs) {
+        if self.chain.active {
+            return self.release_strata(watermark, out);
+        }
         while let Some((time, events)) = self.clock.pop(watermark) {
             if self.due.last().is_some_and(|due| *due < time) {
                 self.ring(None, time - 1, out);
@@ -345,14 +369,21 @@ impl Task {
 
     /// All events of one time: each rule sees them in the order of its own streams, then of their sources.
     fn instant(&mut self, events: &[Arc<Event>], out: &mut Outputs) {
-        let base = self.position;
+        let places = self.places(events);
+        self.run_places(places, events, out);
+    }
+
+    /// Revisions of one rule take each event in turn, at the same position, since they share what is used up: the first
+    /// of them.
+    pub(crate) fn family(&self, rule: u32) -> usize {
+        let name = self.rules.get(rule as usize).map(|run| &run.program.name);
+        self.rules.partition_point(|other| Some(&other.program.name) < name)
+    }
+
+    /// Where the events stand in the orders of the merged rules that want them.
+    pub(crate) fn places(&mut self, events: &[Arc<Event>]) -> Vec<Place> {
         let mut wanted = std::mem::take(&mut self.wanted);
-        // Revisions of one rule take each event in turn, at the same position, since they share what is used up.
-        let family = |rule: u32| {
-            let name = self.rules.get(rule as usize).map(|run| &run.program.name);
-            self.rules.partition_point(|other| Some(&other.program.name) < name)
-        };
-        let mut order: Vec<(usize, usize, PartitionId, u64, usize, u32, u64)> = Vec::new();
+        let mut places = Vec::new();
         for (number, event) in events.iter().enumerate() {
             self.index.wanted(&event.view(), &self.partition_names, &self.tables, &mut wanted);
             for (rule, roles) in
@@ -360,33 +391,48 @@ impl Task {
             {
                 let streams = self.rules.get(*rule as usize).map(|run| &run.program.streams);
                 let rank = streams.and_then(|streams| streams.iter().position(|id| *id == event.stream));
-                let rank = rank.unwrap_or(0);
-                order.push((family(*rule), rank, event.partition, event.offset, number, *rule, *roles));
+                places.push(Place {
+                    family: self.family(*rule),
+                    rank: rank.unwrap_or(0),
+                    partition: event.partition,
+                    offset: event.offset,
+                    number,
+                    rule: *rule,
+                    roles: *roles,
+                });
             }
         }
         self.wanted = wanted;
-        order.sort_unstable();
-        let mut place = 0;
+        places
+    }
+
+    /// Gives rules the events of one time, each in its order.
+    pub(crate) fn run_places(&mut self, mut places: Vec<Place>, events: &[Arc<Event>], out: &mut Outputs) {
+        places.sort_unstable();
+        let base = self.position;
+        let mut nth = 0;
         let mut previous = (usize::MAX, usize::MAX);
-        for (family, _, _, _, number, rule, roles) in order {
+        for Place { family, number, rule, roles, .. } in places {
             if family != previous.0 {
-                place = 1;
+                nth = 1;
             } else if number != previous.1 {
-                place += 1;
+                nth += 1;
             }
             previous = (family, number);
-            self.position = self.position.max(base + place);
+            self.position = self.position.max(base + nth);
             if let Some(event) = events.get(number) {
-                self.run_rule(rule, event, roles, base + place, out);
+                self.run_rule(rule, event, roles, base + nth, out);
             }
         }
     }
 
     fn run_rule(&mut self, rule: u32, event: &Arc<Event>, roles: u64, position: u64, out: &mut Outputs) {
+        let before = out.alerts.len();
         let around = Surroundings {
             partitions: &self.partition_names,
             limits: &self.options.limits,
             count_only: self.options.count_only,
+            is_read: self.chain.is_read(rule as usize),
             tables: &self.tables,
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
@@ -397,6 +443,9 @@ impl Task {
             *known = (*known).min(due);
         }
         self.share_used_up(rule as usize);
+        if self.chain.active {
+            self.derive(rule as usize, before, out);
+        }
     }
 
     /// Revisions of one rule share what alerts have used up, and the cool-down.
@@ -426,17 +475,10 @@ impl Task {
             if self.direct.get(number) != Some(&group) {
                 continue;
             }
-            let around = Surroundings {
-                partitions: &self.partition_names,
-                limits: &self.options.limits,
-                count_only: self.options.count_only,
-                tables: &self.tables,
-            };
+            self.ring_rule(number, until, out);
             let Some(run) = self.rules.get_mut(number) else { continue };
-            run.ring(until, around, &mut out.alerts, &mut self.used);
             run.sweep(until);
             next = next.min(run.next_due().unwrap_or(Micros::MAX));
-            self.share_used_up(number);
         }
         let place = self.group(group);
         if let Some(due) = self.due.get_mut(place) {
@@ -447,10 +489,28 @@ impl Task {
         }
     }
 
+    /// Fires timers due at or before `until` of one rule.
+    pub(crate) fn ring_rule(&mut self, rule: usize, until: Micros, out: &mut Outputs) {
+        let before = out.alerts.len();
+        let around = Surroundings {
+            partitions: &self.partition_names,
+            limits: &self.options.limits,
+            count_only: self.options.count_only,
+            is_read: self.chain.is_read(rule),
+            tables: &self.tables,
+        };
+        let Some(run) = self.rules.get_mut(rule) else { return };
+        run.ring(until, around, &mut out.alerts, &mut self.used);
+        self.share_used_up(rule);
+        if self.chain.active {
+            self.derive(rule, before, out);
+        }
+    }
+
     /// What holds the newest accepted events back: a stream and the time up to which events are released. None = nothing.
     #[must_use]
     pub fn held_until(&self) -> Option<(String, Micros)> {
-        if self.clock.is_empty() {
+        if self.clock.is_empty() && self.chain.pending.is_empty() {
             return None;
         }
         let (partition, watermark) = self.clock.slowest()?;

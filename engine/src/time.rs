@@ -85,11 +85,16 @@ impl Clock {
 
     /// The oldest complete instant before `watermark`.
     pub(crate) fn pop(&mut self, watermark: Micros) -> Option<(Micros, Vec<Arc<Event>>)> {
-        let first = *self.buffer.first_key_value()?.0;
+        let first = self.first()?;
         if first >= watermark {
             return None;
         }
         self.buffer.pop_first()
+    }
+
+    /// The oldest instant that is held.
+    pub(crate) fn first(&self) -> Option<Micros> {
+        self.buffer.first_key_value().map(|(time, _)| *time)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

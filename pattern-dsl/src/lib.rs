@@ -21,7 +21,7 @@ pub mod ir;
 mod codes;
 pub mod diagnostic;
 
-pub use codes::explain_code;
+pub use codes::{CodeDocument, code_documents, explain_code};
 pub use diagnostic::{Diagnostic, Severity, locate, render};
 pub use format::format;
 pub use source::{SourceText, Span};
@@ -70,16 +70,8 @@ pub fn compile(sources: &[SourceText], environment: &Environment) -> Compiled {
 /// The streams that the rules of these files name, each once, in written order.
 #[must_use]
 pub fn stream_names(sources: &[SourceText]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for (index, source) in sources.iter().enumerate() {
-        let (file, _) = parse(index as u32, &source.text);
-        for name in file.rules.iter().flat_map(lower::rule_streams) {
-            if !names.contains(&name.name) {
-                names.push(name.name.clone());
-            }
-        }
-    }
-    names
+    let parsed = sources.iter().enumerate().map(|(index, source)| parse(index as u32, &source.text).0);
+    lower::stream_names(&parsed.collect::<Vec<_>>())
 }
 
 /// A duration as rules write it: `1h30m`.

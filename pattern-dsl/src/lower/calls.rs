@@ -29,6 +29,11 @@ const FUNCTIONS: &[&str] =
 const LATER: &[&str] =
     &["prev", "is_new", "distance_km", "speed_kmh", "hour", "cidr", "rate", "day", "weekday", "round"];
 
+/// A name that a `def` cannot take.
+pub(super) fn is_function(name: &str) -> bool {
+    FUNCTIONS.contains(&name) || aggregate_named(name).is_some()
+}
+
 fn aggregate_named(name: &str) -> Option<Aggregate> {
     AGGREGATES.iter().find(|(n, _)| *n == name).map(|(_, a)| *a)
 }
@@ -115,7 +120,8 @@ impl RuleLowering<'_, '_> {
                     .help(help),
             );
         }
-        let known = AGGREGATES.iter().map(|(n, _)| *n).chain(FUNCTIONS.iter().copied());
+        let defs = self.all.macros.defs.keys().copied();
+        let known = AGGREGATES.iter().map(|(n, _)| *n).chain(FUNCTIONS.iter().copied()).chain(defs);
         let diagnostic = Diagnostic::error("E207", name.span, format!("no function `{}`", name.name))
             .nearest(&name.name, known)
             .or_help(match name.name.as_str() {

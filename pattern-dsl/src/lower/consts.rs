@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fail, Lowered, Lowering};
+use super::{Fail, Lowered, Lowering, fold};
 use crate::ast::{Expr, ExprKind, File, Ident, Op};
 use crate::check::{literal_type, show_type};
 use crate::decimal::Decimal;
 use crate::diagnostic::Diagnostic;
 use crate::instant::parse_instant;
-use crate::ir::BinaryOp;
 use crate::types::{Literal, Micros, Type};
 
 impl Lowering<'_> {
@@ -38,6 +37,10 @@ impl Lowering<'_> {
             self.consts.insert(name.to_owned(), None);
             return;
         }
+        let Some(expr) = self.expanded(|e| e.expr(expr)) else {
+            self.consts.insert(name.to_owned(), None);
+            return;
+        };
         open.push(name.to_owned());
         let mut names = Vec::new();
         expr.walk(&mut |e| {
@@ -52,9 +55,45 @@ impl Lowering<'_> {
         }
         open.pop();
         if !self.consts.contains_key(name) {
-            let value = self.fold(expr, false).ok();
+            let value = self.fold(&expr, false).ok();
             self.consts.insert(name.to_owned(), value);
+            self.write_down(name, &expr);
         }
+    }
+
+    fn write_down(&mut self, name: &str, e: &Expr) {
+        self.written.remove(name);
+        if let ExprKind::Duration(_) = e.kind {
+            let text = self.slice(e.span).to_owned();
+            self.written.insert(name.to_owned(), text);
+        }
+    }
+
+    /// Values of a rule's `param`s, which stand beside the `const`s while the rule is looked at.
+    pub(super) fn params(&mut self, rule: &crate::ast::Rule) -> Lowered<Vec<(String, Literal)>> {
+        let mut params: Vec<(String, Literal)> = Vec::new();
+        for param in &rule.params {
+            let name = &param.name.name;
+            if params.iter().any(|(n, _)| n == name) {
+                let message = format!("`{name}` is given twice");
+                self.report(Diagnostic::error("E106", param.name.span, message).help("rename one of them"));
+                continue;
+            }
+            let e = param.value.as_ref().ok_or(Fail)?;
+            let ty = super::streams::lower_type(&param.ty);
+            let value = self.fold(e, matches!(ty, Type::Enum(_)))?;
+            let value = self.coerce(value, &ty, e)?;
+            if value == Literal::Null && !param.ty.optional {
+                let message = format!("expected {}, found null", show_type(&ty));
+                return Err(
+                    self.report(Diagnostic::error("E201", e.span, message).help("or a type with `?`"))
+                );
+            }
+            self.consts.insert(name.clone(), Some(value.clone()));
+            self.write_down(name, e);
+            params.push((name.clone(), value));
+        }
+        Ok(params)
     }
 
     /// The value of a constant expression. `words`: an unknown bare word is a string (enum words in tests and lists).
@@ -117,9 +156,32 @@ impl Lowering<'_> {
                     ));
                 }
             },
+            ExprKind::Call(name, _) if self.macros.defs.contains_key(name.name.as_str()) => {
+                let expanded = self.expanded(|x| x.expr(e)).ok_or(Fail)?;
+                self.fold(&expanded, words)?
+            }
+            ExprKind::Call(name, arguments) => {
+                let values: Vec<Literal> =
+                    arguments.iter().map(|a| self.fold(a, words)).collect::<Result<_, _>>()?;
+                fold::call(&name.name, &values).ok_or(()).map_err(|()| self.not_constant(e))?
+            }
+            ExprKind::Not(inner) => match self.fold(inner, words)? {
+                Literal::Bool(b) => Literal::Bool(!b),
+                Literal::Null => Literal::Null,
+                _ => return Err(self.not_constant(e)),
+            },
+            ExprKind::IsNull(inner) => Literal::Bool(self.fold(inner, words)? == Literal::Null),
+            ExprKind::If(condition, yes, no) => {
+                let (yes, no) = (self.fold(yes, words)?, self.fold(no, words)?);
+                match self.fold(condition, words)? {
+                    Literal::Bool(true) => yes,
+                    Literal::Bool(false) | Literal::Null => no,
+                    _ => return Err(self.not_constant(condition)),
+                }
+            }
             ExprKind::Binary(Op::Plain(op), a, b) => {
                 let (a, b) = (self.fold(a, words)?, self.fold(b, words)?);
-                match arithmetic(*op, &a, &b) {
+                match fold::binary(*op, &a, &b) {
                     Some(value) => value,
                     None => return Err(self.not_constant(e)),
                 }
@@ -132,7 +194,7 @@ impl Lowering<'_> {
         let text = self.slice(e.span).to_owned();
         self.report(
             Diagnostic::error("E201", e.span, format!("expected a constant, found `{text}`"))
-                .help("a literal, a `const`, or `+ - *` of them"),
+                .help("a literal, a `const`, or a calculation with them"),
         )
     }
 
@@ -257,37 +319,4 @@ fn place(literal: &Literal) -> Option<Literal> {
     };
     let fits = (-90.0..=90.0).contains(&lat) && (-180.0..=180.0).contains(&lon);
     fits.then_some(Literal::Geo(lat, lon))
-}
-
-fn arithmetic(op: BinaryOp, a: &Literal, b: &Literal) -> Option<Literal> {
-    use BinaryOp as B;
-    use Literal as L;
-    match (a, b) {
-        (L::Int(a), L::Int(b)) => match op {
-            B::Add => a.checked_add(*b).map(L::Int),
-            B::Subtract => a.checked_sub(*b).map(L::Int),
-            B::Multiply => a.checked_mul(*b).map(L::Int),
-            B::Divide => Decimal::from_int(*a).checked_div(Decimal::from_int(*b)).map(L::Decimal),
-            _ => None,
-        },
-        (L::Int(a), L::Decimal(_)) => arithmetic(op, &L::Decimal(Decimal::from_int(*a)), b),
-        (L::Decimal(_), L::Int(b)) => arithmetic(op, a, &L::Decimal(Decimal::from_int(*b))),
-        (L::Decimal(a), L::Decimal(b)) => match op {
-            B::Add => a.checked_add(*b),
-            B::Subtract => a.checked_sub(*b),
-            B::Multiply => a.checked_mul(*b),
-            B::Divide => a.checked_div(*b),
-            _ => None,
-        }
-        .map(L::Decimal),
-        (L::Duration(a), L::Duration(b)) => match op {
-            B::Add => a.checked_add(*b).map(L::Duration),
-            B::Subtract => a.checked_sub(*b).map(L::Duration),
-            _ => None,
-        },
-        (L::Duration(a), L::Int(b)) | (L::Int(b), L::Duration(a)) if op == B::Multiply => {
-            a.checked_mul(*b).map(L::Duration)
-        }
-        _ => None,
-    }
 }

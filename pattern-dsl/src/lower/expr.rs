@@ -133,7 +133,13 @@ impl RuleLowering<'_, '_> {
             }
             _ => {
                 let span = key.map_or(name.span, |k| Span { end: k.span.end, ..name.span });
-                let message = format!("`@{}` cannot be read so", name.name);
+                let expected = if key.is_some() { "a list by key" } else { "a list" };
+                let found = match &table.kind {
+                    TableKind::List { .. } => "list",
+                    TableKind::KeyedList { .. } => "list by key",
+                    TableKind::Lookup { .. } => "lookup",
+                };
+                let message = format!("expected {expected}, found {found} `@{}`", name.name);
                 Err(self.report(Diagnostic::error("E201", span, message).help(usage(&table))))
             }
         }

@@ -1,13 +1,15 @@
 //! The syntax tree to the IR: names to indices, types checked, bounds folded.
 //!
 //! `Lowering` holds what all files declare; each rule is lowered by `rule::RuleLowering` and left out if it has an error.
-//! Parts: `consts` folds constants, `names` resolves paths, `expr` and `calls` type expressions, `keys`, `steps`, `test`.
+//! Parts: `expand` works out `def`, `let` and templates, `consts` folds constants, `names` resolves paths, `expr` and `calls` type expressions, `keys`, `steps`, `test`.
 //!
 //! INVARIANT: indices in the IR are in range; a rule whose text did not parse is not looked at (no cascades).
 
 mod calls;
 mod consts;
+mod expand;
 mod expr;
+mod fold;
 mod keys;
 mod names;
 mod rule;
@@ -20,11 +22,12 @@ mod test;
 
 use std::collections::BTreeMap;
 
-pub(crate) use streams::rule_streams;
+use expand::{Expander, Macros};
+use streams::rule_streams;
 
-use crate::ast::Ident;
+use crate::ast::{File, Ident};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Module, Stream, Table};
+use crate::ir::{Module, Rule, Stream, Table};
 use crate::source::{SourceText, Span};
 use crate::types::Literal;
 use crate::{Compiled, Environment, parse};
@@ -49,6 +52,9 @@ struct Lowering<'a> {
     broken: Vec<usize>,
     /// `None`: its definition has an error, reported already.
     consts: BTreeMap<String, Option<Literal>>,
+    /// Durations of `const`s and `param`s as they are written.
+    written: BTreeMap<String, String>,
+    macros: &'a Macros<'a>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -61,6 +67,7 @@ pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Comp
         files.push(file);
         diagnostics.extend(found);
     }
+    let (macros, twice) = Macros::new(&files);
     let mut lowering = Lowering {
         sources,
         require_declared: environment.require_declared,
@@ -68,30 +75,41 @@ pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Comp
         tables: Vec::new(),
         broken: Vec::new(),
         consts: BTreeMap::new(),
+        written: BTreeMap::new(),
+        macros: &macros,
         diagnostics,
     };
+    for (name, first) in twice {
+        lowering.twice(name, first.span);
+    }
+    lowering.expanded(|e| {
+        e.check_defs();
+        Ok(())
+    });
     lowering.consts(&files);
     lowering.declare(&files, environment);
-    let mut rules = Vec::new();
-    let mut names: Vec<&Ident> = Vec::new();
-    for rule in files.iter().flat_map(|f| &f.rules) {
-        let mut fine = !lowering.has_error_in(rule.span);
-        if let Some(first) = names.iter().find(|n| n.name == rule.name.name) {
-            let first = first.span;
-            lowering.twice(&rule.name, first);
-            fine = false;
-        }
-        names.push(&rule.name);
-        if fine && let Some(rule) = rule::lower(&mut lowering, rule) {
-            rules.push(rule);
-        }
-    }
+    let rules = lowering.rules(&files);
     let module = Module {
         streams: lowering.streams,
         tables: lowering.tables.into_iter().map(|t| t.table).collect(),
         rules,
     };
     Compiled { module, diagnostics: tidy(lowering.diagnostics) }
+}
+
+/// Names of the streams that rules name, as [`crate::stream_names`].
+pub(crate) fn stream_names(files: &[File]) -> Vec<String> {
+    let (macros, _) = Macros::new(files);
+    let mut names: Vec<String> = Vec::new();
+    for rule in files.iter().flat_map(|f| &f.rules) {
+        let expanded = Expander::new(&macros).rule(rule).unwrap_or_else(|_| rule.clone());
+        for name in rule_streams(&expanded) {
+            if !names.contains(&name.name) {
+                names.push(name.name.clone());
+            }
+        }
+    }
+    names
 }
 
 /// In the order of the text, without repeats, at most so many a file.
@@ -114,6 +132,42 @@ fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
 }
 
 impl Lowering<'_> {
+    /// Rules without errors, in written order.
+    fn rules(&mut self, files: &[File]) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        let mut names: Vec<&Ident> = Vec::new();
+        for rule in files.iter().flat_map(|f| &f.rules) {
+            let mut fine = !self.has_error_in(rule.span);
+            if let Some(uses) = &rule.uses
+                && let Some(template) = self.macros.templates.get(uses.template.name.as_str())
+                && self.has_error_in(template.rule.span)
+            {
+                fine = false;
+            }
+            if let Some(first) = names.iter().find(|n| n.name == rule.name.name) {
+                let first = first.span;
+                self.twice(&rule.name, first);
+                fine = false;
+            }
+            names.push(&rule.name);
+            if fine
+                && let Some(expanded) = self.expanded(|e| e.rule(rule))
+                && let Some(rule) = rule::lower(self, &expanded)
+            {
+                rules.push(rule);
+            }
+        }
+        rules
+    }
+
+    /// Puts `def`s, `let`s and templates in, and takes over what is found wrong.
+    fn expanded<T>(&mut self, f: impl FnOnce(&mut Expander<'_, '_>) -> Lowered<T>) -> Option<T> {
+        let mut expander = Expander::new(self.macros);
+        let result = f(&mut expander);
+        self.diagnostics.append(&mut expander.diagnostics);
+        result.ok()
+    }
+
     fn report(&mut self, diagnostic: Diagnostic) -> Fail {
         self.diagnostics.push(diagnostic);
         Fail

@@ -15,10 +15,12 @@ use crate::types::{Literal, Type};
 pub(super) type Typed = (Expr, Ty);
 
 fn span_of(path: &[Ident]) -> Span {
-    match (path.first(), path.last()) {
-        (Some(first), Some(last)) => Span { end: last.span.end, ..first.span },
-        _ => Span::default(),
-    }
+    let (Some(first), Some(last)) = (path.first(), path.last()) else { return Span::default() };
+    // A `def`'s argument stands elsewhere than the field behind it: the field is what is meant.
+    let together = path.iter().zip(path.iter().skip(1)).all(|(a, b)| {
+        a.span.source == b.span.source && b.span.start.checked_sub(a.span.end).is_some_and(|gap| gap < 8)
+    });
+    if together { Span { end: last.span.end, ..first.span } } else { last.span }
 }
 
 fn dotted(path: &[Ident]) -> String {
@@ -104,19 +106,8 @@ impl RuleLowering<'_, '_> {
 
     /// A field of the event looked at.
     fn this_field(&mut self, path: &[Ident], scope: &Scope) -> Lowered<Typed> {
-        let (stream, others) = scope.this.split_first().ok_or(Fail)?;
-        let typed = self.field(Of::This, *stream, path)?;
-        for other in others {
-            let again = self.field(Of::This, *other, path)?;
-            if again != typed {
-                let message =
-                    format!("`{}` in several streams at different places is not supported yet", dotted(path));
-                return Err(self.report(
-                    Diagnostic::error("E391", span_of(path), message).help("one `no` for each stream"),
-                ));
-            }
-        }
-        Ok(typed)
+        let stream = scope.this.first().copied().ok_or(Fail)?;
+        self.field(Of::This, stream, path)
     }
 
     pub(super) fn step_field(
@@ -235,10 +226,16 @@ impl RuleLowering<'_, '_> {
             return self.report(Diagnostic::error("E201", name.span, message).help(help));
         }
         let mut others = self.other_names(scope);
-        if let Some(stream) = scope.this.first() {
+        if let Some(stream) = scope.this.first()
+            && !self.lets.contains(&name.name)
+        {
             return self.no_field_or(*stream, std::slice::from_ref(name), &others);
         }
         let diagnostic = Diagnostic::error("E203", name.span, format!("`{}` is not known here", name.name));
+        if self.lets.contains(&name.name) {
+            return self
+                .report(diagnostic.help("a `let` is for the clauses after `match`; use a `def` or `const`"));
+        }
         let in_steps: Vec<String> = self
             .names
             .iter()

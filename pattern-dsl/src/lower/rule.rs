@@ -87,6 +87,15 @@ pub(super) struct RuleLowering<'m, 'a> {
     pub(super) bare: Vec<String>,
     /// What the expression read that may be null and that no `??` or `is null` looks at: where, and as written.
     pub(super) unknowns: Vec<(Span, String)>,
+    /// Names of `let`s, which only clauses after `match` read.
+    pub(super) lets: Vec<String>,
+}
+
+fn push_text(parts: &mut Vec<ReasonPart>, text: &str) {
+    match parts.last_mut() {
+        Some(ReasonPart::Text(last)) => last.push_str(text),
+        _ => parts.push(ReasonPart::Text(text.to_owned())),
+    }
 }
 
 /// `topic .. where`.
@@ -100,10 +109,22 @@ pub(super) fn topic_filter(all: &mut Lowering<'_>, stream: usize, e: &Expr) -> O
 
 /// A rule; `None` if it has an error.
 pub(super) fn lower(all: &mut Lowering<'_>, rule: &ast::Rule) -> Option<Rule> {
-    let before = all.diagnostics.iter().filter(|d| d.is_error()).count();
-    let lowered = RuleLowering::new(all).rule(rule);
-    let after = all.diagnostics.iter().filter(|d| d.is_error()).count();
-    lowered.ok().filter(|_| before == after)
+    let before = all.diagnostics.len();
+    let (consts, written) = (all.consts.clone(), all.written.clone());
+    let params = all.params(rule);
+    let lowered = params.and_then(|params| RuleLowering::new(all).rule(rule, params));
+    all.consts = consts;
+    all.written = written;
+    for diagnostic in all.diagnostics.iter_mut().skip(before) {
+        // Text of a `def` or template: say whose rule it serves.
+        let own = diagnostic.span.source == rule.span.source
+            && (rule.span.start..=rule.span.end).contains(&diagnostic.span.start);
+        if !own && let Some(help) = &mut diagnostic.help {
+            help.push_str(&format!(" (found for rule `{}`)", rule.name.name));
+        }
+    }
+    let errors = all.diagnostics.iter().skip(before).any(Diagnostic::is_error);
+    lowered.ok().filter(|_| !errors)
 }
 
 impl<'m, 'a> RuleLowering<'m, 'a> {
@@ -119,21 +140,27 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             latches: 0,
             bare: Vec::new(),
             unknowns: Vec::new(),
+            lets: Vec::new(),
         }
     }
 
-    fn rule(mut self, rule: &ast::Rule) -> Lowered<Rule> {
-        if let Some(uses) = &rule.uses {
-            let message = "`uses` is not supported yet";
-            return Err(self.report(Diagnostic::error("E391", uses.span, message).help("write the rule out")));
-        }
-        let pattern = rule.pattern.as_ref().ok_or(Fail)?;
+    fn rule(mut self, rule: &ast::Rule, params: Vec<(String, Literal)>) -> Lowered<Rule> {
+        let Some(pattern) = &rule.pattern else {
+            let message = format!("rule `{}` matches nothing", rule.name.name);
+            return Err(self.report(
+                Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"),
+            ));
+        };
+        self.lets = rule.lets.iter().map(|l| l.name.name.clone()).collect();
         self.collect_streams(rule)?;
         self.name_steps(rule, pattern)?;
         let step_keys = self.keys(rule, pattern)?;
         self.filters(rule);
         let parts = self.steps(pattern, step_keys);
         let after = Scope::new(Place::After, &[], None, usize::MAX);
+        for one in &rule.lets {
+            let _ = self.expr(&one.value, &after, None);
+        }
         let having = rule.having.as_ref().map_or_else(Vec::new, |e| self.condition(e, &after));
         let unless: Condition =
             rule.unless.as_ref().and_then(|e| self.term(e, &after).ok()).into_iter().collect();
@@ -189,7 +216,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             cooldown,
             cooldown_per,
             overlap,
-            params: Vec::new(),
+            params,
             reads_alerts: None,
             runbook: rule.runbook.clone(),
             version: rule.version.clone(),
@@ -298,8 +325,17 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         let mut parts = Vec::new();
         for part in &rule.reason {
             match part {
-                ast::ReasonPart::Text(text) => parts.push(ReasonPart::Text(text.clone())),
+                ast::ReasonPart::Text(text) => push_text(&mut parts, text),
                 ast::ReasonPart::Value(e) => {
+                    // A duration that the rule names prints as it is written there: `90m`, not `1h30m`.
+                    if let ExprKind::Path(path) = &e.kind
+                        && let [name] = path.as_slice()
+                        && !self.keys.iter().any(|k| k.name == name.name)
+                        && let Some(written) = self.all.written.get(&name.name)
+                    {
+                        push_text(&mut parts, written);
+                        continue;
+                    }
                     if let Ok((expr, _)) = self.expr(e, scope, None) {
                         parts.push(ReasonPart::Value(expr));
                     }

@@ -78,7 +78,8 @@ impl Lowering<'_> {
                 && at <= index
                 && !self.broken.contains(&at)
             {
-                let lowered = super::rule::topic_filter(self, at, filter);
+                let filter = self.expanded(|e| e.expr(filter));
+                let lowered = filter.and_then(|filter| super::rule::topic_filter(self, at, &filter));
                 if let Some(s) = self.streams.get_mut(at) {
                     s.topic_filter = lowered;
                 }
@@ -220,7 +221,7 @@ fn step_streams<'a>(event: &'a ast::Event, out: &mut Vec<&'a Ident>) {
 }
 
 /// Names of streams in a rule: by first place inside `match`, then those of other clauses. With repeats.
-pub(crate) fn rule_streams(rule: &Rule) -> Vec<&Ident> {
+pub(super) fn rule_streams(rule: &Rule) -> Vec<&Ident> {
     let mut out = Vec::new();
     for unit in rule.pattern.iter().flat_map(|p| &p.units) {
         match &unit.kind {
@@ -245,8 +246,11 @@ pub(crate) fn rule_streams(rule: &Rule) -> Vec<&Ident> {
             windows(e, &mut out);
         }
     }
-    for (_, e) in &rule.emit {
+    for (_, e) in rule.emit.iter().chain(rule.timeout.iter().flat_map(|(pairs, _)| pairs)) {
         windows(e, &mut out);
+    }
+    for one in &rule.lets {
+        windows(&one.value, &mut out);
     }
     out
 }

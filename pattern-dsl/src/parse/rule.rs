@@ -19,7 +19,15 @@ impl Parser<'_> {
         self.bump();
         let name = self.name("the name of the rule")?;
         let uses = if self.at_word("uses") { Some(self.uses()?) } else { None };
-        self.body(start, name, uses)
+        let errors = self.diagnostics.len();
+        let rule = self.body(start, name, uses)?;
+        if rule.uses.is_none() && rule.pattern.is_none() && self.diagnostics.len() == errors {
+            let message = format!("rule `{}` matches nothing", rule.name.name);
+            self.report(
+                Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"),
+            );
+        }
+        Ok(rule)
     }
 
     fn uses(&mut self) -> Parsed<Uses> {
@@ -76,7 +84,6 @@ impl Parser<'_> {
         };
         self.sign("{")?;
         let mut seen: Vec<String> = Vec::new();
-        let errors = self.diagnostics.len();
         loop {
             if self.eat_sign("}") {
                 break;
@@ -91,12 +98,6 @@ impl Parser<'_> {
             }
         }
         rule.span = self.since(start);
-        if rule.uses.is_none() && !seen.iter().any(|s| s == "match") && self.diagnostics.len() == errors {
-            let message = format!("rule `{}` matches nothing", rule.name.name);
-            self.report(
-                Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"),
-            );
-        }
         Ok(rule)
     }
 

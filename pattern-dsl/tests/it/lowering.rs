@@ -1,6 +1,6 @@
 //! What the IR holds for a text.
 
-use pattern_dsl::ir::{Aggregate, BinaryOp, Expr, Of, ReasonPart};
+use pattern_dsl::ir::{Aggregate, BinaryOp, Content, Expr, Of, ReasonPart, TableKind};
 use pattern_dsl::types::{Literal, Type};
 use pattern_dsl::{Environment, format_duration};
 
@@ -90,4 +90,131 @@ fn durations_print_as_written() {
     ] {
         assert_eq!(format_duration(micros), text);
     }
+}
+
+#[test]
+fn tables_are_declared_read_and_set() {
+    let text = r#"
+        list vips: string = ["a", "b"]
+        list known by user: string: string from "known.csv"
+        lookup carriers by carrier: int { promise: duration, zone: string? } from "carriers.csv"
+        rule r { by k match { a where k in @vips and k not in @known[k] and @vips contains user.id } having @carriers[a.n].promise > 1h
+          test "t" { set @known = { "x": ["1", "2"] } at 5m set @carriers = { "7": { promise: 2h } } set @vips = [] } }"#;
+    let module = good(text, &environment());
+    let kinds: Vec<&TableKind> = module.tables.iter().map(|t| &t.kind).collect();
+    let [
+        TableKind::List { .. },
+        TableKind::KeyedList { key_name, .. },
+        TableKind::Lookup { key, fields, .. },
+    ] = kinds.as_slice()
+    else {
+        panic!("{kinds:?}")
+    };
+    assert_eq!((key_name.as_str(), key, fields.len()), ("user", &Type::Int, 2));
+    let rule = module.rules.first().unwrap();
+    let condition = &rule.steps.first().unwrap().condition;
+    assert_eq!(
+        condition.get(1).unwrap().expr,
+        Expr::Not(Box::new(Expr::InList(
+            Box::new(Expr::Field(Of::This, 0)),
+            1,
+            Some(Box::new(Expr::Field(Of::This, 0)))
+        )))
+    );
+    assert!(matches!(condition.get(2).unwrap().expr, Expr::InList(_, 0, None)));
+    let Expr::Binary(_, lookup, _) = &rule.having.first().unwrap().expr else { panic!() };
+    assert_eq!(**lookup, Expr::Lookup(2, Box::new(Expr::Field(Of::Step(0), 2)), 0));
+    let strings = |items: &[&str]| items.iter().map(|s| Literal::String((*s).to_owned())).collect::<Vec<_>>();
+    let text = |s: &str| Literal::String(s.to_owned());
+    assert_eq!(
+        rule.tests.first().unwrap().sets,
+        [
+            (None, 1, Content::ByKey(vec![(text("x"), strings(&["1", "2"]))])),
+            (
+                Some(300_000_000),
+                2,
+                Content::ByKey(vec![(
+                    Literal::Int(7),
+                    vec![Literal::Duration(7_200_000_000), Literal::Null]
+                )])
+            ),
+            (None, 0, Content::Items(Vec::new())),
+        ]
+    );
+}
+
+/// The rule of both texts, without what differs by the text alone.
+fn same_rules(short: &str, long: &str) {
+    let strip = |text: &str| {
+        let mut module = good(text, &environment());
+        let mut rule = module.rules.pop().unwrap();
+        rule.text.clear();
+        rule.params.clear();
+        let conditions = rule.steps.iter_mut().map(|s| &mut s.condition);
+        for condition in conditions.chain([&mut rule.having, &mut rule.unless]) {
+            for term in condition {
+                term.text.clear();
+                term.span = pattern_dsl::Span::default();
+            }
+        }
+        for window in &mut rule.windows {
+            window.text.clear();
+        }
+        for absence in rule.units.iter_mut().flat_map(|u| &mut u.gap) {
+            absence.text.clear();
+            for term in &mut absence.condition {
+                (term.text, term.span) = (String::new(), pattern_dsl::Span::default());
+            }
+        }
+        format!("{rule:#?}")
+    };
+    assert_eq!(strip(short), strip(long), "{short}");
+}
+
+#[test]
+fn defs_lets_params_and_templates_are_worked_out() {
+    same_rules(
+        "def small(e) = e.v < 5 and e.n > limit def often(s, x) = count(s over 1h before x) > 2 const limit = 2 * 3
+         rule r { by k match within 1m { a as x where small(a) and often(b, x) then b as y where small(y) and not small(x) } cooldown 1m }",
+        "rule r { by k match within 1m { a as x where a.v < 5 and a.n > 6 and count(b over 1h before x) > 2
+           then b as y where y.v < 5 and y.n > 6 and not (x.v < 5 and x.n > 6) } cooldown 1m }",
+    );
+    same_rules(
+        "rule r { param limit: int = 5 param span: duration = 90m by k match within span { a where v > limit then b }
+           let sum = a.v + b.v let twice = 2 * sum having twice > limit reason \"{sum} in {span}\" emit { twice, k } cooldown span }",
+        "rule r { by k match within 90m { a where v > 5 then b } having 2 * (a.v + b.v) > 5
+           reason \"{a.v + b.v} in 90m\" emit { twice: 2 * (a.v + b.v), k } cooldown 90m }",
+    );
+    same_rules(
+        "template t(limit: int = 4, span: duration = 1h) { by k match { a where count(a over span) reaches limit } severity low owner \"x\" }
+         rule r uses t(limit: 15) { severity high cooldown 1d }",
+        "rule r { by k match { a where count(a over 1h) reaches 15 } severity high owner \"x\" cooldown 1d }",
+    );
+    same_rules(
+        "const big = if 2 > 1 then max(3, 4) else 0 const none = not (big == 4) ?? true rule r { by k match { a where v > big } }",
+        "rule r { by k match { a where v > 4 } }",
+    );
+    same_rules(
+        "rule r { by k match within 1m { a as x then no one of { a, b } where v > x.v then b as y } }",
+        "rule r { by k match within 1m { a as x then no a where v > x.v then no b where v > x.v then b as y } }",
+    );
+    let module = good(
+        "template t(limit: int = 4) { param x: string = \"q\" by k match { a where n > limit } } rule r uses t(limit: 7) { }",
+        &environment(),
+    );
+    let param = |name: &str, value: Literal| (name.to_owned(), value);
+    assert_eq!(
+        module.rules.first().unwrap().params,
+        [param("limit", Literal::Int(7)), param("x", Literal::String("q".to_owned()))]
+    );
+}
+
+#[test]
+fn what_is_put_in_many_times_is_refused_in_time() {
+    let mut text = String::from("def f0(x) = x + x\n");
+    for at in 1..40 {
+        text.push_str(&format!("def f{at}(x) = f{}(x) + f{}(x)\n", at - 1, at - 1));
+    }
+    text.push_str("rule r { by k match { a where f39(v) > 1 } }");
+    assert!(compile_text(&text, &environment()).has_errors());
 }

@@ -3,6 +3,7 @@
 //! `UPDATE=1 cargo test -p pattern-dsl` rewrites the expected texts in `tests/golden/err`; read the diff.
 #![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
+mod codes;
 mod format;
 mod golden;
 mod lowering;
