@@ -13,6 +13,7 @@
 
 mod choice;
 mod eval;
+pub mod golden;
 pub mod random;
 mod run;
 mod value;
