@@ -335,7 +335,7 @@ impl RuleLowering<'_, '_> {
             };
             return Err(self.takes(name, if alone { "a field" } else { "a stream" }, &example));
         }
-        let span = self.all.bound(&window.over, false);
+        let span = self.all.bound(&window.over);
         let before = match &window.before {
             Some(step) => Some(self.before(step, scope)?),
             None => None,

@@ -145,6 +145,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
     }
 
     fn rule(mut self, rule: &ast::Rule, params: Vec<(String, Literal)>) -> Lowered<Rule> {
+        let before = self.all.diagnostics.len();
         let Some(pattern) = &rule.pattern else {
             let message = format!("rule `{}` matches nothing", rule.name.name);
             return Err(self.report(
@@ -186,6 +187,11 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         };
         let parts = parts?;
         self.check_ends(pattern, &parts);
+        self.check_width(&parts);
+        // With a test left out, what is left may seem to mean something else.
+        if !self.all.diagnostics.iter().skip(before).any(Diagnostic::is_error) {
+            self.warn_about_match(rule, pattern, &parts, &having);
+        }
         let Parts { steps, units, leading, trailing, cancels } = parts;
         self.warn(rule);
         Ok(Rule {

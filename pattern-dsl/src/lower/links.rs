@@ -1,0 +1,89 @@
+//! How wide the search for a choice is: steps linked by tests other than `==` (E345, W345).
+
+use std::collections::BTreeSet;
+
+use super::rule::RuleLowering;
+use super::steps::Parts;
+use crate::diagnostic::Diagnostic;
+use crate::ir::{self, Arrow, BinaryOp, Expr, Of};
+use crate::source::Span;
+
+/// Most steps that tests other than `==` may link.
+const WIDEST: usize = 3;
+
+/// For each step the first one whose beginning settles it: steps joined by `immediately`, and members of a `one of`, count
+/// as one.
+fn anchors(parts: &Parts) -> Vec<usize> {
+    let mut anchors = Vec::new();
+    for unit in &parts.units {
+        let before = anchors.last().copied();
+        for step in unit.steps.clone() {
+            anchors.push(match (unit.kind, unit.arrow, before) {
+                (ir::UnitKind::Step | ir::UnitKind::One, Arrow::Immediately, Some(before)) => before,
+                (ir::UnitKind::One, ..) => unit.steps.start,
+                _ => step,
+            });
+        }
+    }
+    anchors
+}
+
+/// Steps that an expression reads.
+fn read(expr: &Expr) -> BTreeSet<usize> {
+    let mut steps = BTreeSet::new();
+    expr.walk(&mut |e| match e {
+        Expr::Field(Of::Step(step), _)
+        | Expr::Ts(Of::Step(step))
+        | Expr::Id(Of::Step(step))
+        | Expr::StreamName(Of::Step(step))
+        | Expr::Aggregate(_, step, _) => {
+            steps.insert(*step);
+        }
+        _ => {}
+    });
+    steps
+}
+
+impl RuleLowering<'_, '_> {
+    pub(super) fn check_width(&mut self, parts: &Parts) {
+        let anchors = anchors(parts);
+        let anchor = |step: usize| anchors.get(step).copied().unwrap_or(step);
+        // Groups of linked steps, and the last test that links them.
+        let mut groups: Vec<(BTreeSet<usize>, Span)> = Vec::new();
+        for (own, step) in parts.steps.iter().enumerate() {
+            for term in &step.condition {
+                if matches!(term.expr, Expr::Binary(BinaryOp::Equal, ..)) {
+                    continue;
+                }
+                let mut linked: BTreeSet<usize> = read(&term.expr).into_iter().map(anchor).collect();
+                linked.insert(anchor(own));
+                if linked.len() < 2 {
+                    continue;
+                }
+                groups.retain(|(group, _)| {
+                    let meet = !group.is_disjoint(&linked);
+                    if meet {
+                        linked.extend(group);
+                    }
+                    !meet
+                });
+                groups.push((linked, term.span));
+            }
+        }
+        for (group, span) in groups {
+            let count = group.len();
+            if count < WIDEST {
+                continue;
+            }
+            let help = "link one of them by an equality, or by `then immediately`";
+            let diagnostic = if count > WIDEST {
+                let message = format!("this search is too wide: tests other than `==` link {count} steps");
+                Diagnostic::error("E345", span, message)
+            } else {
+                let message = format!("tests other than `==` link {count} steps: about n^{count} tests");
+                Diagnostic::warning("W345", span, message)
+            };
+            self.report(diagnostic.help(help));
+        }
+    }
+}
