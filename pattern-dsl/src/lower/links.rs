@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::rule::RuleLowering;
 use super::steps::Parts;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{self, Arrow, BinaryOp, Expr, Of};
+use crate::ir::{self, Arrow, BinaryOp, Expr, Of, Term};
 use crate::source::Span;
 
 /// Most steps that tests other than `==` may link.
@@ -51,11 +51,13 @@ impl RuleLowering<'_, '_> {
         // Groups of linked steps, and the last test that links them.
         let mut groups: Vec<(BTreeSet<usize>, Span)> = Vec::new();
         for (own, step) in parts.steps.iter().enumerate() {
-            for term in &step.condition {
-                if matches!(term.expr, Expr::Binary(BinaryOp::Equal, ..)) {
-                    continue;
-                }
-                let mut linked: BTreeSet<usize> = read(&term.expr).into_iter().map(anchor).collect();
+            let equal = |term: &&Term| matches!(term.expr, Expr::Binary(BinaryOp::Equal, ..));
+            // What is equal is looked up; further tests against the same step only thin it out.
+            let found: BTreeSet<usize> =
+                step.condition.iter().filter(equal).flat_map(|term| read(&term.expr)).collect();
+            for term in step.condition.iter().filter(|term| !equal(term)) {
+                let mut linked: BTreeSet<usize> =
+                    read(&term.expr).difference(&found).map(|step| anchor(*step)).collect();
                 linked.insert(anchor(own));
                 if linked.len() < 2 {
                     continue;
@@ -75,7 +77,7 @@ impl RuleLowering<'_, '_> {
             if count < WIDEST {
                 continue;
             }
-            let help = "link one of them by an equality, or by `then immediately`";
+            let help = "add an equality to one of these tests, or join by `then immediately`";
             let diagnostic = if count > WIDEST {
                 let message = format!("this search is too wide: tests other than `==` link {count} steps");
                 Diagnostic::error("E345", span, message)
