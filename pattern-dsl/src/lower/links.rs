@@ -11,18 +11,18 @@ use crate::source::Span;
 /// Most steps that tests other than `==` may link.
 const WIDEST: usize = 3;
 
-/// For each step the first one whose beginning settles it: steps joined by `immediately`, and members of a `one of`, count
-/// as one.
+/// For each step the one whose beginning settles where it begins: of a step that `first`, `immediately` or the lack of a
+/// maximum leaves no choice the one before it, of a member of a `one of` the first member.
 fn anchors(parts: &Parts) -> Vec<usize> {
     let mut anchors = Vec::new();
     for unit in &parts.units {
         let before = anchors.last().copied();
-        for step in unit.steps.clone() {
-            anchors.push(match (unit.kind, unit.arrow, before) {
-                (ir::UnitKind::Step | ir::UnitKind::One, Arrow::Immediately, Some(before)) => before,
-                (ir::UnitKind::One, ..) => unit.steps.start,
-                _ => step,
-            });
+        for at in unit.steps.clone() {
+            let any_event =
+                parts.steps.get(at).is_some_and(|s| s.max.is_some() || s.consecutive || s.quiet.is_some());
+            let chosen = unit.arrow == Arrow::Then && any_event;
+            let own = if unit.kind == ir::UnitKind::One { unit.steps.start } else { at };
+            anchors.push(before.filter(|_| !chosen).unwrap_or(own));
         }
     }
     anchors
