@@ -198,7 +198,7 @@ impl Lowering<'_> {
         )
     }
 
-    /// A bound: a literal duration or a const. E303 for what is read from events.
+    /// A constant bound: a literal duration, a `const` or `param`, or a calculation with them; E303.
     pub(super) fn bound(&mut self, e: &Expr) -> Lowered<Micros> {
         if let ExprKind::Path(path) = &e.kind {
             let name = path.first().map(|p| p.name.clone()).unwrap_or_default();
@@ -208,10 +208,10 @@ impl Lowering<'_> {
                 let diagnostic = if path.len() == 1 {
                     Diagnostic::error("E203", e.span, format!("`{text}` is not known here"))
                         .nearest(&name, consts)
-                        .or_help("a duration like `10m`, or a `const`")
+                        .or_help("a duration like `10m`, a `const` or a `param`")
                 } else {
                     Diagnostic::error("E303", e.span, "this bound must be constant")
-                        .help("a duration, or a `const`")
+                        .help("a duration like `10m`, a `const` or a `param`")
                 };
                 return Err(self.report(diagnostic));
             }

@@ -85,8 +85,10 @@ pub(super) struct RuleLowering<'m, 'a> {
     pub(super) latches: usize,
     /// Fields read without alias.
     pub(super) bare: Vec<String>,
-    /// What the expression read that may be null and that no `??` or `is null` looks at: where, and as written.
-    pub(super) unknowns: Vec<(Span, String)>,
+    /// What was read that may be null and stands under no `??` or `is null`: where, and what.
+    pub(super) unknowns: Vec<(Span, ir::Expr)>,
+    /// What an `is null` looks at.
+    pub(super) looked_at: Vec<ir::Expr>,
     /// Names of `let`s, which only clauses after `match` read.
     pub(super) lets: Vec<String>,
 }
@@ -140,6 +142,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             latches: 0,
             bare: Vec::new(),
             unknowns: Vec::new(),
+            looked_at: Vec::new(),
             lets: Vec::new(),
         }
     }
@@ -163,8 +166,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             let _ = self.expr(&one.value, &after, None);
         }
         let having = rule.having.as_ref().map_or_else(Vec::new, |e| self.condition(e, &after));
-        let unless: Condition =
-            rule.unless.as_ref().and_then(|e| self.term(e, &after).ok()).into_iter().collect();
+        let unless = rule.unless.as_ref().map_or_else(Vec::new, |e| self.unless(e, &after));
         let severity = rule.severity.as_ref().and_then(|e| self.severity(e, &after).ok());
         let score = rule.score.as_ref().and_then(|e| self.score(e, &after).ok());
         let reason = self.reason(rule, &after);
@@ -284,7 +286,13 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
     /// Splits at top-level `and`s. Terms with errors are left out; the rule then is too.
     pub(super) fn condition(&mut self, e: &Expr, scope: &Scope) -> Condition {
         let mut terms = Vec::new();
+        let from = self.unknowns.len();
         self.split(e, scope, &mut terms);
+        self.warn_unknown(from, scope.place == Place::Absence);
+        self.warn_never(&terms);
+        if !matches!(scope.place, Place::Window | Place::Filter) {
+            self.warn_new(e);
+        }
         terms
     }
 
@@ -308,6 +316,15 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             expr
         };
         Ok(Term { expr, text: self.all.slice(e.span).to_owned(), span: e.span })
+    }
+
+    /// One term: `unless` is not true as a whole.
+    fn unless(&mut self, e: &Expr, after: &Scope) -> Condition {
+        let from = self.unknowns.len();
+        let term = self.term(e, after);
+        self.warn_unknown(from, true);
+        self.warn_new(e);
+        term.into_iter().collect()
     }
 
     fn severity(&mut self, e: &Expr, scope: &Scope) -> Lowered<ir::Expr> {
