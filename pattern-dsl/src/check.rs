@@ -26,6 +26,7 @@ pub(crate) const STRING: Ty = Ty::Of(Type::String);
 pub(crate) const INSTANT: Ty = Ty::Of(Type::Instant);
 pub(crate) const DURATION: Ty = Ty::Of(Type::Duration);
 pub(crate) const IP: Ty = Ty::Of(Type::Ip);
+pub(crate) const GEO: Ty = Ty::Of(Type::Geo);
 
 impl From<Type> for Ty {
     fn from(ty: Type) -> Self {

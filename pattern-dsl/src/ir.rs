@@ -435,6 +435,46 @@ pub enum Expr {
     Object(Vec<(String, Expr)>),
 }
 
+impl Expr {
+    /// Calls `f` on this expression and all in it, outermost first.
+    pub fn walk<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
+        f(self);
+        match self {
+            Self::Not(a)
+            | Self::Neg(a)
+            | Self::IsNull(a)
+            | Self::Trend(_, a)
+            | Self::Lookup(_, a, _)
+            | Self::Aggregate(_, _, Some(a)) => a.walk(f),
+            Self::Binary(_, a, b) | Self::Reaches(_, a, b) | Self::Prev(a, b) => {
+                a.walk(f);
+                b.walk(f);
+            }
+            Self::If(a, b, c) => {
+                a.walk(f);
+                b.walk(f);
+                c.walk(f);
+            }
+            Self::InList(a, _, key) => {
+                a.walk(f);
+                if let Some(key) = key {
+                    key.walk(f);
+                }
+            }
+            Self::List(items) | Self::Call(_, items) => items.iter().for_each(|e| e.walk(f)),
+            Self::Object(pairs) => pairs.iter().for_each(|(_, e)| e.walk(f)),
+            Self::Literal(_)
+            | Self::Field(..)
+            | Self::Ts(_)
+            | Self::Id(_)
+            | Self::StreamName(_)
+            | Self::Key(_)
+            | Self::Aggregate(_, _, None)
+            | Self::Window(_) => {}
+        }
+    }
+}
+
 /// Operators of two values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is named after its sign or word in the language")]

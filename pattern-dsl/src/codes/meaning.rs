@@ -7,8 +7,8 @@ pub(super) const CODES: &[CodeDocument] = &[
         code: "E301",
         title: "no time bound",
         meaning: "A match that awaits two or more events needs `match within`, an absence at either end needs `for`: else it waits for ever, and the memory for it grows for ever.",
-        wrong: "rule r { by card_id  match { auth as a then auth as b } }",
-        mended: "rule r { by card_id  match within 1h { auth as a then auth as b } }",
+        wrong: "rule r { by card_id  match { auth as a where approved then auth as b where not approved } }",
+        mended: "rule r { by card_id  match within 1h { auth as a where approved then auth as b where not approved } }",
     },
     CodeDocument {
         code: "E302",
@@ -34,8 +34,8 @@ rule r { by order_id  match within @carriers["dhl"].ship_within { paid_order as 
         code: "E321",
         title: "a condition reads a later step",
         meaning: "A `where` can only read what has happened: this event and the steps before it. Test the two at the later step.",
-        wrong: "rule r { by card_id  match within 1h { auth as a where amount < b.amount then auth as b } }",
-        mended: "rule r { by card_id  match within 1h { auth as a then auth as b where a.amount < amount } }",
+        wrong: "rule r { by card_id  match within 1h { auth as a where amount < b.amount then auth as b }  overlap from b }",
+        mended: "rule r { by card_id  match within 1h { auth as a then auth as b where a.amount < amount }  overlap from b }",
     },
     CodeDocument {
         code: "E322",
@@ -97,8 +97,8 @@ rule r { by order_id  match within @carriers["dhl"].ship_within { paid_order as 
         code: "E334",
         title: "a quantifier that holds nothing",
         meaning: "A step takes at least one event, and the upper number is not below the lower.",
-        wrong: "rule r { by card_id  match within 1h { 3 to 2 auth } }",
-        mended: "rule r { by card_id  match within 1h { 2 to 3 auth } }",
+        wrong: "rule r { by card_id  match within 1h { auth as a then 3 to 2 auth as b } }",
+        mended: "rule r { by card_id  match within 1h { auth as a then 2 to 3 auth as b } }",
     },
     CodeDocument {
         code: "E335",
@@ -141,7 +141,7 @@ rule r {
         title: "`per` reads what is no single value",
         meaning: "`cooldown D per x` adds a value to the rule's key: a field of a step of one event. It cannot drop the key; one alert per merchant over all cards is a rule on `alert`.",
         wrong: "rule r { by card_id  match within 1h { at least 3 auth as probe }  cooldown 1h per probe.merchant }",
-        mended: "rule r { by card_id  match within 1h { at least 3 auth as probe then auth as hit where amount > 5 }  cooldown 1h per hit.merchant }",
+        mended: "rule r { by card_id  match within 1h { at least 3 auth as probe where amount < 5 then auth as hit where amount > 500 }  cooldown 1h per hit.merchant }",
     },
     CodeDocument {
         code: "E344",
@@ -163,6 +163,7 @@ rule r {
     then auth as c where amount > b.amount
     then auth as d where amount > c.amount
   }
+  overlap from b
 }",
         mended: "
 rule r {
@@ -173,6 +174,7 @@ rule r {
     then auth as c where merchant == b.merchant
     then auth as d where merchant == c.merchant
   }
+  overlap from b
 }",
     },
     CodeDocument {

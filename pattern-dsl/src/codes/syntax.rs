@@ -43,8 +43,8 @@ rule r {
         code: "E105",
         title: "a keyword stands as a stream or alias",
         meaning: "Most words may be names, but here this one would be read as a keyword. Quote it in backticks, or take another name.",
-        wrong: "rule r { by card_id  match within 1h { auth as in then auth as out } }",
-        mended: "rule r { by card_id  match within 1h { auth as `in` then auth as out } }",
+        wrong: "rule r { by card_id  match within 1h { auth as in where approved then auth as out where not approved } }",
+        mended: "rule r { by card_id  match within 1h { auth as `in` where approved then auth as out where not approved } }",
     },
     CodeDocument {
         code: "E106",
@@ -97,13 +97,13 @@ rule s { by card_id  match { auth where amount > 5 } }",
 rule r {
   by card_id
   match within 10m { at least 3 auth as probe }
-  where sum(probe.amount) < 5
+  where sum(probe.amount) > 5000
 }",
         mended: "
 rule r {
   by card_id
   match within 10m { at least 3 auth as probe }
-  having sum(probe.amount) < 5
+  having sum(probe.amount) > 5000
 }",
     },
     CodeDocument {

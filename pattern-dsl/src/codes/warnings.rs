@@ -42,7 +42,7 @@ rule r {
     CodeDocument {
         code: "W214",
         title: "one event can be both of two steps",
-        meaning: "An event serves one step of a choice, so one that fits both is taken by the earlier step that still wants it. Tell the steps apart if that is not meant.",
+        meaning: "An event serves one step of a choice, and where one fits both, a repeat ends at it and it is taken as the later step. Tell the steps apart if that is not meant.",
         wrong: "rule r { by card_id  match within 10m { at least 3 auth as probe where amount < 5 then auth as hit where approved } }",
         mended: "rule r { by card_id  match within 10m { at least 3 auth as probe where amount < 5 then auth as hit where amount > 500 } }",
     },

@@ -1,13 +1,14 @@
 //! Functions, aggregates over steps, trends, and windows.
 
+use super::functions::FUNCTIONS;
 use super::names::Typed;
 use super::rule::{Place, RuleLowering, Scope};
 use super::streams::window_stream;
 use super::{Fail, Lowered};
 use crate::ast::{self, ExprKind, Ident};
-use crate::check::{self, BOOL, DECIMAL, FLOAT, INT, STRING, Ty, join};
+use crate::check::{self, INT};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Aggregate, Expr, Function, Trend, Window};
+use crate::ir::{Aggregate, Expr, Window};
 
 const AGGREGATES: &[(&str, Aggregate)] = &[
     ("count", Aggregate::Count),
@@ -23,15 +24,9 @@ const AGGREGATES: &[(&str, Aggregate)] = &[
     ("stddev", Aggregate::Stddev),
 ];
 
-const FUNCTIONS: &[&str] =
-    &["ratio", "abs", "lower", "upper", "length", "instant", "rising", "falling", "changed"];
-/// In the language, but refused.
-const LATER: &[&str] =
-    &["prev", "is_new", "distance_km", "speed_kmh", "hour", "cidr", "rate", "day", "weekday", "round"];
-
 /// A name that a `def` cannot take.
 pub(super) fn is_function(name: &str) -> bool {
-    FUNCTIONS.contains(&name) || aggregate_named(name).is_some()
+    FUNCTIONS.iter().any(|(n, _)| *n == name) || aggregate_named(name).is_some()
 }
 
 fn aggregate_named(name: &str) -> Option<Aggregate> {
@@ -46,153 +41,35 @@ impl RuleLowering<'_, '_> {
         arguments: &[ast::Expr],
         scope: &Scope,
     ) -> Lowered<Typed> {
-        match name.name.as_str() {
-            "min" | "max" if arguments.len() > 1 => {
-                let function = if name.name == "min" { Function::Min } else { Function::Max };
-                let (lowered, types) = self.arguments(arguments, scope)?;
-                let mut ty = Ty::Null;
-                for (one, e) in types.iter().zip(arguments) {
-                    ty = match join(&ty, one).filter(|_| check::aggregate(Aggregate::Min, one).is_some()) {
-                        Some(joined) => joined,
-                        None => return Err(self.mismatch(&ty.show(), e, one)),
-                    };
-                }
-                Ok((Expr::Call(function, lowered), ty))
-            }
-            "ratio" => {
-                let (lowered, types) = self.exactly(name, arguments, 2, "ratio(part, whole)", scope)?;
-                for (ty, e) in types.iter().zip(arguments) {
-                    if !ty.is_numeric() {
-                        return Err(self.mismatch("a number", e, ty));
-                    }
-                }
-                Ok((
-                    Expr::Call(Function::Ratio, lowered),
-                    if types.contains(&FLOAT) { FLOAT } else { DECIMAL },
-                ))
-            }
-            "abs" => {
-                let (lowered, types) = self.exactly(name, arguments, 1, "abs(x)", scope)?;
-                let ty = types.first().cloned().unwrap_or(Ty::Null);
-                match arguments.first() {
-                    Some(e) if !ty.is_numeric() && ty != check::DURATION => {
-                        Err(self.mismatch("a number", e, &ty))
-                    }
-                    _ => Ok((Expr::Call(Function::Abs, lowered), ty)),
-                }
-            }
-            "lower" | "upper" | "length" => {
-                let (function, result) = match name.name.as_str() {
-                    "lower" => (Function::Lower, STRING),
-                    "upper" => (Function::Upper, STRING),
-                    _ => (Function::Length, INT),
-                };
-                let (lowered, types) =
-                    self.exactly(name, arguments, 1, &format!("{}(text)", name.name), scope)?;
-                match (types.first(), arguments.first()) {
-                    (Some(ty), Some(e)) if !ty.is_text() => Err(self.mismatch("string", e, ty)),
-                    _ => Ok((Expr::Call(function, lowered), result)),
-                }
-            }
-            "instant" => {
-                let literal = self.all.fold(e, false)?;
-                let ty = check::literal_type(&literal);
-                Ok((Expr::Literal(literal), ty))
-            }
-            "rising" | "falling" | "changed" => self.trend(name, arguments, scope),
-            other => match aggregate_named(other) {
-                Some(kind) => self.aggregate(kind, name, arguments, scope),
-                None => Err(self.unknown_function(name)),
-            },
+        if let Some(lowered) = self.function(e, name, arguments, scope) {
+            return lowered;
+        }
+        match aggregate_named(&name.name) {
+            Some(kind) => self.aggregate(kind, name, arguments, scope),
+            None => Err(self.unknown_function(name)),
         }
     }
 
     fn unknown_function(&mut self, name: &Ident) -> Fail {
-        if LATER.contains(&name.name.as_str()) {
-            let help = match name.name.as_str() {
-                "is_new" => "`count(x over 90d before a where ..) == 0`",
-                "cidr" => "a list of addresses, or `starts with`",
-                "prev" => "`rising`, `falling`, `changed`, or an aggregate of the step",
-                _ => "compute it before the event is sent",
-            };
-            return self.report(
-                Diagnostic::error("E391", name.span, format!("`{}` is not supported yet", name.name))
-                    .help(help),
-            );
-        }
         let defs = self.all.macros.defs.keys().copied();
-        let known = AGGREGATES.iter().map(|(n, _)| *n).chain(FUNCTIONS.iter().copied()).chain(defs);
+        let known = AGGREGATES.iter().map(|(n, _)| *n).chain(FUNCTIONS.iter().map(|(n, _)| *n)).chain(defs);
         let diagnostic = Diagnostic::error("E207", name.span, format!("no function `{}`", name.name))
             .nearest(&name.name, known)
             .or_help(match name.name.as_str() {
                 "mean" | "average" => "`avg`",
                 "len" | "size" => "`length(text)`, `count(step)`",
                 "unique" | "uniq" | "count_distinct" => "`distinct`",
-                _ => "count sum avg min max distinct first last collect median stddev ratio abs lower upper length instant",
+                "weekday" => "`day(ts, zone)`: 1 is Monday",
+                "geo_distance" | "distance" => "`distance_km`",
+                _ => "count sum avg min max distinct first last collect median stddev ratio abs lower upper length distance_km speed_kmh hour day cidr instant is_new prev rising falling changed",
             });
         self.report(diagnostic)
     }
 
-    fn arguments(&mut self, arguments: &[ast::Expr], scope: &Scope) -> Lowered<(Vec<Expr>, Vec<Ty>)> {
-        let mut lowered = Vec::new();
-        let mut types = Vec::new();
-        for argument in arguments {
-            let (expr, ty) = self.expr(argument, scope, None)?;
-            lowered.push(expr);
-            types.push(ty);
-        }
-        Ok((lowered, types))
-    }
-
-    fn exactly(
-        &mut self,
-        name: &Ident,
-        arguments: &[ast::Expr],
-        count: usize,
-        signature: &str,
-        scope: &Scope,
-    ) -> Lowered<(Vec<Expr>, Vec<Ty>)> {
-        if arguments.len() != count {
-            return Err(self.takes(name, if count == 1 { "one value" } else { "two values" }, signature));
-        }
-        self.arguments(arguments, scope)
-    }
-
     /// E207.
-    fn takes(&mut self, name: &Ident, what: &str, signature: &str) -> Fail {
+    pub(super) fn takes(&mut self, name: &Ident, what: &str, signature: &str) -> Fail {
         let message = format!("`{}` takes {what}", name.name);
         self.report(Diagnostic::error("E207", name.span, message).help(format!("`{signature}`")))
-    }
-
-    fn trend(&mut self, name: &Ident, arguments: &[ast::Expr], scope: &Scope) -> Lowered<Typed> {
-        let own = scope.own.and_then(|own| self.names.get(own));
-        if scope.place != Place::Where || !own.is_some_and(|n| n.consecutive) {
-            return Err(self.needs_consecutive(name));
-        }
-        let signature = format!("{}(field)", name.name);
-        let (mut lowered, types) = self.exactly(name, arguments, 1, &signature, scope)?;
-        let kind = match name.name.as_str() {
-            "rising" => Trend::Rising,
-            "falling" => Trend::Falling,
-            _ => Trend::Changed,
-        };
-        if let (Some(ty), Some(e)) = (types.first(), arguments.first())
-            && kind != Trend::Changed
-            && check::aggregate(Aggregate::Min, ty).is_none()
-        {
-            return Err(self.mismatch("a number", e, ty));
-        }
-        Ok((Expr::Trend(kind, Box::new(lowered.pop().ok_or(Fail)?)), BOOL))
-    }
-
-    /// E322.
-    fn needs_consecutive(&mut self, name: &Ident) -> Fail {
-        let message = format!("`{}` needs a fixed event before it", name.name);
-        self.report(
-            Diagnostic::error("E322", name.span, message).help(
-                "it stands in the `where` of a `consecutive` step: `at least 3 consecutive x where ..`",
-            ),
-        )
     }
 
     /// The step that an aggregate is over: of those its argument names, a repeated one first.
@@ -294,7 +171,9 @@ impl RuleLowering<'_, '_> {
             visible: scope.visible,
             aggregate: Some(step),
         };
+        let unknowns = self.unknowns.len();
         let (lowered, ty) = self.expr(argument, &inner, None)?;
+        self.unknowns.truncate(unknowns);
         let Some(result) = check::aggregate(kind, &ty) else {
             return Err(self.mismatch("a number", argument, &ty));
         };
@@ -303,16 +182,22 @@ impl RuleLowering<'_, '_> {
 
     pub(super) fn window(&mut self, e: &ast::Expr, window: &ast::Window, scope: &Scope) -> Lowered<Typed> {
         let name = &window.function;
+        if name.name == "is_new" {
+            return self.is_new(e, window, scope);
+        }
         let Some(kind) = aggregate_named(&name.name) else {
             return Err(self.unknown_function(name));
         };
         if !matches!(scope.place, Place::Where | Place::Absence | Place::After) {
-            let message = match scope.place {
-                Place::Filter => "a window in a filter of a stream is not supported yet",
-                _ => "a window inside another is not supported yet",
+            let place = match scope.place {
+                Place::Filter => "in a filter of a stream",
+                Place::Window => "inside another",
+                Place::Aggregate => "inside an aggregate over a step",
+                _ => "in a bound",
             };
+            let message = format!("a window cannot stand {place}");
             return Err(self.report(
-                Diagnostic::error("E391", e.span, message)
+                Diagnostic::error("E207", e.span, message)
                     .help("test it in the `where` of a step or in `having`"),
             ));
         }
@@ -335,12 +220,13 @@ impl RuleLowering<'_, '_> {
             };
             return Err(self.takes(name, if alone { "a field" } else { "a stream" }, &example));
         }
-        let span = self.all.bound(&window.over, false);
+        let span = self.all.bound(&window.over);
         let before = match &window.before {
             Some(step) => Some(self.before(step, scope)?),
             None => None,
         };
         let inner = Scope::new(Place::Window, &[module_stream], None, 0);
+        let unknowns = self.unknowns.len();
         let mut result = INT;
         let mut argument = None;
         if !alone {
@@ -352,6 +238,7 @@ impl RuleLowering<'_, '_> {
             argument = Some(lowered);
         }
         let filter = window.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &inner));
+        self.unknowns.truncate(unknowns);
         if scope.place == Place::Where && self.window_in_where.is_none() {
             self.window_in_where = Some(e.span);
         }

@@ -198,8 +198,8 @@ impl Lowering<'_> {
         )
     }
 
-    /// A bound: a literal duration or a const. `on_match` says E303 for what is read from events, else E391.
-    pub(super) fn bound(&mut self, e: &Expr, on_match: bool) -> Lowered<Micros> {
+    /// A constant bound: a literal duration, a `const` or `param`, or a calculation with them; E303.
+    pub(super) fn bound(&mut self, e: &Expr) -> Lowered<Micros> {
         if let ExprKind::Path(path) = &e.kind {
             let name = path.first().map(|p| p.name.clone()).unwrap_or_default();
             if path.len() > 1 || !self.consts.contains_key(&name) {
@@ -208,17 +208,10 @@ impl Lowering<'_> {
                 let diagnostic = if path.len() == 1 {
                     Diagnostic::error("E203", e.span, format!("`{text}` is not known here"))
                         .nearest(&name, consts)
-                        .or_help("a duration like `10m`, or a `const`")
-                } else if on_match {
-                    Diagnostic::error("E303", e.span, "this bound must be constant")
-                        .help("a duration, or a bound on an arrow")
+                        .or_help("a duration like `10m`, a `const` or a `param`")
                 } else {
-                    Diagnostic::error(
-                        "E391",
-                        e.span,
-                        format!("a bound read from `{text}` is not supported yet"),
-                    )
-                    .help("a constant bound")
+                    Diagnostic::error("E303", e.span, "this bound must be constant")
+                        .help("a duration like `10m`, a `const` or a `param`")
                 };
                 return Err(self.report(diagnostic));
             }

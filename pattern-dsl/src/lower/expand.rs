@@ -76,6 +76,13 @@ impl<'m, 'f> Expander<'m, 'f> {
         Ok(expanded)
     }
 
+    /// The expression with another name for one thing it reads.
+    pub(super) fn with_argument(&mut self, e: &Expr, name: &str, other: &Ident) -> Lowered<Expr> {
+        let kind = ExprKind::Path(vec![other.clone()]);
+        let value = Expr { kind, span: other.span, paren: false };
+        self.expand(e, &vec![(name.to_owned(), value)], false)
+    }
+
     fn after(&mut self, e: &Expr) -> Lowered<Expr> {
         let expanded = self.expand(e, &Vec::new(), true)?;
         self.shallow(&expanded)?;

@@ -54,7 +54,11 @@ impl RuleLowering<'_, '_> {
                 let ty = check::literal_type(&literal);
                 Ok((Expr::Literal(literal), ty))
             }
-            ExprKind::Path(path) => self.path(path, scope, expected),
+            ExprKind::Path(path) => {
+                let typed = self.path(path, scope, expected)?;
+                self.note_unknown(e.span, &typed.0, scope);
+                Ok(typed)
+            }
             ExprKind::Not(inner) => {
                 let (lowered, ty) = self.expr(inner, scope, None)?;
                 self.need_bool(inner, &ty)?;
@@ -62,7 +66,10 @@ impl RuleLowering<'_, '_> {
             }
             ExprKind::Neg(inner) => self.negate(inner, scope),
             ExprKind::IsNull(inner) => {
+                let from = self.unknowns.len();
                 let (lowered, _) = self.expr(inner, scope, None)?;
+                self.unknowns.truncate(from);
+                self.looked_at.push(lowered.clone());
                 Ok((Expr::IsNull(Box::new(lowered)), BOOL))
             }
             ExprKind::If(condition, yes, no) => {
@@ -184,8 +191,11 @@ impl RuleLowering<'_, '_> {
         };
         let lowered_key = self.fit(key, lowered_key?, key_type)?;
         let ty = fields.get(at).map_or(Ty::Null, |f| Ty::from(f.ty.clone()));
-        self.unknowns.push((e.span, self.all.slice(e.span).to_owned()));
-        Ok((Expr::Lookup(index, Box::new(lowered_key), at), ty))
+        let lookup = Expr::Lookup(index, Box::new(lowered_key), at);
+        if fields.get(at).is_some_and(|f| f.nullable) {
+            self.unknowns.push((e.span, lookup.clone()));
+        }
+        Ok((lookup, ty))
     }
 
     fn negate(&mut self, inner: &ast::Expr, scope: &Scope) -> Lowered<Typed> {
@@ -252,6 +262,12 @@ impl RuleLowering<'_, '_> {
             let right = self.expr(b, scope, words.as_ref().or(hint));
             (left?, right?)
         };
+        if op == BinaryOp::Coalesce {
+            let inside = |span: Span| {
+                span.source == a.span.source && a.span.start <= span.start && span.end <= a.span.end
+            };
+            self.unknowns.retain(|(span, _)| !inside(*span));
+        }
         self.combine(e, op, (a, left), (b, right))
     }
 
@@ -339,8 +355,14 @@ impl RuleLowering<'_, '_> {
         );
         let help = match op {
             BinaryOp::In => "the right side is a list: `[a, b]`, `@name` or `collect(x.f)`".to_owned(),
+            BinaryOp::Contains if matches!(a_ty, Ty::List(_)) => {
+                "the right side is an item of the list".to_owned()
+            }
             BinaryOp::Contains | BinaryOp::StartsWith | BinaryOp::EndsWith | BinaryOp::Matches => {
                 "both sides are strings".to_owned()
+            }
+            _ if *a_ty == check::IP || *b_ty == check::IP => {
+                "an address in quotes: `\"10.0.0.1\"`".to_owned()
             }
             _ if a_ty.is_text() || b_ty.is_text() => {
                 "is one side a string that should be a number or a time?".to_owned()

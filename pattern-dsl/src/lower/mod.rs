@@ -7,10 +7,15 @@
 
 mod calls;
 mod consts;
+mod doubts;
 mod expand;
 mod expr;
+mod facts;
 mod fold;
+mod functions;
 mod keys;
+mod links;
+mod lints;
 mod names;
 mod rule;
 mod sets;

@@ -85,8 +85,10 @@ pub(super) struct RuleLowering<'m, 'a> {
     pub(super) latches: usize,
     /// Fields read without alias.
     pub(super) bare: Vec<String>,
-    /// What the expression read that may be null and that no `??` or `is null` looks at: where, and as written.
-    pub(super) unknowns: Vec<(Span, String)>,
+    /// What was read that may be null and stands under no `??` or `is null`: where, and what.
+    pub(super) unknowns: Vec<(Span, ir::Expr)>,
+    /// What an `is null` looks at.
+    pub(super) looked_at: Vec<ir::Expr>,
     /// Names of `let`s, which only clauses after `match` read.
     pub(super) lets: Vec<String>,
 }
@@ -140,11 +142,13 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             latches: 0,
             bare: Vec::new(),
             unknowns: Vec::new(),
+            looked_at: Vec::new(),
             lets: Vec::new(),
         }
     }
 
     fn rule(mut self, rule: &ast::Rule, params: Vec<(String, Literal)>) -> Lowered<Rule> {
+        let before = self.all.diagnostics.len();
         let Some(pattern) = &rule.pattern else {
             let message = format!("rule `{}` matches nothing", rule.name.name);
             return Err(self.report(
@@ -162,8 +166,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             let _ = self.expr(&one.value, &after, None);
         }
         let having = rule.having.as_ref().map_or_else(Vec::new, |e| self.condition(e, &after));
-        let unless: Condition =
-            rule.unless.as_ref().and_then(|e| self.term(e, &after).ok()).into_iter().collect();
+        let unless = rule.unless.as_ref().map_or_else(Vec::new, |e| self.unless(e, &after));
         let severity = rule.severity.as_ref().and_then(|e| self.severity(e, &after).ok());
         let score = rule.score.as_ref().and_then(|e| self.score(e, &after).ok());
         let reason = self.reason(rule, &after);
@@ -186,6 +189,11 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         };
         let parts = parts?;
         self.check_ends(pattern, &parts);
+        self.check_width(&parts);
+        // With a test left out, what is left may seem to mean something else.
+        if !self.all.diagnostics.iter().skip(before).any(Diagnostic::is_error) {
+            self.warn_about_match(rule, pattern, &parts, &having);
+        }
         let Parts { steps, units, leading, trailing, cancels } = parts;
         self.warn(rule);
         Ok(Rule {
@@ -278,7 +286,13 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
     /// Splits at top-level `and`s. Terms with errors are left out; the rule then is too.
     pub(super) fn condition(&mut self, e: &Expr, scope: &Scope) -> Condition {
         let mut terms = Vec::new();
+        let from = self.unknowns.len();
         self.split(e, scope, &mut terms);
+        self.warn_unknown(from, scope.place == Place::Absence);
+        self.warn_never(&terms);
+        if !matches!(scope.place, Place::Window | Place::Filter) {
+            self.warn_new(e);
+        }
         terms
     }
 
@@ -302,6 +316,15 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             expr
         };
         Ok(Term { expr, text: self.all.slice(e.span).to_owned(), span: e.span })
+    }
+
+    /// One term: `unless` is not true as a whole.
+    fn unless(&mut self, e: &Expr, after: &Scope) -> Condition {
+        let from = self.unknowns.len();
+        let term = self.term(e, after);
+        self.warn_unknown(from, true);
+        self.warn_new(e);
+        term.into_iter().collect()
     }
 
     fn severity(&mut self, e: &Expr, scope: &Scope) -> Lowered<ir::Expr> {

@@ -6,7 +6,7 @@ use super::rule::{Place, RuleLowering, Scope, SetName, StepName};
 use super::{Fail, Lowered};
 use crate::ast::{self, Quantifier, UnitKind};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{self, Absence, Step, Unit};
+use crate::ir::{self, Absence, Condition, Step, Unit};
 
 /// What stands inside `match`.
 #[derive(Default)]
@@ -148,7 +148,7 @@ impl RuleLowering<'_, '_> {
         let mut lowered = Vec::new();
         for unit in waiting.drain(..) {
             match self.absence(unit, visible) {
-                Ok(absence) => lowered.push(absence),
+                Ok(absences) => lowered.extend(absences),
                 Err(Fail) => *failed = true,
             }
         }
@@ -180,21 +180,32 @@ impl RuleLowering<'_, '_> {
         Ok(Step { name, stream, keys, min, max, optional, consecutive, condition, quiet })
     }
 
-    fn absence(&mut self, unit: &ast::Unit, visible: usize) -> Lowered<Absence> {
+    /// An absence. One of several streams whose condition reads them differently becomes one for each stream: side by
+    /// side they say the same.
+    fn absence(&mut self, unit: &ast::Unit, visible: usize) -> Lowered<Vec<Absence>> {
         let UnitKind::Absence(absence) = &unit.kind else { return Err(Fail) };
-        let mut streams = Vec::new();
-        let mut this = Vec::new();
+        let duration = absence.duration.as_ref().map(|bound| self.bound(bound, visible)).transpose();
+        let text = self.all.slice(unit.span).to_owned();
+        let mut split: Vec<(Vec<usize>, Condition)> = Vec::new();
         for name in &absence.streams {
-            let index = self.rule_stream(&name.name).ok_or(Fail)?;
-            if !streams.contains(&index) {
-                streams.push(index);
-                this.push(self.streams.get(index).map(|s| s.stream).ok_or(Fail)?);
+            let stream = self.rule_stream(&name.name).ok_or(Fail)?;
+            let this = self.streams.get(stream).map(|s| s.stream).ok_or(Fail)?;
+            let scope = Scope::new(Place::Absence, &[this], None, visible);
+            let condition = absence.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
+            match split.iter_mut().find(|(_, other)| *other == condition) {
+                Some((streams, _)) if streams.contains(&stream) => {}
+                Some((streams, _)) => streams.push(stream),
+                None => split.push((vec![stream], condition)),
             }
         }
-        let scope = Scope::new(Place::Absence, &this, None, visible);
-        let condition = absence.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &scope));
-        let duration = absence.duration.as_ref().map(|bound| self.bound(bound, visible)).transpose()?;
-        Ok(Absence { streams, duration, condition, text: self.all.slice(unit.span).to_owned() })
+        let duration = duration?;
+        let one = |(streams, condition)| Absence {
+            streams,
+            duration: duration.clone(),
+            condition,
+            text: text.clone(),
+        };
+        Ok(split.into_iter().map(one).collect())
     }
 
     fn cancel(&mut self, cancel: &ast::Cancel) -> Lowered<Absence> {

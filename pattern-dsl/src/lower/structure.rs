@@ -113,7 +113,7 @@ impl RuleLowering<'_, '_> {
     /// A bound on an arrow, of an absence or of `until quiet`; steps with a smaller index than `visible` can be read. E302.
     pub(super) fn bound(&mut self, bound: &ast::Bound, visible: usize) -> Lowered<Bound> {
         if self.is_constant(&bound.value) {
-            let micros = self.all.bound(&bound.value, false)?;
+            let micros = self.all.bound(&bound.value)?;
             return Ok(Bound::Fixed(bound.max.map_or(micros, |(max, _)| max.min(micros))));
         }
         let scope = Scope::new(Place::Bound, &[], None, visible);
@@ -149,7 +149,7 @@ impl RuleLowering<'_, '_> {
                 self.report(Diagnostic::error("E303", e.span, "this bound must be constant").help(help))
             );
         }
-        self.all.bound(e, true)
+        self.all.bound(e)
     }
 
     /// E301 and E323.

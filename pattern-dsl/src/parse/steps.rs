@@ -58,6 +58,9 @@ impl Parser<'_> {
                 );
                 continue;
             }
+            if !cancels.is_empty() {
+                return Err(self.expected_with("`cancel on` or `}`", "`cancel on` stands after the steps"));
+            }
             if !self.eat_word("then") {
                 return Err(self.expected_with("`then` or `}`", "steps are joined by `then`"));
             }
@@ -162,6 +165,9 @@ impl Parser<'_> {
     fn set(&mut self, kind: ir::UnitKind, start: Span) -> Parsed<Set> {
         let kind_span = self.since(start);
         self.sign("{")?;
+        if self.at_sign("}") {
+            return Err(self.expected_with("a step", "a set has members: `all of { a, b }`"));
+        }
         let members = self.list_until("}", |p| {
             let start = p.span();
             let quantifier = p.quantifier()?;
@@ -275,6 +281,9 @@ impl Parser<'_> {
             self.bump();
             self.bump();
             self.sign("{")?;
+            if self.at_sign("}") {
+                return Err(self.expected("a stream"));
+            }
             self.list_until("}", Self::step_stream)?
         } else {
             vec![self.step_stream()?]

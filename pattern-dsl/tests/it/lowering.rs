@@ -1,6 +1,6 @@
 //! What the IR holds for a text.
 
-use pattern_dsl::ir::{Aggregate, BinaryOp, Content, Expr, Of, ReasonPart, TableKind};
+use pattern_dsl::ir::{Aggregate, BinaryOp, Content, Expr, Function, Of, ReasonPart, TableKind};
 use pattern_dsl::types::{Literal, Type};
 use pattern_dsl::{Environment, format_duration};
 
@@ -217,4 +217,65 @@ fn what_is_put_in_many_times_is_refused_in_time() {
     }
     text.push_str("rule r { by k match { a where f39(v) > 1 } }");
     assert!(compile_text(&text, &environment()).has_errors());
+}
+
+const PLACES: &str =
+    "stream p { fields { k: string, at: geo, ip: ip, n: int, s: string?, tags: list<string> } }\n";
+
+/// The terms of the last step's `where`.
+fn last_where(rule: &str) -> Vec<Expr> {
+    let module = good(&format!("{PLACES}{rule}"), &environment());
+    let steps = &module.rules.first().unwrap().steps;
+    steps.last().unwrap().condition.iter().map(|t| t.expr.clone()).collect()
+}
+
+#[test]
+fn functions_are_lowered_to_what_they_read() {
+    let text = |s: &str| Expr::Literal(Literal::String(s.to_owned()));
+    let this = |field| Expr::Field(Of::This, field);
+    let terms = last_where(
+        "rule r { by k match within 1h { p as x then p as y where speed_kmh(x, y) > 900 and hour(ts) < 6 and day(x.ts, \"Europe/Paris\") > 5
+           and cidr(ip, \"10.0.0.0/8\") and ip in [\"::1\"] and tags contains s } }",
+    );
+    let left = |at: usize| match terms.get(at).unwrap() {
+        Expr::Binary(_, left, _) => (**left).clone(),
+        other => other.clone(),
+    };
+    let step = |field| Expr::Field(Of::Step(0), field);
+    assert_eq!(
+        left(0),
+        Expr::Call(Function::SpeedKmh, vec![step(1), Expr::Ts(Of::Step(0)), this(1), Expr::Ts(Of::This)])
+    );
+    assert_eq!(left(1), Expr::Call(Function::Hour, vec![Expr::Ts(Of::This), text("UTC")]));
+    assert_eq!(left(2), Expr::Call(Function::Day, vec![Expr::Ts(Of::Step(0)), text("Europe/Paris")]));
+    assert_eq!(left(3), Expr::Call(Function::Cidr, vec![this(2), text("10.0.0.0/8")]));
+    let address = Expr::Literal(Literal::Ip("::1".parse().unwrap()));
+    assert_eq!(
+        terms.get(4),
+        Some(&Expr::Binary(BinaryOp::In, Box::new(this(2)), Box::new(Expr::List(vec![address]))))
+    );
+    assert_eq!(terms.get(5), Some(&Expr::Binary(BinaryOp::In, Box::new(this(4)), Box::new(this(5)))));
+}
+
+#[test]
+fn is_new_looks_the_value_up_in_its_history() {
+    let terms = last_where(
+        "rule r { by k cooldown 1h match { p as x where is_new(p.n over 90d before x) and count(p over 90d before x) > 0 } }",
+    );
+    let seen = Expr::Binary(BinaryOp::Coalesce, Box::new(Expr::Window(0)), Box::new(Expr::List(Vec::new())));
+    let among = Expr::Binary(BinaryOp::In, Box::new(Expr::Field(Of::This, 3)), Box::new(seen));
+    assert_eq!(terms.first(), Some(&Expr::Not(Box::new(among))));
+}
+
+#[test]
+fn prev_and_trends_stand_in_a_consecutive_step() {
+    let terms = last_where(
+        "rule r { by k match within 1h { at least 3 consecutive p as x where n - prev(n, 0) >= 2 and changed(ip) and max(x.n) < 9 } }",
+    );
+    let Some(Expr::Binary(_, difference, _)) = terms.first() else { panic!("{terms:?}") };
+    let Expr::Binary(BinaryOp::Subtract, _, prev) = &**difference else { panic!("{terms:?}") };
+    assert_eq!(
+        **prev,
+        Expr::Prev(Box::new(Expr::Field(Of::This, 3)), Box::new(Expr::Literal(Literal::Int(0))))
+    );
 }

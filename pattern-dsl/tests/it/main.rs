@@ -5,9 +5,11 @@
 
 mod codes;
 mod format;
+mod dump;
 mod golden;
 mod lowering;
 mod rules;
+mod structure;
 mod words;
 
 use pattern_dsl::{Compiled, Environment, SourceText, compile, ir, render, types::Type};

@@ -1,95 +1,131 @@
 //! Random rules with events, to compare an engine with [`crate::run`]; and the way back to a small case.
 //!
-//! A case follows from its seed alone. Times are whole seconds with many ties, values are few, so that much fits.
+//! A case follows from its seed and its features alone. Times are whole seconds with many ties, values are few, so that
+//! much fits.
 
-use crate::Event;
-use pattern_dsl::ir::{Field, Stream, TimeField, TimeFormat};
+mod rule;
+mod shrink;
+mod terms;
+mod text;
+
+pub use shrink::shrink;
+
+use crate::{Event, Tables};
+use pattern_dsl::decimal::Decimal;
+use pattern_dsl::ir::{Content, Field, Stream, TimeField, TimeFormat};
 use pattern_dsl::types::{Literal, Type};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-/// One rule and events for it.
+/// One or two rules, events for them, and lists and lookups.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// What it was made from.
     pub seed: u64,
-    /// The rule file: one rule `r`, perhaps a list before it.
+    /// The rule file: the rule `r`, perhaps a rule `s` that reads its alerts, and what they need.
     pub text: String,
     /// Events in event-time order.
     pub events: Vec<Event>,
-    /// The streams `a`, `b`, `c`, all with the fields `k`, `v`, `w`, `u`.
+    /// What the lists and lookups hold, from when.
+    pub tables: Tables,
+    /// The streams `a`, `b`, `c`, all with the same fields.
     pub streams: Vec<Stream>,
+    /// The constructs of the language in the text.
+    pub constructs: BTreeSet<&'static str>,
+    file: text::FileText,
+}
+
+/// The parts of the language that a case may use, beside plain steps with conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features(u64);
+
+/// The names of the features, by their bits.
+const FEATURES: [&str; 32] = [
+    "repeats",
+    "consecutive",
+    "optional",
+    "sets",
+    "first",
+    "immediately",
+    "bounds",
+    "read",
+    "between",
+    "leading",
+    "trailing",
+    "quiet",
+    "cancel",
+    "timeout",
+    "having",
+    "unless",
+    "cooldown",
+    "per",
+    "overlap",
+    "keys",
+    "filters",
+    "output",
+    "windows",
+    "reaches",
+    "trends",
+    "tables",
+    "changes",
+    "functions",
+    "types",
+    "names",
+    "template",
+    "alerts",
+];
+
+impl Features {
+    /// The whole language.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Only the features named, between commas.
+    ///
+    /// # Errors
+    /// Names what is no feature.
+    pub fn only(names: &str) -> Result<Self, String> {
+        let mut bits = 0;
+        for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let bit = FEATURES.iter().position(|feature| *feature == name);
+            bits |= 1 << bit.ok_or_else(|| format!("no feature `{name}`: {}", FEATURES.join(" ")))?;
+        }
+        Ok(Self(bits))
+    }
+
+    fn has(self, name: &str) -> bool {
+        FEATURES.iter().position(|feature| *feature == name).is_some_and(|bit| self.0 >> bit & 1 == 1)
+    }
 }
 
 const SECOND: i64 = 1_000_000;
 const STREAMS: [&str; 3] = ["a", "b", "c"];
-const ALIASES: [&str; 4] = ["x", "y", "z", "q"];
 const WORDS: [&str; 3] = ["p", "q", "r"];
 const KEY: usize = 0;
 
-/// The case of a seed.
+/// The case of a seed, over the whole language.
 #[must_use]
 pub fn case(seed: u64) -> Case {
+    case_with(seed, Features::ALL)
+}
+
+/// The case of a seed that uses these features only.
+#[must_use]
+pub fn case_with(seed: u64, features: Features) -> Case {
     let mut random = Random(seed);
     let nullable_key = random.chance(50);
     let streams: Vec<Stream> = STREAMS.iter().map(|name| stream(name, nullable_key)).collect();
-    let mut writer = Writer { random, count: 1, steps: Vec::new(), links: 0, used: Vec::new(), list: false };
-    let text = writer.file();
+    let mut writer = rule::Writer::new(random, features);
+    let file = writer.file();
     let (mut random, used) = (writer.random, writer.used);
     let events = events(&mut random, &used, nullable_key);
-    Case { seed, text, events, streams }
-}
-
-/// Drops events, then merges keys and closes gaps between times, as long as `fails` stays true.
-pub fn shrink(case: Case, fails: &mut dyn FnMut(&Case) -> bool) -> Case {
-    let mut best = case;
-    let mut smaller = true;
-    while smaller {
-        smaller = false;
-        let mut at = best.events.len();
-        while at > 0 {
-            at -= 1;
-            let mut next = best.clone();
-            next.events.remove(at);
-            smaller |= accept(&mut best, next, fails);
-        }
-        for at in 0..best.events.len() {
-            // One key for all, no value where there need be none.
-            for (field, to) in [(KEY, Literal::Int(1)), (1, Literal::Int(0)), (2, Literal::Null)] {
-                if best.events[at].fields[field] != to {
-                    let mut next = best.clone();
-                    next.events[at].fields[field] = to;
-                    smaller |= accept(&mut best, next, fails);
-                }
-            }
-            if best.events[at].partition != 0 {
-                let mut next = best.clone();
-                next.events[at].partition = 0;
-                next.events[at].offset = 100 + at as u64;
-                smaller |= accept(&mut best, next, fails);
-            }
-            // All from here on one second earlier.
-            let before = if at == 0 { 0 } else { best.events[at - 1].ts };
-            if best.events[at].ts - before >= SECOND {
-                let mut next = best.clone();
-                for event in &mut next.events[at..] {
-                    event.ts -= SECOND;
-                }
-                smaller |= accept(&mut best, next, fails);
-            }
-        }
-    }
-    best
-}
-
-fn accept(best: &mut Case, next: Case, fails: &mut dyn FnMut(&Case) -> bool) -> bool {
-    let fails = fails(&next);
-    if fails {
-        *best = next;
-    }
-    fails
+    let times: Vec<i64> = events.iter().map(|event| event.ts).collect();
+    let tables = tables(&mut random, &writer.tables, &times, features.has("changes"));
+    Case { seed, text: file.text(), events, tables, streams, constructs: writer.constructs, file }
 }
 
 /// SplitMix64.
-struct Random(u64);
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -101,24 +137,24 @@ impl Random {
     }
 
     /// Less than `n`.
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n.max(1) as u64) as usize
     }
 
-    fn between(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
         low + self.below((high - low + 1) as usize) as i64
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 
     /// An index, as often as its weight says.
-    fn weighted(&mut self, weights: &[usize]) -> usize {
+    pub(crate) fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (index, weight) in weights.iter().enumerate() {
             if left < *weight {
@@ -144,6 +180,9 @@ fn stream(name: &str, nullable_key: bool) -> Stream {
             field("v", Type::Int, false),
             field("w", Type::Int, true),
             field("u", Type::String, false),
+            field("f", Type::Decimal, true),
+            field("g", Type::Geo, true),
+            field("i", Type::Ip, true),
         ],
         time: TimeField {
             path: vec!["ts".to_owned()],
@@ -159,10 +198,12 @@ fn stream(name: &str, nullable_key: bool) -> Stream {
 
 fn events(random: &mut Random, used: &[usize], nullable_key: bool) -> Vec<Event> {
     let partitions = if random.chance(70) { 1 } else { 2 };
-    let keys = 1 + random.weighted(&[72, 28]) as i64;
+    let keys = 1 + random.weighted(&[68, 24, 8]) as i64;
     let mut offsets = [[0u64; 2]; 3];
-    let (mut ts, mut made) = (0, Vec::new());
-    for _ in 0..4 + random.below(7) + random.below(7) {
+    // Now and then around midnight.
+    let mut ts = if random.chance(10) { 19_000 * 86_400 * SECOND - 6 * SECOND } else { 0 };
+    let mut made = Vec::new();
+    for _ in 0..5 + random.below(6) + random.below(5) {
         ts += [0, 1, 2, 4][random.weighted(&[45, 35, 15, 5])] * SECOND;
         let stream = if random.chance(95) { random.pick(used) } else { random.below(3) };
         let partition = random.below(partitions);
@@ -171,411 +212,76 @@ fn events(random: &mut Random, used: &[usize], nullable_key: bool) -> Vec<Event>
         } else {
             Literal::Int(random.between(1, keys))
         };
-        let optional = if random.chance(30) { Literal::Null } else { Literal::Int(random.between(0, 3)) };
         made.push(Event {
             stream,
             ts,
             partition: partition as u32,
             offset: offsets[stream][partition],
             id: None,
-            fields: vec![
-                key,
-                Literal::Int(random.between(0, 4)),
-                optional,
-                Literal::String(random.pick(&WORDS).to_owned()),
-            ],
+            fields: values(random, key),
         });
         offsets[stream][partition] += 1;
     }
     made
 }
 
-/// A step already decided on.
-#[derive(Clone, Copy)]
-struct Plan {
-    stream: usize,
-    alias: &'static str,
-    repeated: bool,
+fn values(random: &mut Random, key: Literal) -> Vec<Literal> {
+    let optional = if random.chance(30) { Literal::Null } else { Literal::Int(random.between(0, 3)) };
+    let decimal = ["0.5", "1", "1.50", "2.25", "3"][random.below(5)];
+    let place = random.pick(&[(52.5, 13.4), (48.1, 11.6), (0.0, 0.0)]);
+    let address = ["10.0.0.1", "10.1.0.1", "192.168.0.1", "::1"][random.below(4)];
+    let mut or_null = |value: Literal| if random.chance(15) { Literal::Null } else { value };
+    let decimal = or_null(Decimal::parse(decimal).map_or(Literal::Null, Literal::Decimal));
+    let place = or_null(Literal::Geo(place.0, place.1));
+    let address = or_null(address.parse::<IpAddr>().map_or(Literal::Null, Literal::Ip));
+    let value = Literal::Int(random.between(0, 4));
+    let word = Literal::String(random.pick(&WORDS).to_owned());
+    vec![key, value, optional, word, decimal, place, address]
 }
 
-/// Writes one rule file.
-struct Writer {
-    random: Random,
-    /// How many steps there will be.
-    count: usize,
-    steps: Vec<Plan>,
-    /// Tests across steps by other than `==` so far: more than a few is E345.
-    links: usize,
-    /// Streams named so far.
-    used: Vec<usize>,
-    /// `@l` is used.
-    list: bool,
+/// The lists and lookups that rules may read; the text declares them.
+pub(crate) const DECLARATIONS: [(&str, &str); 4] = [
+    ("l", "list l: string"),
+    ("kl", "list kl by k: int: string"),
+    ("lk", "lookup lk by u: string { d: duration, n: int }"),
+    ("kk", "lookup kk by k: int { d: duration, n: int }"),
+];
+
+fn tables(random: &mut Random, used: &BTreeSet<&'static str>, times: &[i64], changes: bool) -> Tables {
+    let mut tables = Tables::new();
+    for name in used {
+        let mut versions = vec![(i64::MIN, content(random, name))];
+        let more = if changes { random.weighted(&[40, 40, 20]) } else { 0 };
+        let mut from: Vec<i64> = (0..more).map(|_| random.pick(times)).collect();
+        from.sort_unstable();
+        from.dedup();
+        versions.extend(from.into_iter().map(|from| (from, content(random, name))));
+        tables.insert((*name).to_owned(), versions);
+    }
+    tables
 }
 
-impl Writer {
-    fn file(&mut self) -> String {
-        self.count = 1 + self.random.weighted(&[25, 35, 27, 13]);
-        let latch = self.count == 1 && self.random.chance(35);
-        let mut events = 0;
-        let mut body = String::new();
-        for index in 0..self.count {
-            let (text, min, repeated) = self.unit(index, latch);
-            events += if repeated { min.max(2) } else { min };
-            if index > 0 {
-                body += "\n    ";
-            }
-            body += &text;
-        }
-        if self.random.chance(22) {
-            for _ in 0..=self.random.weighted(&[80, 20]) {
-                let absence = self.absence(true, self.count);
-                body += &format!("\n    then {absence}");
-            }
-        }
-        let within = if events > 1 || self.random.chance(20) {
-            format!(" within {}s", self.random.between(3, 18))
+fn content(random: &mut Random, table: &str) -> Content {
+    let words = |random: &mut Random| -> Vec<Literal> {
+        let chosen = WORDS.iter().filter(|_| random.chance(55));
+        chosen.map(|word| Literal::String((*word).to_owned())).collect()
+    };
+    if table == "l" {
+        return Content::Items(words(random));
+    }
+    let keys: Vec<Literal> = match table {
+        "lk" => words(random),
+        _ => (1..=3).filter(|_| random.chance(75)).map(Literal::Int).collect(),
+    };
+    let row = |key: Literal| {
+        let items = if table == "kl" {
+            words(random)
         } else {
-            String::new()
+            let duration = random.between(0, 4) * SECOND;
+            let duration = if random.chance(15) { Literal::Null } else { Literal::Duration(duration) };
+            vec![duration, Literal::Int(random.between(0, 4))]
         };
-        let mut text = String::from("rule r {\n");
-        text += &self.key();
-        text += &self.filters();
-        text += &format!("  match{within} {{\n    {body}\n  }}\n");
-        text += &self.clauses();
-        text += "}\n";
-        if self.list {
-            text = format!("list l: string = [\"p\", \"q\"]\n{text}");
-        }
-        text
-    }
-
-    fn any_stream(&mut self) -> usize {
-        let known = !self.used.is_empty() && self.random.chance(50);
-        let stream =
-            if known { self.random.pick(&self.used.clone()) } else { self.random.weighted(&[45, 35, 20]) };
-        if !self.used.contains(&stream) {
-            self.used.push(stream);
-        }
-        stream
-    }
-
-    /// The arrow and the step, its minimum, and whether it may take more than one.
-    fn unit(&mut self, index: usize, latch: bool) -> (String, i64, bool) {
-        let mut text = String::new();
-        let mut gap = false;
-        if index > 0 {
-            while self.random.chance(16) {
-                let absence = self.absence(false, index);
-                text += &format!("then {absence} ");
-                gap = true;
-            }
-            text += "then ";
-            text += ["", "first ", "immediately "][self.random.weighted(&[60, 25, if gap { 0 } else { 15 }])];
-            if self.random.chance(20) {
-                text += &format!("within {}s ", self.random.between(0, 5));
-            }
-        }
-        let (mut min, mut repeated, mut consecutive) = (1, false, false);
-        if !latch && self.random.chance(38) {
-            repeated = true;
-            match self.random.weighted(&[50, 20, 30]) {
-                0 => {
-                    min = self.random.between(1, 3);
-                    text += &format!("at least {min} ");
-                }
-                1 => {
-                    min = self.random.between(2, 3);
-                    text += &format!("{min} ");
-                }
-                _ => {
-                    min = self.random.between(1, 2);
-                    text += &format!("{min} to {} ", min + self.random.between(1, 2));
-                }
-            }
-            consecutive = self.random.chance(35);
-            if consecutive {
-                text += "consecutive ";
-            }
-        }
-        let plan = Plan { stream: self.any_stream(), alias: ALIASES[index], repeated };
-        text += &format!("{} as {}", STREAMS[plan.stream], plan.alias);
-        let mut terms = Vec::new();
-        let many: &[usize] = if self.count > 2 { &[75, 23, 2] } else { &[50, 42, 8] };
-        for _ in 0..self.random.weighted(many) {
-            terms.push(self.own_term());
-        }
-        if index > 0 && self.random.chance(35) {
-            terms.extend(self.cross_term());
-        }
-        if consecutive && self.random.chance(45) {
-            terms.push(self.run_term(plan.alias));
-        }
-        if self.random.chance(15) {
-            let window = self.window(&[], Some(plan.alias));
-            terms.push(self.window_term(&window));
-        }
-        if latch {
-            terms.push(self.latch_term(plan));
-        }
-        self.steps.push(plan);
-        if !terms.is_empty() {
-            text += &format!(" where {}", terms.join(" and "));
-        }
-        (text, min, repeated)
-    }
-
-    /// `no s`, with `for` if it is at the end.
-    fn absence(&mut self, end: bool, steps: usize) -> String {
-        let mut text = String::from("no ");
-        let first = self.any_stream();
-        if self.random.chance(20) {
-            let second = (first + 1) % 3;
-            if !self.used.contains(&second) {
-                self.used.push(second);
-            }
-            text += &format!("one of {{ {}, {} }}", STREAMS[first], STREAMS[second]);
-        } else {
-            text += STREAMS[first];
-        }
-        if end {
-            text += &format!(" for {}s", self.random.between(1, 4));
-        }
-        let mut terms = Vec::new();
-        if self.random.chance(45) {
-            terms.push(self.own_term());
-        }
-        if steps > 0 && self.random.chance(25) {
-            terms.extend(self.cross_term());
-        }
-        if !terms.is_empty() {
-            text += &format!(" where {}", terms.join(" and "));
-        }
-        text
-    }
-
-    /// A test of the event alone.
-    fn own_term(&mut self) -> String {
-        let r = &mut self.random;
-        let (n, word) = (r.between(0, 3), r.pick(&WORDS));
-        match r.below(18) {
-            0..=2 => format!("v > {}", n - 1),
-            3 => format!("v >= {n}"),
-            4 => format!("v < {}", n + 1),
-            5 => format!("v == {n}"),
-            6 => format!("v != {n}"),
-            7 => "w is null".into(),
-            8 => "w is not null".into(),
-            9 => format!("w > {}", n - 1),
-            10 => format!("not (w > {n})"),
-            11 => format!("u == \"{word}\""),
-            12 => format!("u in [\"{word}\", \"r\"]"),
-            13 => format!("v + 1 > (w ?? {n})"),
-            14 => format!("(v > 2 or w == {n})"),
-            15 => format!("v % 2 == {}", n % 2),
-            16 => {
-                self.list = true;
-                if n % 2 == 0 { "u in @l".into() } else { "u not in @l".into() }
-            }
-            _ => format!("(if w > {n} then v > 1 else v < 3)"),
-        }
-    }
-
-    /// A test against an earlier step, if there may be one more.
-    fn cross_term(&mut self) -> Option<String> {
-        let step = self.random.pick(&self.steps.clone());
-        let (x, r) = (step.alias, &mut self.random);
-        let equal = self.links >= 2 || r.chance(40);
-        if !equal {
-            self.links += 1;
-        }
-        Some(match (step.repeated, equal) {
-            (false, true) => match r.below(3) {
-                0 => format!("v == {x}.v"),
-                1 => format!("w == {x}.w"),
-                _ => format!("u == {x}.u"),
-            },
-            (false, false) => match r.below(6) {
-                0 => format!("v > {x}.v"),
-                1 => format!("v != {x}.v"),
-                2 => format!("v >= {x}.v - 1"),
-                3 => format!("v <= ({x}.w ?? 1)"),
-                4 => format!("u != {x}.u"),
-                _ => format!("ts - {x}.ts <= {}s", r.between(0, 4)),
-            },
-            (true, true) => match r.below(3) {
-                0 => format!("v == max({x}.v)"),
-                1 => format!("v == count({x})"),
-                _ => format!("u == last({x}.u)"),
-            },
-            (true, false) => match r.below(11) {
-                0 => format!("v > avg({x}.v)"),
-                1 => format!("v >= min({x}.v)"),
-                2 => format!("v < sum({x}.v)"),
-                3 => format!("v >= count({x})"),
-                4 => format!("v != first({x}.v)"),
-                5 => format!("v >= last({x}.v)"),
-                6 => format!("v in collect({x}.v)"),
-                7 => format!("sum({x}.w) > {}", r.between(0, 3)),
-                8 => format!("distinct({x}.u) >= 2"),
-                9 => format!("v >= median({x}.v)"),
-                _ => format!("count({x}) >= {}", r.between(1, 3)),
-            },
-        })
-    }
-
-    /// A test that looks at what a `consecutive` step took before.
-    fn run_term(&mut self, own: &str) -> String {
-        match self.random.below(6) {
-            0 => "rising(v)".into(),
-            1 => "falling(v)".into(),
-            2 => "changed(u)".into(),
-            3 => "changed(w)".into(),
-            4 => format!("v >= (max({own}.v) ?? 0)"),
-            _ => format!("count({own}) < 3"),
-        }
-    }
-
-    /// A window; `before` one of `steps` or `own` now and then.
-    fn window(&mut self, steps: &[Plan], own: Option<&str>) -> String {
-        let stream = STREAMS[self.any_stream()];
-        let mut names: Vec<&str> = steps.iter().map(|s| s.alias).collect();
-        names.extend(own);
-        let r = &mut self.random;
-        let what = match r.below(12) {
-            0..=3 => format!("count({stream}"),
-            4 | 5 => format!("sum({stream}.v"),
-            6 => format!("avg({stream}.v"),
-            7 => format!("min({stream}.v"),
-            8 => format!("max({stream}.w"),
-            9 => format!("distinct({stream}.u"),
-            10 => format!("last({stream}.v"),
-            _ => format!("stddev({stream}.v"),
-        };
-        let mut text = format!("{what} over {}s", r.between(1, 6));
-        if !names.is_empty() && r.chance(30) {
-            text += &format!(" before {}", r.pick(&names));
-        }
-        if r.chance(25) {
-            text += [" where v > 1", " where w is not null", " where u == \"p\""][r.below(3)];
-        }
-        text + ")"
-    }
-
-    fn window_term(&mut self, window: &str) -> String {
-        let r = &mut self.random;
-        // A standard deviation is compared with what no small whole numbers give.
-        if window.starts_with("stddev") {
-            return format!("{window} > 1.05");
-        }
-        match r.below(4) {
-            0 => format!("{window} < {}", r.between(2, 4)),
-            1 => format!("{window} > {}", r.between(0, 2)),
-            _ => format!("{window} >= {}", r.between(1, 3)),
-        }
-    }
-
-    fn latch_term(&mut self, plan: Plan) -> String {
-        let n = self.random.between(1, 4);
-        if self.random.chance(20) {
-            return format!("v reaches {n}");
-        }
-        if self.random.chance(10) {
-            return format!("w reaches {n}");
-        }
-        loop {
-            let window = self.window(&[], Some(plan.alias));
-            if !window.starts_with("stddev") {
-                return format!("{window} reaches {n}");
-            }
-        }
-    }
-
-    fn key(&mut self) -> String {
-        let mapped = self.random.pick(&self.used.clone());
-        let step = self.random.pick(&self.steps.clone());
-        match self.random.weighted(&[62, 6, 14, 8, 10]) {
-            0 => "  by k\n".into(),
-            1 => "  by k, u\n".into(),
-            2 => String::new(),
-            3 => format!("  by k ({}.w)\n", STREAMS[mapped]),
-            _ => format!("  by k ({}.{})\n", step.alias, self.random.pick(&["w", "v"])),
-        }
-    }
-
-    fn filters(&mut self) -> String {
-        if !self.random.chance(12) {
-            return String::new();
-        }
-        let stream = STREAMS[self.random.pick(&self.used.clone())];
-        format!("  from {stream} where {}\n", self.own_term())
-    }
-
-    /// A test in a clause after `match`.
-    fn after_term(&mut self) -> String {
-        let steps = self.steps.clone();
-        if self.random.chance(20) {
-            let window = self.window(&steps, None);
-            return self.window_term(&window);
-        }
-        let step = self.random.pick(&steps);
-        let (x, r) = (step.alias, &mut self.random);
-        let n = r.between(0, 3);
-        if step.repeated {
-            match r.below(8) {
-                0 => format!("count({x}) >= {n}"),
-                1 => format!("count({x}) == {}", n.max(1)),
-                2 => format!("sum({x}.v) > {}", n + 1),
-                3 => format!("avg({x}.v) < {}", n + 1),
-                4 => format!("max({x}.w) is not null"),
-                5 => format!("last({x}.v) > first({x}.v)"),
-                6 => format!("distinct({x}.u) > 1"),
-                _ => format!("stddev({x}.v) > 1.05"),
-            }
-        } else {
-            match r.below(5) {
-                0 => format!("{x}.v > {}", n - 1),
-                1 => format!("{x}.w > {}", n - 1),
-                2 => format!("{x}.u == \"{}\"", r.pick(&WORDS)),
-                3 => format!("{x}.w is null"),
-                _ => format!("{x}.v != {n}"),
-            }
-        }
-    }
-
-    fn clauses(&mut self) -> String {
-        let mut text = String::new();
-        if self.random.chance(25) {
-            text += &format!("  having {}\n", self.after_term());
-        }
-        if self.random.chance(20) {
-            text += &format!("  unless {}\n", self.after_term());
-        }
-        if self.random.chance(25) {
-            text += &self.output();
-        }
-        let overlap = self.random.weighted(&[45, 18, 15, 22]);
-        text += ["", "  overlap per start\n", "  overlap per end\n", "  overlap all\n"][overlap];
-        if overlap != 3 && self.random.chance(20) {
-            text += &format!("  cooldown {}s\n", self.random.between(1, 6));
-        }
-        text
-    }
-
-    fn output(&mut self) -> String {
-        let step = self.random.pick(&self.steps.clone());
-        let x = step.alias;
-        let window = format!("count({} over 3s)", STREAMS[step.stream]);
-        if step.repeated {
-            format!(
-                "  severity if count({x}) > 2 then high else low\n  score 10 + count({x})\n  \
-                 reason \"{{count({x})}} with {{avg({x}.v)}}, {{max({x}.w)}}\"\n  \
-                 emit {{ n: count({x}), s: sum({x}.v), l: last({x}.w), c: {window} }}\n"
-            )
-        } else {
-            format!(
-                "  severity if {x}.w > 1 then critical else info\n  score {x}.w\n  \
-                 reason \"{{{x}.u}}: {{{x}.w}}\"\n  emit {{ v: {x}.v, half: {x}.v / 2, w: {x}.w, c: {window} }}\n"
-            )
-        }
-    }
+        (key, items)
+    };
+    Content::ByKey(keys.into_iter().map(row).collect())
 }

@@ -335,24 +335,27 @@ impl<'a> KeyRun<'_, 'a> {
         if rule.units.iter().any(|unit| unit.kind == UnitKind::One) {
             complete.dedup_by_key(|choice| order(rule, &choice.taken));
         }
-        let mut fired: Vec<Taken> = Vec::new();
+        let silenced: Vec<bool> = complete.iter().map(|choice| self.silenced(&choice.taken, as_of)).collect();
+        let mut fired = vec![false; complete.len()];
         loop {
-            complete.retain(|choice| {
-                let first = first_of(&choice.taken);
+            let allowed = |at: &usize| {
+                let first = first_of(&complete[*at].taken);
                 match rule.overlap {
                     Overlap::None | Overlap::From(_) | Overlap::FromLast(_) => first >= self.unused,
                     Overlap::PerStart => !self.begun.contains(&first),
-                    Overlap::PerEnd => fired.is_empty(),
-                    Overlap::All => !fired.contains(&choice.taken),
+                    Overlap::PerEnd => !fired.contains(&true),
+                    Overlap::All => !fired[*at],
                 }
-            });
-            let silenced = |choice: &&Choice| self.silenced(&choice.taken, as_of);
-            let Some(earliest) = complete.iter().find(|choice| !silenced(choice)).cloned() else {
-                if fired.is_empty() && !complete.is_empty() {
+            };
+            let allowed: Vec<usize> = (0..complete.len()).filter(allowed).collect();
+            let Some(at) = allowed.iter().copied().find(|at| !silenced[*at]) else {
+                if !fired.contains(&true) && !allowed.is_empty() {
                     self.outcome.suppressed_unless += 1;
                 }
                 break;
             };
+            let earliest = &complete[at];
+            fired[at] = true;
             let used = match rule.overlap {
                 Overlap::None => Some(moment.2 + 1),
                 Overlap::From(step) => begun_in(rule, step, &earliest.taken).first().copied(),
@@ -368,7 +371,6 @@ impl<'a> KeyRun<'_, 'a> {
                 let by = if moment.1 { FiredBy::Timer } else { FiredBy::Event };
                 self.send(moment, by, &earliest.taken, as_of);
             }
-            fired.push(earliest.taken);
         }
     }
 
