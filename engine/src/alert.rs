@@ -64,6 +64,8 @@ pub enum FiredBy {
 pub enum Evidence {
     /// A step and every event it took.
     Step {
+        /// Its place among the rule's steps, from 0.
+        place: usize,
         /// Alias or stream name.
         step: ArcStr,
         /// The step's stream.

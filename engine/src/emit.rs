@@ -151,7 +151,7 @@ fn step_evidence(
         held.collect()
     });
     let events = rows.iter().map(|row| evidence_event(row, &step.shown, scope.partitions)).collect();
-    Evidence::Step { step: name.clone(), stream: step.stream_name.clone(), events, held }
+    Evidence::Step { place: number, step: name.clone(), stream: step.stream_name.clone(), events, held }
 }
 
 fn evidence_event(row: &Row, shown: &[(usize, ArcStr, bool)], partitions: &[ArcStr]) -> EvidenceEvent {

@@ -70,7 +70,7 @@ pub(crate) fn complete(
         use_up(program, held, moment, &round, used);
         // After `overlap from x` the same moment is looked at again: a later beginning may be complete as well.
         let again = matches!(program.overlap, Overlap::From(_) | Overlap::FromLast(_));
-        if !again || moment.by == FiredBy::Timeout {
+        if !again || round.from == 0 || moment.by == FiredBy::Timeout {
             return true;
         }
     }
@@ -223,9 +223,18 @@ pub(crate) fn last_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
 
 /// Of `overlap from x`: every event before this is used up.
 fn used_from(program: &Program, taken: &[Vec<&Row>]) -> Position {
-    let row = match program.overlap {
-        Overlap::From(step) => taken.get(step).and_then(|rows| rows.first()),
-        Overlap::FromLast(step) => taken.get(step).and_then(|rows| rows.last()),
+    // Of `one of { .. } as x` it is the member that has begun.
+    let own = |step: &usize| {
+        let unit = program.steps.get(*step).and_then(|step| program.units.get(step.unit));
+        let steps = match unit {
+            Some(unit) if unit.kind == UnitKind::One => unit.steps.clone(),
+            _ => *step..*step + 1,
+        };
+        taken.get(steps).unwrap_or_default()
+    };
+    let row = match &program.overlap {
+        Overlap::From(step) => first_of(own(step)),
+        Overlap::FromLast(step) => last_of(own(step)),
         _ => None,
     };
     row.map_or(0, |row| row.pos)

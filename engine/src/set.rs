@@ -97,12 +97,11 @@ impl<'a> Search<'a, '_> {
         limit: Position,
     ) -> ControlFlow<()> {
         let program = self.question.program;
-        let (Some(unit), Some(member)) = (program.units.get(number), program.steps.get(step)) else {
-            return ControlFlow::Continue(());
-        };
+        let Some(unit) = program.units.get(number) else { return ControlFlow::Continue(()) };
         if step == unit.steps.end {
             return self.set_chosen(number, before, limit);
         }
+        let Some(member) = program.steps.get(step) else { return ControlFlow::Continue(()) };
         if self.is_overworked() {
             return ControlFlow::Break(());
         }

@@ -1,5 +1,7 @@
 //! What crosses crates. Goal: the engine gives exactly the alerts of the definition; method: random rules and streams.
 
+mod golden;
+
 #[test]
 fn the_engine_agrees_with_the_definition() {
     let (reports, compiled) = tripline_tests::compare(1, 20_000);

@@ -8,7 +8,7 @@ use engine::event::EventRef;
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use engine::value::Value;
 use oracle::random::Case;
-use oracle::{Event, Firing, Outcome};
+use oracle::{Event, Firing, Outcome, Tables};
 use pattern_dsl::ir::Module;
 use pattern_dsl::types::Literal;
 use pattern_dsl::{Environment, SourceText};
@@ -100,8 +100,19 @@ fn order(module: &Module, events: &[Event], feed: Feed) -> Vec<usize> {
 
 /// Runs the engine; gives its alerts and the counts of suppressed matches.
 #[must_use]
-pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>, u64, u64) {
+pub fn run_engine(
+    module: &Module,
+    tables: &Tables,
+    events: &[Event],
+    end: i64,
+    feed: Feed,
+) -> (Vec<Alert>, u64, u64) {
     let mut engine = task(module, feed);
+    for (name, versions) in tables {
+        for (from, content) in versions {
+            engine.set_table(name, content, Some(*from));
+        }
+    }
     let mut out = Outputs::default();
     for number in order(module, events, feed) {
         let event = &events[number];
@@ -140,6 +151,7 @@ pub fn run_engine(module: &Module, events: &[Event], feed: Feed) -> (Vec<Alert>,
             &mut out,
         );
     }
+    engine.step(Input::Time(end + 1), &mut out);
     engine.step(Input::End, &mut out);
     assert!(out.late.is_empty(), "nothing is late in a case");
     let stats = engine.stats();
@@ -215,8 +227,8 @@ fn oracle_line(firing: &Firing) -> String {
 pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let rule = module.rules.first()?;
     let end = case.events.last()?.ts;
-    let outcome: Outcome = oracle::run(module, rule, &BTreeMap::new(), &case.events, end);
-    let (alerts, cooldown, unless) = run_engine(module, &case.events, feed);
+    let outcome: Outcome = oracle::run(module, rule, &case.tables, &case.events, end);
+    let (alerts, cooldown, unless) = run_engine(module, &case.tables, &case.events, end, feed);
     let mut says: Vec<String> = alerts.iter().map(engine_line).collect();
     says.push(format!("suppressed {cooldown} {unless}"));
     let mut must: Vec<String> = outcome.firings.iter().map(oracle_line).collect();
@@ -288,4 +300,29 @@ pub fn compare(first: u64, count: u64) -> (Vec<String>, u64) {
         }
     }
     (reports, compiled)
+}
+
+/// Runs the engine on a golden case; gives what it says in the table's form.
+#[must_use]
+pub fn golden(golden: &oracle::golden::Golden, feed: Feed) -> String {
+    let module = &golden.module;
+    let (alerts, cooldown, unless) = run_engine(module, &golden.tables, &golden.events, golden.end, feed);
+    let rule = &module.rules[0];
+    let fired: Vec<_> = alerts
+        .iter()
+        .map(|alert| {
+            let mut steps = vec![Vec::new(); rule.steps.len()];
+            for evidence in &alert.evidence {
+                let Evidence::Step { place, events, .. } = evidence else { continue };
+                steps[*place] = events.iter().map(|event| event.id.parse().expect("a number")).collect();
+            }
+            let by = match alert.fired_by {
+                FiredBy::Event => oracle::FiredBy::Event,
+                FiredBy::Timer => oracle::FiredBy::Timer,
+                FiredBy::Timeout => oracle::FiredBy::Timeout,
+            };
+            (steps, by, alert.time)
+        })
+        .collect();
+    golden.write(&fired, cooldown, unless)
 }

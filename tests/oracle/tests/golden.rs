@@ -14,7 +14,8 @@ fn golden_cases() {
                 continue;
             }
         };
-        let outcome = run(&golden.module, &golden.module.rules[0], &golden.tables, &golden.events, golden.end);
+        let outcome =
+            run(&golden.module, &golden.module.rules[0], &golden.tables, &golden.events, golden.end);
         let fired: Vec<_> = outcome.firings.iter().map(|f| (f.steps.clone(), f.fired_by, f.time)).collect();
         let got = golden.write(&fired, outcome.suppressed_cooldown, outcome.suppressed_unless);
         if got != golden.expected {
