@@ -146,7 +146,7 @@ impl Writer {
             self.links += 1;
         }
         self.mark("test across steps");
-        if !step.repeated && self.may("tables", 12) {
+        if !step.repeated && !equal && self.may("tables", 20) {
             let (table, mark, text) = match self.random.below(3) {
                 0 => ("kl", "list by key of a step", format!("u in @kl[{}.v]", step.alias)),
                 1 => ("lk", "lookup by a step", format!("v >= @lk[{}.u].n", step.alias)),
