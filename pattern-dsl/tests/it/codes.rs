@@ -109,7 +109,7 @@ fn every_code_of_the_sources_is_documented() {
     let mut found = BTreeSet::new();
     emitted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     assert!(found.len() > 50);
-    for code in found.iter().filter(|c| *c != "E391") {
-        assert!(pattern_dsl::explain_code(code).is_some(), "{code}");
+    for code in found {
+        assert!(pattern_dsl::explain_code(&code).is_some(), "{code}");
     }
 }

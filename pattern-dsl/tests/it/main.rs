@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 mod codes;
+mod explain;
 mod format;
 mod dump;
 mod golden;
