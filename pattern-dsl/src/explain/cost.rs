@@ -100,10 +100,19 @@ impl Words<'_> {
     }
 
     fn tests(&self, index: usize, step: &Step) -> Vec<String> {
-        let (mut local, mut equal, mut other): (Vec<&Term>, Vec<&Term>, Vec<&Term>) = Default::default();
+        let mut local = Vec::new();
+        let mut grown = Vec::new();
+        let mut equal = Vec::new();
+        let mut other = Vec::new();
         for term in &step.condition {
             match &term.expr {
-                e if reads(self.rule, e, Some(index)).is_empty() => local.push(term),
+                e if reads(self.rule, e, Some(index)).is_empty() => {
+                    if looks_back(e, index) {
+                        grown.push(term)
+                    } else {
+                        local.push(term)
+                    }
+                }
                 e if equality(self.rule, e, index) => equal.push(term),
                 _ => other.push(term),
             }
@@ -116,6 +125,9 @@ impl Words<'_> {
         let mut all = Vec::new();
         if !local.is_empty() {
             all.push(format!("`{name}`: {} local to an event: tested once, when it comes", texts(&local)));
+        }
+        if !grown.is_empty() {
+            all.push(format!("`{name}`: {} look back in the repeat: tested as it grows", texts(&grown)));
         }
         if !equal.is_empty() {
             all.push(format!(
@@ -141,6 +153,16 @@ impl Words<'_> {
         let text = text.strip_prefix("then ").unwrap_or(&text);
         format!("`{text}` ({what}): {}", if trailing { end } else { kept })
     }
+}
+
+/// The term reads what its own repeat has taken before.
+fn looks_back(e: &Expr, own: usize) -> bool {
+    let mut found = false;
+    walk(e, &mut |e| {
+        let own_aggregate = matches!(e, Expr::Aggregate(_, step, _) if *step == own);
+        found |= own_aggregate || matches!(e, Expr::Trend(..) | Expr::Prev(..));
+    });
+    found
 }
 
 /// `x == step.field`, one side of this event only.
