@@ -8,6 +8,7 @@ mod explain;
 mod format;
 mod dump;
 mod golden;
+mod grammar;
 mod lowering;
 mod rules;
 mod structure;
