@@ -5,6 +5,9 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{Destination, Mode};
 use pattern_dsl::types::Micros;
 
+/// The stream whose events are alerts, for rules that read them.
+pub const ALERTS: &str = "alert";
+
 /// An alert with everything that its message shows. Rendering to JSON or text is the caller's.
 #[derive(Debug, Clone)]
 pub struct Alert {

@@ -6,7 +6,7 @@
 //! INVARIANT: when time t is processed, every alert of a lower stratum with a time up to t is known.
 
 use crate::advance::RuleRun;
-use crate::alert::Alert;
+use crate::alert::{ALERTS, Alert};
 use crate::event::{Event, EventRef, Layout, PartitionId};
 use crate::interface::Outputs;
 use crate::task::{Place, Task};
@@ -18,9 +18,6 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The stream whose events are alerts.
-pub(crate) const ALERTS: &str = "alert";
 
 /// An alert as an event.
 #[derive(Debug, Serialize, Deserialize)]

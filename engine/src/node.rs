@@ -117,7 +117,7 @@ impl Compiler<'_> {
     ) -> Result<Node, ActivateError> {
         if self.latches.len() <= latch {
             let mut windows = Vec::new();
-            visit(value, &mut |expr| {
+            value.walk(&mut |expr| {
                 if let Expr::Window(window) = expr {
                     windows.push(*window);
                 }
@@ -143,43 +143,10 @@ pub(crate) fn is_comparison(op: BinaryOp) -> bool {
     )
 }
 
-/// Calls `f` on the expression and everything inside it.
-pub(crate) fn visit(expr: &Expr, f: &mut impl FnMut(&Expr)) {
-    f(expr);
-    match expr {
-        Expr::Not(a)
-        | Expr::Neg(a)
-        | Expr::IsNull(a)
-        | Expr::InList(a, _, None)
-        | Expr::Lookup(_, a, _)
-        | Expr::Trend(_, a)
-        | Expr::Aggregate(_, _, Some(a)) => visit(a, f),
-        Expr::Binary(_, a, b) | Expr::Reaches(_, a, b) | Expr::InList(a, _, Some(b)) | Expr::Prev(a, b) => {
-            visit(a, f);
-            visit(b, f);
-        }
-        Expr::If(a, b, c) => {
-            visit(a, f);
-            visit(b, f);
-            visit(c, f);
-        }
-        Expr::List(items) | Expr::Call(_, items) => items.iter().for_each(|item| visit(item, f)),
-        Expr::Object(pairs) => pairs.iter().for_each(|(_, value)| visit(value, f)),
-        Expr::Literal(_)
-        | Expr::Field(..)
-        | Expr::Ts(_)
-        | Expr::Id(_)
-        | Expr::StreamName(_)
-        | Expr::Key(_)
-        | Expr::Aggregate(_, _, None)
-        | Expr::Window(_) => {}
-    }
-}
-
 /// The expression reads what steps have taken.
 pub(crate) fn reads_steps(expr: &Expr) -> bool {
     let mut found = false;
-    visit(expr, &mut |expr| {
+    expr.walk(&mut |expr| {
         found |= matches!(
             expr,
             Expr::Field(Of::Step(_), _)
@@ -197,7 +164,7 @@ pub(crate) fn reads_steps(expr: &Expr) -> bool {
 /// The expression reads the key, a window, a latch or a table: it has its value only at the event's place in the order.
 pub(crate) fn needs_key(expr: &Expr) -> bool {
     let mut found = false;
-    visit(expr, &mut |expr| {
+    expr.walk(&mut |expr| {
         found |= matches!(
             expr,
             Expr::Key(_)
@@ -213,10 +180,10 @@ pub(crate) fn needs_key(expr: &Expr) -> bool {
 
 /// Fields of `of` that the expression reads; inside an aggregate over that step, also the argument's.
 pub(crate) fn collect_fields(expr: &Expr, of: Of, fields: &mut Vec<usize>) {
-    visit(expr, &mut |inner| match inner {
+    expr.walk(&mut |inner| match inner {
         Expr::Field(owner, field) if *owner == of => fields.push(*field),
         Expr::Aggregate(_, step, Some(argument)) if of == Of::Step(*step) => {
-            visit(argument, &mut |expr| {
+            argument.walk(&mut |expr| {
                 if let Expr::Field(Of::This, field) = expr {
                     fields.push(*field);
                 }

@@ -59,6 +59,10 @@ impl Tables {
     /// Gives a table a content from a time on. Of several shapes the last declared is meant. False if there is none.
     pub(crate) fn set(&mut self, name: &str, content: &Content, from: Micros) -> bool {
         let Some(table) = self.tables.iter_mut().rfind(|table| table.name == name) else { return false };
+        let last = table.versions.last();
+        if last.is_some_and(|last| last.from <= from && last.content == *content) {
+            return true;
+        }
         let version = Version::new(from, content.clone(), &table.kind);
         match table.versions.binary_search_by_key(&from, |version| version.from) {
             Ok(at) => table.versions[at] = version,

@@ -18,6 +18,8 @@ mod lower;
 mod check;
 pub mod ir;
 
+pub mod explain;
+
 mod codes;
 pub mod diagnostic;
 

@@ -187,7 +187,7 @@ impl Shape {
             id: id.then(|| vec!["id".to_owned()]),
             dedupe: None,
             fields,
-            time: TimeField { path: time_path, format: TimeFormat::Auto, in_order: false },
+            time: TimeField { path: time_path, format: TimeFormat::Auto, zone: None, in_order: false },
             late: 0,
             idle: 60_000_000,
             declared: false,

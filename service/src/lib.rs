@@ -11,6 +11,7 @@ pub mod files;
 pub mod decode;
 pub mod infer;
 pub mod ruleset;
+pub mod tables;
 pub mod input;
 pub mod pipeline;
 pub mod render;

@@ -9,7 +9,7 @@ use crate::files::{Compression, EventFile, FileOptions, Format, Next, Records, S
 use crate::infer::Shape;
 use crate::input::{Lane, Rejects, StreamInfo, StreamNames, arrival, sorted};
 use crate::ruleset;
-use engine::alert::Alert;
+use engine::alert::{ALERTS, Alert};
 use engine::event::EventRef;
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use pattern_dsl::{Environment, SourceText, ir};
@@ -115,7 +115,7 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
     let sources = ruleset::load(&setup.rules)?;
     let mut environment = Environment {
         streams: Vec::new(),
-        lists: setup.lists.iter().map(|(name, _)| (name.clone(), None)).collect(),
+        tables: setup.lists.iter().map(|(name, _)| (name.clone(), None)).collect(),
         require_declared: false,
     };
     let declared: BTreeSet<String> =
@@ -133,15 +133,18 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
     environment.streams = guessed;
     let compiled = compile(&sources, &environment, &empty)?;
     let module = compiled.module;
-    let lists = ruleset::fill_lists(&module, &sources, &setup.lists)?;
+    let tables = crate::tables::fill(&module, &sources, &setup.lists)?;
     let mut task = Task::new(Options {
         limits: setup.limits.clone(),
         count_only: false,
         sorted_input: !setup.arrival,
         keep_history: setup.keep_history,
     });
-    task.activate(&module, &lists, None).map_err(|error| Failure::finding(error.to_string()))?;
-    let streams = stream_infos(&mut task, &module);
+    task.activate(&module, &tables, None).map_err(|error| Failure::finding(error.to_string()))?;
+    let mut streams = stream_infos(&mut task, &module);
+    // Alerts come from rules, not from files.
+    streams.retain(|info| info.stream.name != ALERTS);
+    no_record_times(&files, &streams)?;
     for source in &files {
         if let StreamOf::Named(name) = &source.file.stream
             && !streams.iter().any(|s| s.stream.name == *name)
@@ -151,6 +154,24 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
     }
     let (arrival, to_end) = (setup.arrival, setup.to_end);
     Ok(Ready { sources, module, task, streams, files, arrival, to_end, sort_memory: setup.sort_memory })
+}
+
+/// A file's records have no time of their own.
+fn no_record_times(files: &[Source], streams: &[StreamInfo]) -> Result<(), Failure> {
+    let read = |info: &&StreamInfo| {
+        files.iter().any(|source| match &source.file.stream {
+            StreamOf::Named(name) => *name == info.stream.name,
+            StreamOf::Field(_) => true,
+        })
+    };
+    let record = streams.iter().filter(|info| info.stream.time.format == ir::TimeFormat::Record).find(read);
+    record.map_or(Ok(()), |info| {
+        let name = &info.stream.name;
+        Err(Failure::finding(format!(
+            "error[E205]: stream `{name}` takes its time from the record (`time record`), but a file has no record time\n  \
+             help: name a field that holds the time: `time ts`"
+        )))
+    })
 }
 
 /// The streams of a module as the task knows them.

@@ -1,17 +1,14 @@
-//! Rule files: found, read, compiled; and the lists they use, filled from files.
+//! Rule files: found, read, compiled.
 //!
 //! `*.cep` files are rules, a folder stands for all of them below it. What is wrong in them is rendered once, on
 //! stderr, and ends the command with 1.
 
 use crate::failure::Failure;
-use pattern_dsl::decimal::Decimal;
-use pattern_dsl::types::{Literal, Type};
+use engine::alert::ALERTS;
+use pattern_dsl::types::Literal;
 use pattern_dsl::{Compiled, Environment, SourceText, ir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Literals by list name, as a task takes them.
-pub type Lists = BTreeMap<String, Vec<Literal>>;
 
 /// Arguments told apart: rules and events.
 #[must_use]
@@ -98,87 +95,6 @@ pub fn declared_streams(sources: &[SourceText], environment: &Environment) -> Ve
     compiled.module.streams.into_iter().filter(|s| s.declared).collect()
 }
 
-/// Fills the module's lists from the rules, their `from` files and `--list`.
-///
-/// # Errors
-/// A list file that is missing or has an item of the wrong type, or a `--list` that no rule knows.
-pub fn fill_lists(
-    module: &ir::Module,
-    sources: &[SourceText],
-    given: &[(String, PathBuf)],
-) -> Result<Lists, Failure> {
-    let mut lists = Lists::new();
-    for list in &module.lists {
-        let from = match (given.iter().rev().find(|(name, _)| *name == list.name), &list.from) {
-            (Some((_, path)), _) => Some(path.clone()),
-            (None, Some(from)) => Some(beside(from, sources)),
-            (None, None) => None,
-        };
-        let mut items = list.items.clone();
-        if let Some(path) = from {
-            items.extend(read_list(&path, &list.ty)?);
-        }
-        lists.insert(list.name.clone(), items);
-    }
-    for (name, _) in given {
-        if !lists.contains_key(name) {
-            return Err(Failure::usage(format!("--list {name}: no rule uses a list `@{name}`")));
-        }
-    }
-    Ok(lists)
-}
-
-fn beside(from: &str, sources: &[SourceText]) -> PathBuf {
-    let candidates = sources.iter().filter_map(|s| Path::new(&s.name).parent().map(|p| p.join(from)));
-    candidates.into_iter().find(|p| p.is_file()).unwrap_or_else(|| PathBuf::from(from))
-}
-
-/// Reads a list file: a JSON array, or one item a line.
-///
-/// # Errors
-/// A missing file, or an item of another type.
-pub fn read_list(path: &Path, ty: &Type) -> Result<Vec<Literal>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    let items: Vec<String> = if text.trim_start().starts_with('[') {
-        let raw: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: not a JSON array: {error}", path.display())))?;
-        raw.iter()
-            .map(|item| serde_json::from_str::<String>(item.get()).unwrap_or_else(|_| item.get().to_owned()))
-            .collect()
-    } else {
-        text.lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty() && !l.starts_with('#'))
-            .map(str::to_owned)
-            .collect()
-    };
-    let mut literals = Vec::new();
-    for (at, item) in items.iter().enumerate() {
-        let Some(literal) = read_literal(item, ty) else {
-            let ty = crate::decode::type_name(ty);
-            return Err(Failure::usage(format!("{}: item {} `{item}` is not {ty}", path.display(), at + 1)));
-        };
-        literals.push(literal);
-    }
-    Ok(literals)
-}
-
-/// A literal of a type from its text.
-#[must_use]
-pub fn read_literal(text: &str, ty: &Type) -> Option<Literal> {
-    use crate::decode::time::{parse_duration, parse_rfc3339};
-    Some(match ty {
-        Type::Bool => Literal::Bool(text.parse().ok()?),
-        Type::Int => Literal::Int(text.parse().ok()?),
-        Type::Decimal => Literal::Decimal(Decimal::parse(text)?),
-        Type::Float => Literal::Float(text.parse().ok()?),
-        Type::String | Type::Enum(_) => Literal::String(text.to_owned()),
-        Type::Instant => Literal::Instant(parse_rfc3339(text.as_bytes())?),
-        Type::Duration => Literal::Duration(parse_duration(text)?),
-    })
-}
-
 /// `NAME=VALUE` of an option.
 ///
 /// # Errors
@@ -209,7 +125,9 @@ pub fn streams_of_tests(sources: &[SourceText]) -> Vec<ir::Stream> {
     for (at, source) in sources.iter().enumerate() {
         let (file, _) = pattern_dsl::parse(at as u32, &source.text);
         for line in file.rules.iter().flat_map(|r| &r.tests).flat_map(|t| &t.lines) {
-            if let TestLine::Given(stream, fields) | TestLine::At(_, stream, fields) = line {
+            if let TestLine::Given(stream, fields) | TestLine::At(_, stream, fields) = line
+                && stream.name != ALERTS
+            {
                 let shape = shapes.entry(stream.name.clone()).or_default();
                 for (name, value) in fields {
                     add_expression(shape, std::slice::from_ref(&name.name), value);

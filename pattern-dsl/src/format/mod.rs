@@ -27,7 +27,7 @@ const WIDTH: usize = 100;
 /// The diagnostics, if the text has errors of syntax: it is not touched then.
 pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     let (_, found) = parse(0, text);
-    if found.iter().any(|d| d.is_error() && d.code != "E391") {
+    if found.iter().any(Diagnostic::is_error) {
         return Err(found);
     }
     let mut ignored = Vec::new();
@@ -197,6 +197,5 @@ fn spaced(parts: Vec<Doc>) -> Doc {
 /// The last guard: the same tokens, but for commas before a closing sign, the same comments, and no error.
 fn keeps_all(before: &str, after: &str) -> bool {
     let (_, found) = parse(0, after);
-    !found.iter().any(|d| d.is_error() && d.code != "E391")
-        && trivia::essence(before) == trivia::essence(after)
+    !found.iter().any(Diagnostic::is_error) && trivia::essence(before) == trivia::essence(after)
 }

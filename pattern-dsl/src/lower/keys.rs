@@ -220,6 +220,11 @@ impl RuleLowering<'_, '_> {
                     let fields: Vec<String> = self.fields(stream).iter().map(|f| f.path.join(".")).collect();
                     let near = crate::diagnostic::nearest(&key.name.name, fields.iter().map(String::as_str))
                         .unwrap_or("field");
+                    let near = if name == super::alerts::ALERT {
+                        format!("keys.{}", key.name.name)
+                    } else {
+                        near.to_owned()
+                    };
                     Diagnostic::error("E211", key.name.span, message)
                         .help(format!("map it: `by {} ({name}.{near})`", key.name.name))
                 };

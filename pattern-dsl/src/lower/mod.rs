@@ -5,6 +5,7 @@
 //!
 //! INVARIANT: indices in the IR are in range; a rule whose text did not parse is not looked at (no cascades).
 
+mod alerts;
 mod calls;
 mod consts;
 mod doubts;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use expand::{Expander, Macros};
 use streams::rule_streams;
 
-use crate::ast::{File, Ident};
+use crate::ast::{self, File, Ident};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{Module, Rule, Stream, Table};
 use crate::source::{SourceText, Span};
@@ -60,6 +61,8 @@ struct Lowering<'a> {
     /// Durations of `const`s and `param`s as they are written.
     written: BTreeMap<String, String>,
     macros: &'a Macros<'a>,
+    alert_types: alerts::AlertTypes,
+    outside_alert_types: alerts::AlertTypes,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -82,6 +85,8 @@ pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Comp
         consts: BTreeMap::new(),
         written: BTreeMap::new(),
         macros: &macros,
+        alert_types: alerts::AlertTypes::new(),
+        outside_alert_types: alerts::AlertTypes::new(),
         diagnostics,
     };
     for (name, first) in twice {
@@ -109,7 +114,7 @@ pub(crate) fn stream_names(files: &[File]) -> Vec<String> {
     for rule in files.iter().flat_map(|f| &f.rules) {
         let expanded = Expander::new(&macros).rule(rule).unwrap_or_else(|_| rule.clone());
         for name in rule_streams(&expanded) {
-            if !names.contains(&name.name) {
+            if name.name != alerts::ALERT && !names.contains(&name.name) {
                 names.push(name.name.clone());
             }
         }
@@ -139,7 +144,7 @@ fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
 impl Lowering<'_> {
     /// Rules without errors, in written order.
     fn rules(&mut self, files: &[File]) -> Vec<Rule> {
-        let mut rules = Vec::new();
+        let mut rules: Vec<Option<ast::Rule>> = Vec::new();
         let mut names: Vec<&Ident> = Vec::new();
         for rule in files.iter().flat_map(|f| &f.rules) {
             let mut fine = !self.has_error_in(rule.span);
@@ -155,14 +160,9 @@ impl Lowering<'_> {
                 fine = false;
             }
             names.push(&rule.name);
-            if fine
-                && let Some(expanded) = self.expanded(|e| e.rule(rule))
-                && let Some(rule) = rule::lower(self, &expanded)
-            {
-                rules.push(rule);
-            }
+            rules.push(if fine { self.expanded(|e| e.rule(rule)) } else { None });
         }
-        rules
+        self.lower_all(&rules).into_iter().flatten().collect()
     }
 
     /// Puts `def`s, `let`s and templates in, and takes over what is found wrong.

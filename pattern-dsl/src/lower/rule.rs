@@ -159,6 +159,9 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         self.collect_streams(rule)?;
         self.name_steps(rule, pattern)?;
         let step_keys = self.keys(rule, pattern)?;
+        for key in &self.keys {
+            self.all.learn("keys", &key.name, key.ty.clone());
+        }
         self.filters(rule);
         let parts = self.steps(pattern, step_keys);
         let after = Scope::new(Place::After, &[], None, usize::MAX);
@@ -372,7 +375,8 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
     fn pairs(&mut self, pairs: &[(Ident, Expr)], scope: &Scope) -> Vec<(String, ir::Expr)> {
         let mut lowered = Vec::new();
         for (name, e) in pairs {
-            if let Ok((expr, _)) = self.expr(e, scope, None) {
+            if let Ok((expr, ty)) = self.expr(e, scope, None) {
+                self.all.learn_emitted(&name.name, &ty);
                 lowered.push((name.name.clone(), expr));
             }
         }

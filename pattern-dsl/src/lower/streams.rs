@@ -1,6 +1,7 @@
 //! Declarations of streams, and which streams a rule names.
 
 use super::Lowering;
+use super::alerts::ALERT;
 use crate::Environment;
 use crate::ast::{self, Expr, ExprKind, File, Ident, Rule, UnitKind};
 use crate::check::show_type;
@@ -60,6 +61,10 @@ impl Lowering<'_> {
                 continue;
             }
             seen.push(&stream.name);
+            if stream.name.name == ALERT {
+                self.no_stream_alert(&stream.name);
+                continue;
+            }
             if self.has_error_in(stream.span) {
                 self.broken.push(self.streams.len());
             }
@@ -67,10 +72,11 @@ impl Lowering<'_> {
             self.streams.push(lowered);
         }
         for stream in &environment.streams {
-            if !self.streams.iter().any(|s| s.name == stream.name) {
+            if stream.name != ALERT && !self.streams.iter().any(|s| s.name == stream.name) {
                 self.streams.push(stream.clone());
             }
         }
+        self.known_alerts(environment);
         self.declare_tables(files, environment);
         for (index, stream) in files.iter().flat_map(|f| &f.streams).enumerate() {
             if let Some(filter) = &stream.topic_filter

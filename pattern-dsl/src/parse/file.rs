@@ -334,7 +334,7 @@ impl Parser<'_> {
             let span = self.span();
             self.bump();
             self.sign("[")?;
-            items = self.list_until("]", Self::expr)?;
+            items = self.list_until("]", Self::value)?;
             if by.is_some() {
                 self.report(
                     Diagnostic::error("E101", span, "expected `from`, found `=`: the items stand by key")

@@ -285,8 +285,11 @@ impl Parser<'_> {
             }
         } else if self.at_word("from") {
             self.bump();
-            if self.at_word("last") && matches!(self.peek(1), Kind::Name(n) if !CLAUSES.contains(&n.as_str()))
-            {
+            let names_a_step = match self.peek(1) {
+                Kind::Name(next) => !CLAUSES.contains(&next.as_str()),
+                next => matches!(next, Kind::Quoted(_)),
+            };
+            if self.at_word("last") && names_a_step {
                 self.bump();
                 Overlap::FromLast(self.name("a step")?)
             } else {

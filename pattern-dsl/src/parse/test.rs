@@ -95,12 +95,12 @@ impl Parser<'_> {
                 self.report(
                     Diagnostic::error("E104", span, "too many events, or none").help("a longer step"),
                 );
-                return Ok(None);
-            }
-            let mut time = first + step;
-            while time <= last {
-                times.push(time);
-                time += step;
+            } else {
+                let mut time = first + step;
+                while time <= last {
+                    times.push(time);
+                    time += step;
+                }
             }
         } else {
             while self.eat_sign(",") {

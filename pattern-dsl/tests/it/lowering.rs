@@ -279,3 +279,34 @@ fn prev_and_trends_stand_in_a_consecutive_step() {
         Expr::Prev(Box::new(Expr::Field(Of::This, 3)), Box::new(Expr::Literal(Literal::Int(0))))
     );
 }
+
+#[test]
+fn alerts_are_a_stream() {
+    let text = r#"
+        const early = ["one", "two"]
+        rule top { by user (alert.keys.user) cooldown 1d from alert where rule in ["roll"] match { alert as a where data.total > 3 } }
+        rule roll { by user (alert.keys.user) cooldown 1d match { alert as a where sum(alert.score over 24h) > 100 and mode == live } emit { total: a.score } }
+        rule stage { by user (alert.keys.user, b.k)
+          match within 1d { alert as a where rule == "one" then alert as z where rule in early and keys.user == a.keys.user then no alert where rule == "one" then b } }
+        rule one { by user (a.k) match { a } emit { total: a.n, total_text: a.k } }
+        rule two { by user (a.k) match { a } emit { total: a.n } }"#;
+    let module = good(text, &environment());
+    assert_eq!(
+        module.rules.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(),
+        ["top", "roll", "stage", "one", "two"]
+    );
+    let reads = |name: &str| module.rules.iter().find(|r| r.name == name).unwrap().reads_alerts.clone();
+    let names = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+    assert_eq!(reads("one"), None);
+    assert_eq!(reads("roll"), names(&[]));
+    assert_eq!(reads("top"), names(&["roll"]));
+    assert_eq!(reads("stage"), names(&["one", "two"]));
+    let alert = module.streams.iter().find(|s| s.name == "alert").unwrap();
+    assert!(alert.declared);
+    let fields: Vec<(String, &Type)> = alert.fields.iter().map(|f| (f.path.join("."), &f.ty)).collect();
+    assert_eq!(
+        fields.get(4..).unwrap(),
+        [("data.total".to_owned(), &Type::Decimal), ("keys.user".to_owned(), &Type::String)]
+    );
+    assert!(!pattern_dsl::stream_names(&super::source(text)).contains(&"alert".to_owned()));
+}

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 mod codes;
+mod explain;
 mod format;
 mod dump;
 mod golden;
+mod grammar;
 mod lowering;
 mod rules;
 mod structure;

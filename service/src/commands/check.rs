@@ -39,8 +39,8 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     } else {
         infer_files(&options, args.events.time.as_deref())?
     };
-    let lists = args.lists.iter().map(|(name, _)| (name.clone(), None)).collect();
-    let environment = Environment { streams, lists, require_declared: false };
+    let tables = args.lists.iter().map(|(name, _)| (name.clone(), None)).collect();
+    let environment = Environment { streams, tables, require_declared: false };
     let compiled = pattern_dsl::compile(&sources, &environment);
     if args.json {
         for line in findings(&compiled.diagnostics, &sources) {

@@ -5,10 +5,11 @@
 use crate::cli::{LimitArgs, limits, rules_and_events};
 use crate::decode::time::{format_duration, parse_duration, parse_rfc3339};
 use crate::failure::Failure;
-use crate::render::{literal_value, text::key_text, value_text};
-use crate::ruleset::{self, Lists, name_path};
+use crate::render::{text::key_text, value_text};
+use crate::ruleset::{self, name_path};
+use crate::tables::Tables;
 use clap::Args;
-use engine::alert::Alert;
+use engine::alert::{ALERTS, Alert};
 use engine::event::{EventRef, StreamLayout};
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use engine::value::Value;
@@ -62,11 +63,11 @@ pub fn run(args: &TestArgs) -> Result<u8, Failure> {
     let sources = ruleset::load(&rules)?;
     let environment = Environment {
         streams: ruleset::streams_of_tests(&sources),
-        lists: args.lists.iter().map(|(name, _)| (name.clone(), None)).collect(),
+        tables: args.lists.iter().map(|(name, _)| (name.clone(), None)).collect(),
         require_declared: false,
     };
     let compiled = ruleset::compile(&sources, &environment, false)?;
-    let lists = ruleset::fill_lists(&compiled.module, &sources, &args.lists)?;
+    let tables = crate::tables::fill(&compiled.module, &sources, &args.lists)?;
     let caps = limits(&args.limits.limits)?;
     let mut outcomes = Vec::new();
     for rule in &compiled.module.rules {
@@ -74,7 +75,7 @@ pub fn run(args: &TestArgs) -> Result<u8, Failure> {
             let named =
                 |filter: &String| rule.name.contains(filter.as_str()) || test.name.contains(filter.as_str());
             if args.filter.as_ref().is_none_or(named) {
-                outcomes.push(run_test(&compiled.module, rule, test, &lists, &caps, &sources)?);
+                outcomes.push(run_test(&compiled.module, rule, test, &tables, &caps, &sources)?);
             }
         }
     }
@@ -102,12 +103,12 @@ pub fn run_test(
     module: &Module,
     rule: &Rule,
     test: &Test,
-    lists: &Lists,
+    tables: &Tables,
     limits: &Limits,
     sources: &[SourceText],
 ) -> Result<Outcome, Failure> {
     let start = test.start.unwrap_or(DEFAULT_START);
-    let alerts = alerts_of(module, rule, test, lists, limits, start)?;
+    let alerts = alerts_of(module, rule, test, tables, limits, start)?;
     let problems = judge(&test.expect, &alerts, start);
     let place = sources.get(test.span.source as usize).map_or_else(String::new, |source| {
         let (line, column) = source.line_column(test.span.start);
@@ -120,21 +121,24 @@ fn alerts_of(
     module: &Module,
     rule: &Rule,
     test: &Test,
-    lists: &Lists,
+    tables: &Tables,
     limits: &Limits,
     start: Micros,
 ) -> Result<Vec<Alert>, Failure> {
-    let mut only = rule.clone();
-    only.mode = Mode::Live;
-    let single = Module { streams: module.streams.clone(), lists: module.lists.clone(), rules: vec![only] };
+    let single = with_what_it_reads(module, rule, test);
     let mut task = Task::new(Options {
         limits: limits.clone(),
         count_only: false,
         sorted_input: true,
         keep_history: false,
     });
-    task.activate(&single, lists, None)
+    task.activate(&single, tables, None)
         .map_err(|error| Failure::finding(format!("{}: {error}", rule.name)))?;
+    for (at, table, content) in &test.sets {
+        if let Some(table) = module.tables.get(*table) {
+            task.set_table(&table.name, content, at.map(|at| start + at));
+        }
+    }
     let infos = crate::pipeline::stream_infos(&mut task, &single);
     let streams = infos.iter().map(|i| i.id).collect();
     let partition = task.add_partition(Partition { name: "test".to_owned(), streams });
@@ -146,7 +150,7 @@ fn alerts_of(
         let Some(info) = infos.iter().find(|i| i.stream.name == stream.name) else { continue };
         let slots = slots(&info.layout, fields);
         let id = stream.id.as_ref().and_then(|path| field(fields, &path.join(".")));
-        let id = id.map(|v| value_text(&literal_value(v)));
+        let id = id.map(|v| value_text(&Value::from_literal(v)));
         let event = EventRef {
             stream: info.id,
             ts: start + at,
@@ -160,7 +164,31 @@ fn alerts_of(
     // Time stands at the end of the test; the end of the input completes that very moment, timers included.
     task.step(Input::Time(start + test.end), &mut out);
     task.step(Input::End, &mut out);
+    out.alerts.retain(|alert| alert.rule == rule.name);
     Ok(out.alerts)
+}
+
+/// The rule, live; and the rules whose alerts it reads, unless the test gives alerts itself.
+fn with_what_it_reads(module: &Module, rule: &Rule, test: &Test) -> Module {
+    let is_alert = |stream: usize| module.streams.get(stream).is_some_and(|stream| stream.name == ALERTS);
+    let given = test.events.iter().any(|(_, stream, _)| is_alert(*stream));
+    let mut wanted = vec![rule.clone()];
+    let mut next = 0;
+    while let (false, Some(reader)) = (given, wanted.get(next)) {
+        next += 1;
+        let Some(names) = reader.reads_alerts.clone() else { continue };
+        let read = module.rules.iter().filter(|rule| match names.as_slice() {
+            [] => rule.reads_alerts.is_none(),
+            names => names.contains(&rule.name),
+        });
+        let read: Vec<Rule> =
+            read.filter(|rule| wanted.iter().all(|w| w.name != rule.name)).cloned().collect();
+        wanted.extend(read);
+    }
+    if let Some(rule) = wanted.first_mut() {
+        rule.mode = Mode::Live;
+    }
+    Module { streams: module.streams.clone(), tables: module.tables.clone(), rules: wanted }
 }
 
 fn field<'a>(fields: &'a [(String, Literal)], name: &str) -> Option<&'a Literal> {
@@ -192,8 +220,7 @@ fn typed(literal: &Literal, ty: &Type) -> Value {
             parse_rfc3339(v.as_bytes()).map_or(Value::Null, Value::Instant)
         }
         (Type::Duration, Literal::String(v)) => parse_duration(v).map_or(Value::Null, Value::Duration),
-        (Type::Duration, Literal::Int(v)) => Value::Duration(*v),
-        _ => literal_value(literal),
+        _ => Value::from_literal(literal),
     }
 }
 
@@ -256,7 +283,7 @@ fn equal(value: &Value, wanted: &Literal) -> bool {
         Value::Float(v) => Decimal::parse(&v.to_string()),
         _ => None,
     };
-    let wanted = literal_value(wanted);
+    let wanted = Value::from_literal(wanted);
     match (value, &wanted) {
         (Value::Float(a), Value::Float(b)) => a == b,
         (Value::List(a), Value::List(_)) => value_text(&Value::List(a.clone())) == value_text(&wanted),

@@ -1,5 +1,6 @@
 //! JSON objects through the trie: wanted values are read in their type, all others are skipped unparsed.
 
+use super::nested::from_json;
 use super::value::{Scalar, type_name, wrong};
 use super::{Child, DecodeError, Node, State, Target};
 use pattern_dsl::types::Type;
@@ -138,7 +139,9 @@ impl<'de> DeserializeSeed<'de> for ChildSeed<'_, '_> {
                 let raw: &RawValue = serde::Deserialize::deserialize(deserializer)?;
                 for (target, literal) in targets {
                     if state.claim(target, *literal)
-                        && (!raw.get().starts_with('{') || child.below.children.is_empty())
+                        && (!raw.get().starts_with('{')
+                            || child.below.children.is_empty()
+                            || matches!(target, Target::Slot(_, Type::Geo)))
                     {
                         let mut inner = serde_json::Deserializer::from_str(raw.get());
                         scalar(target, &child.key, state, &mut inner).map_err(D::Error::custom)?;
@@ -184,6 +187,15 @@ fn scalar<'de, D: Deserializer<'de>>(
             _ => Err(wrong(field, "decimal", &text.chars().take(60).collect::<String>())),
         };
         return outcome.map_err(|error| fail(state, error));
+    }
+    if let Target::Slot(slot, ty @ (Type::Geo | Type::List(_))) = target {
+        let raw: &RawValue = serde::Deserialize::deserialize(deserializer)?;
+        let Some(value) = from_json(ty, raw.get(), state.zone.as_ref()) else {
+            let found = raw.get().chars().take(60).collect::<String>();
+            return Err(fail(state, wrong(field, &type_name(ty), &found)));
+        };
+        state.slots[*slot] = value;
+        return Ok(());
     }
     deserializer.deserialize_any(ScalarVisitor { target, field, state })
 }

@@ -8,6 +8,7 @@
 pub mod csv;
 pub mod flat;
 mod json;
+pub(crate) mod nested;
 pub mod time;
 mod value;
 
@@ -17,6 +18,7 @@ use self::time::Unit;
 use arcstr::ArcStr;
 use engine::event::StreamLayout;
 use engine::value::Value;
+use jiff::tz::TimeZone;
 use pattern_dsl::ir;
 use pattern_dsl::types::{Micros, Type};
 use std::fmt;
@@ -119,6 +121,10 @@ struct State {
     has_id: bool,
     unit: Option<Unit>,
     format: ir::TimeFormat,
+    /// Zone of times without an offset; none = UTC.
+    zone: Option<TimeZone>,
+    /// `time record`: when the source says that the next record came.
+    record_time: Option<Micros>,
     /// Accept scalars of another type as text (inferred streams, where a field mixes types).
     lenient: bool,
     error: Option<DecodeError>,
@@ -187,8 +193,10 @@ impl Decoder {
             ts: None,
             id: String::new(),
             has_id: false,
-            unit: Unit::of(stream.time.format),
-            format: stream.time.format,
+            unit: Unit::of(&stream.time.format),
+            format: stream.time.format.clone(),
+            zone: stream.time.zone.as_deref().and_then(|name| TimeZone::get(name).ok()),
+            record_time: None,
             lenient: !stream.declared,
             error: None,
             strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
@@ -207,6 +215,11 @@ impl Decoder {
         if unit.is_some() {
             self.state.unit = unit;
         }
+    }
+
+    /// When the next record came, for a stream with `time record`; others have their own time.
+    pub fn set_record_time(&mut self, time: Micros) {
+        self.state.record_time = (self.state.format == ir::TimeFormat::Record).then_some(time);
     }
 
     /// Reads one JSON object.
@@ -325,6 +338,8 @@ impl FieldReader {
             has_id: false,
             unit: None,
             format: ir::TimeFormat::Auto,
+            zone: None,
+            record_time: None,
             lenient: true,
             error: None,
             strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },

@@ -3,6 +3,8 @@
 //! Everything is whole microseconds; finer digits are cut. A number is read by its size unless the stream names a
 //! unit: 10 digits are seconds, 16 microseconds, all others milliseconds.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use pattern_dsl::ir::TimeFormat;
 use pattern_dsl::types::Micros;
 
@@ -25,9 +27,9 @@ pub enum Unit {
 impl Unit {
     /// The unit a format fixes; none for `rfc3339` and for reading by size.
     #[must_use]
-    pub fn of(format: TimeFormat) -> Option<Self> {
+    pub fn of(format: &TimeFormat) -> Option<Self> {
         match format {
-            TimeFormat::Auto | TimeFormat::Rfc3339 => None,
+            TimeFormat::Auto | TimeFormat::Rfc3339 | TimeFormat::Pattern(_) | TimeFormat::Record => None,
             TimeFormat::EpochSeconds => Some(Self::Seconds),
             TimeFormat::EpochMillis => Some(Self::Millis),
             TimeFormat::EpochMicros => Some(Self::Micros),
@@ -103,6 +105,12 @@ fn digits(bytes: &[u8], from: usize, count: usize) -> Option<i64> {
 /// the second after.
 #[must_use]
 pub fn parse_rfc3339(text: &[u8]) -> Option<Micros> {
+    parse_rfc3339_in(text, None)
+}
+
+/// The same; a time without an offset is local time of the zone.
+#[must_use]
+pub fn parse_rfc3339_in(text: &[u8], zone: Option<&TimeZone>) -> Option<Micros> {
     let (year, month, day) = (digits(text, 0, 4)?, digits(text, 5, 2)?, digits(text, 8, 2)?);
     let (hour, minute, second) = (digits(text, 11, 2)?, digits(text, 14, 2)?, digits(text, 17, 2)?);
     let separators = [text.get(4)?, text.get(7)?, text.get(13)?, text.get(16)?];
@@ -135,7 +143,13 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<Micros> {
         }
     }
     let offset = match text.get(at).unwrap_or(&b'Z') {
-        _ if text.len() == at => 0,
+        _ if text.len() == at => match zone {
+            None => 0,
+            Some(zone) => {
+                let local = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+                return in_zone(local, zone).map(|seconds| seconds * SECOND + fraction);
+            }
+        },
         b'Z' | b'z' if text.len() == at + 1 => 0,
         sign @ (b'+' | b'-') if text.len() == at + 6 && text.get(at + 3) == Some(&b':') => {
             let (hours, minutes) = (digits(text, at + 1, 2)?, digits(text, at + 4, 2)?);
@@ -148,6 +162,29 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<Micros> {
     };
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
     Some(seconds * SECOND + fraction)
+}
+
+/// Seconds since the epoch of a local time, given as the seconds it would be in UTC. A time that the clocks skip counts
+/// from before, one that they repeat is the first.
+fn in_zone(local: i64, zone: &TimeZone) -> Option<i64> {
+    let civil = TimeZone::UTC.to_datetime(Timestamp::from_second(local).ok()?);
+    Some(zone.to_timestamp(civil).ok()?.as_second())
+}
+
+/// Reads a time by a pattern of `strftime` fields. Without an offset it is local time of the zone (UTC if none is given),
+/// without a time of day midnight.
+#[must_use]
+pub fn parse_pattern(pattern: &str, text: &str, zone: Option<&TimeZone>) -> Option<Micros> {
+    let parsed = jiff::fmt::strtime::parse(pattern, text).ok()?;
+    let instant = match parsed.to_timestamp() {
+        Ok(instant) => instant,
+        Err(_) => {
+            let date = parsed.to_date().ok()?;
+            let civil = date.to_datetime(parsed.to_time().unwrap_or_else(|_| jiff::civil::Time::midnight()));
+            zone.unwrap_or(&TimeZone::UTC).to_timestamp(civil).ok()?
+        }
+    };
+    Unit::Micros.to_micros(instant.as_microsecond())
 }
 
 /// RFC 3339 in UTC with milliseconds, or microseconds where there are any.
@@ -228,6 +265,25 @@ mod tests {
         {
             assert_eq!(parse_rfc3339(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn patterns_and_zones() {
+        let utc = |text| parse_rfc3339(text);
+        let berlin = TimeZone::get("Europe/Berlin").ok();
+        assert!(berlin.is_some());
+        let zone = berlin.as_ref();
+        let day = "%d/%m/%Y %H:%M:%S";
+        assert_eq!(parse_pattern(day, "01/03/2026 10:00:00", None), utc(b"2026-03-01T10:00:00Z"));
+        assert_eq!(parse_pattern(day, "01/07/2026 10:00:00", zone), utc(b"2026-07-01T08:00:00Z"));
+        assert_eq!(parse_pattern("%Y%m%d", "20260301", zone), utc(b"2026-02-28T23:00:00Z"));
+        assert_eq!(
+            parse_pattern("%d/%b/%Y:%H:%M:%S %z", "01/Mar/2026:10:00:00 +0200", zone),
+            utc(b"2026-03-01T08:00:00Z")
+        );
+        assert_eq!(parse_pattern(day, "2026-03-01", zone), None);
+        assert_eq!(parse_rfc3339_in(b"2026-07-01 10:00:00.5", zone), utc(b"2026-07-01T08:00:00.5Z"));
+        assert_eq!(parse_rfc3339_in(b"2026-07-01T10:00:00Z", zone), utc(b"2026-07-01T10:00:00Z"));
     }
 
     #[test]

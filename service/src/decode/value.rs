@@ -1,8 +1,10 @@
 //! Typed values of one line put into the buffers, and what is said when they do not fit.
 
-use super::time::{Unit, parse_duration, parse_rfc3339};
+use super::nested::from_text;
+use super::time::{Unit, parse_pattern, parse_rfc3339_in};
 use super::{DecodeError, Origin, State, Target};
 use engine::value::Value;
+use jiff::tz::TimeZone;
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::TimeFormat;
 use pattern_dsl::types::Type;
@@ -43,6 +45,9 @@ pub(crate) fn type_name(ty: &Type) -> String {
         Type::Instant => "instant".to_owned(),
         Type::Duration => "duration".to_owned(),
         Type::Enum(words) => format!("enum({})", words.join(", ")),
+        Type::Ip => "ip".to_owned(),
+        Type::Geo => "geo".to_owned(),
+        Type::List(item) => format!("list<{}>", type_name(item)),
     }
 }
 
@@ -50,9 +55,12 @@ pub(super) fn wrong(field: &str, wanted: &str, value: &dyn std::fmt::Display) ->
     DecodeError { code: "wrong_type", message: format!("field `{field}`: expected {wanted}, found {value}") }
 }
 
-fn bad_time(field: &str, value: &dyn std::fmt::Display) -> DecodeError {
-    let message =
-        format!("time field `{field}`: {value} is not a time (RFC 3339 with offset, or epoch number)");
+fn bad_time(format: &TimeFormat, field: &str, value: &dyn std::fmt::Display) -> DecodeError {
+    let wanted = match format {
+        TimeFormat::Pattern(pattern) => format!("as {pattern:?}"),
+        _ => "(RFC 3339, or epoch number)".to_owned(),
+    };
+    let message = format!("time field `{field}`: {value} is not a time {wanted}");
     DecodeError { code: "bad_time", message }
 }
 
@@ -60,7 +68,7 @@ impl State {
     pub(super) fn reset(&mut self) {
         self.slots.fill(Value::Null);
         self.origins.fill(Origin::None);
-        self.ts = None;
+        self.ts = self.record_time;
         self.has_id = false;
         self.error = None;
     }
@@ -100,7 +108,9 @@ impl State {
                 let typed = self.typed(ty, value).ok_or_else(|| wrong(field, &type_name(ty), value))?;
                 self.slots[*slot] = typed;
             }
-            Target::Time => self.ts = Some(self.time(value).ok_or_else(|| bad_time(field, value))?),
+            Target::Time => {
+                self.ts = Some(self.time(value).ok_or_else(|| bad_time(&self.format, field, value))?)
+            }
             Target::Id => {
                 self.id.clear();
                 match value {
@@ -139,19 +149,28 @@ impl State {
             (Type::Enum(words), Scalar::Text(v)) if words.iter().any(|w| w == v) => {
                 Value::String(self.strings.get(v))
             }
-            (Type::Instant, _) => Value::Instant(instant(value, None)?),
-            (Type::Duration, Scalar::Int(v)) => Value::Duration(*v),
-            (Type::Duration, Scalar::Text(v)) => Value::Duration(parse_duration(v)?),
+            (Type::Instant, _) => Value::Instant(instant(value, None, self.zone.as_ref())?),
+            (Type::Duration | Type::Ip | Type::Geo | Type::List(_), Scalar::Text(v)) => {
+                from_text(ty, v, None)?
+            }
             (Type::Decimal, Scalar::Int(v)) => Value::Decimal(Box::new(Decimal::from_int(*v))),
             (Type::Decimal, Scalar::Big(v)) => Value::Decimal(Box::new(Decimal::parse(&v.to_string())?)),
             _ => return None,
         })
     }
 
-    /// Reads the time; the first number fixes the unit.
+    /// Reads the time; the first number fixes the unit. A pattern reads what the number says as text.
     pub(super) fn time(&mut self, value: &Scalar<'_>) -> Option<i64> {
-        if self.format == TimeFormat::Rfc3339 && !matches!(value, Scalar::Text(_)) {
-            return None;
+        match (&self.format, value) {
+            (TimeFormat::Rfc3339, Scalar::Text(_)) => {}
+            (TimeFormat::Rfc3339, _) => return None,
+            (TimeFormat::Pattern(pattern), Scalar::Text(text)) => {
+                return parse_pattern(pattern, text, self.zone.as_ref());
+            }
+            (TimeFormat::Pattern(pattern), number) => {
+                return parse_pattern(pattern, &number.to_string(), self.zone.as_ref());
+            }
+            _ => {}
         }
         if self.unit.is_none() {
             match value {
@@ -160,13 +179,18 @@ impl State {
                 _ => {}
             }
         }
-        instant(value, self.unit)
+        instant(value, self.unit, self.zone.as_ref())
     }
 
     /// Puts the text of a CSV field into a target.
     pub(super) fn put_text(&mut self, target: &Target, text: &str, field: &str) -> Result<(), DecodeError> {
         let scalar = match target {
-            Target::Slot(_, Type::String | Type::Enum(_)) | Target::Id => Scalar::Text(text),
+            Target::Slot(
+                _,
+                Type::String | Type::Enum(_) | Type::Ip | Type::Geo | Type::List(_) | Type::Duration,
+            )
+            | Target::Id => Scalar::Text(text),
+            Target::Time if matches!(self.format, TimeFormat::Pattern(_)) => Scalar::Text(text),
             Target::Slot(slot, Type::Decimal) => return self.put_decimal(*slot, text, field),
             Target::Slot(_, Type::Bool) => match text {
                 "true" | "True" | "TRUE" => Scalar::Bool(true),
@@ -183,11 +207,11 @@ impl State {
     }
 }
 
-fn instant(value: &Scalar<'_>, unit: Option<Unit>) -> Option<i64> {
+fn instant(value: &Scalar<'_>, unit: Option<Unit>, zone: Option<&TimeZone>) -> Option<i64> {
     match value {
         Scalar::Text(text) => match text.parse::<i64>() {
             Ok(number) => unit.unwrap_or_else(|| Unit::by_size(number)).to_micros(number),
-            Err(_) => parse_rfc3339(text.as_bytes()),
+            Err(_) => parse_rfc3339_in(text.as_bytes(), zone),
         },
         Scalar::Int(v) => unit.unwrap_or_else(|| Unit::by_size(*v)).to_micros(*v),
         Scalar::Float(v) if v.abs() < 9.0e15 => {

@@ -166,6 +166,7 @@ pub fn fired_by(fired_by: FiredBy) -> &'static str {
     match fired_by {
         FiredBy::Event => "event",
         FiredBy::Timer => "timer",
+        FiredBy::Timeout => "timeout",
     }
 }
 
@@ -249,7 +250,11 @@ impl Writer {
                 None => self.out.push_str("null"),
             },
             Value::String(v) => self.string(v),
-            Value::Instant(_) | Value::Duration(_) => self.string(&super::value_text(value)),
+            Value::Geo(place) => {
+                let [latitude, longitude] = **place;
+                self.out.push_str(&serde_json::json!({"lat": latitude, "lon": longitude}).to_string());
+            }
+            Value::Instant(_) | Value::Duration(_) | Value::Ip(_) => self.string(&super::value_text(value)),
             Value::List(items) => {
                 self.open('[');
                 for item in items.iter() {

@@ -10,7 +10,6 @@ pub use json::{Detail, cloud_event, cloud_event_with};
 
 use engine::alert::{Alert, Evidence};
 use engine::value::Value;
-use pattern_dsl::types::Literal;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -87,29 +86,11 @@ pub fn value_text(value: &Value) -> String {
         Value::String(v) => v.to_string(),
         Value::Instant(v) => format_rfc3339(*v),
         Value::Duration(v) => format_duration(*v),
+        Value::Ip(_) | Value::Geo(_) => value.to_string(),
         Value::List(items) => format!("[{}]", items.iter().map(value_text).collect::<Vec<_>>().join(", ")),
         Value::Object(pairs) => {
             let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("{k}: {}", value_text(v))).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
-    }
-}
-
-/// A literal as a run-time value.
-#[must_use]
-pub fn literal_value(literal: &Literal) -> Value {
-    match literal {
-        Literal::Null => Value::Null,
-        Literal::Bool(v) => Value::Bool(*v),
-        Literal::Int(v) => Value::Int(*v),
-        Literal::Decimal(v) => Value::Decimal(Box::new(*v)),
-        Literal::Float(v) => Value::Float(*v),
-        Literal::String(v) => Value::String(v.as_str().into()),
-        Literal::Instant(v) => Value::Instant(*v),
-        Literal::Duration(v) => Value::Duration(*v),
-        Literal::List(items) => Value::List(Box::new(items.iter().map(literal_value).collect())),
-        Literal::Object(pairs) => Value::Object(Box::new(
-            pairs.iter().map(|(k, v)| (k.as_str().into(), literal_value(v))).collect(),
-        )),
     }
 }

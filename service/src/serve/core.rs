@@ -5,10 +5,11 @@
 use super::language::{self, CompileError};
 use crate::decode::Decoder;
 use crate::store::{Control, Entry, FolderState};
+use engine::alert::ALERTS;
 use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
 use engine::task::{Input, Options, Outputs, Partition, Task};
-use pattern_dsl::ir;
-use pattern_dsl::types::{Literal, Micros};
+use pattern_dsl::ir::{self, Content};
+use pattern_dsl::types::Micros;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -69,8 +70,8 @@ pub(crate) struct Rejection {
 pub(crate) struct Core {
     task: Task,
     streams: Vec<ir::Stream>,
-    lists: Vec<ir::List>,
-    items: BTreeMap<String, Vec<Literal>>,
+    tables: Vec<ir::Table>,
+    contents: BTreeMap<String, Content>,
     sources: BTreeMap<String, Source>,
     topics: Vec<Topic>,
     rules: BTreeMap<String, ActiveRule>,
@@ -103,8 +104,8 @@ impl Core {
         Self {
             task: Task::new(options),
             streams: Vec::new(),
-            lists: Vec::new(),
-            items: BTreeMap::new(),
+            tables: Vec::new(),
+            contents: BTreeMap::new(),
             sources: BTreeMap::new(),
             topics: Vec::new(),
             rules: BTreeMap::new(),
@@ -146,6 +147,7 @@ impl Core {
                 message: format!("no stream `{stream}`"),
             });
         };
+        source.decoder.set_record_time(arrived);
         let decoded = source
             .decoder
             .decode(raw)
@@ -185,12 +187,12 @@ impl Core {
 
     /// Compiles the source of one rule against the known streams and checks that it holds just that.
     pub(crate) fn check_rule(&self, id: &str, text: &str) -> Result<language::Checked, CompileError> {
-        language::compile_rule(id, text, &self.streams, &self.lists)
+        language::compile_rule(id, text, &self.streams, &self.tables)
     }
 
     /// Diagnostics of any text, with the names of its rules.
     pub(crate) fn check_text(&self, text: &str) -> serde_json::Value {
-        language::check_text(text, &self.streams, &self.lists)
+        language::check_text(text, &self.streams, &self.tables)
     }
 
     /// Puts a rule from the API. Returns its revision.
@@ -236,8 +238,8 @@ impl Core {
             self.add_stream(stream);
         }
         self.streams.clone_from(&module.streams);
-        self.lists.clone_from(&module.lists);
-        self.items = language::items(&module.lists, &state.lists);
+        self.tables.clone_from(&module.tables);
+        self.contents = language::contents(&module.tables, &state.tables);
         let all = std::mem::take(&mut module.rules);
         let changed: Vec<ir::Rule> = all
             .into_iter()
@@ -289,9 +291,6 @@ impl Core {
         for stream in &rule.streams {
             text.push_str(&language::without_spans(&format!("{:?}", module.streams[stream.stream])));
         }
-        if text.contains("InList(") {
-            text.push_str(&format!("{:?}", self.items));
-        }
         text
     }
 
@@ -300,17 +299,14 @@ impl Core {
         module: &ir::Module,
         at: Option<Micros>,
     ) -> Result<BTreeMap<String, u32>, CompileError> {
-        if module.rules.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         for stream in &module.streams {
             self.add_stream(stream);
         }
-        let mut items = self.items.clone();
-        for (name, list) in language::items(&module.lists, &BTreeMap::new()) {
-            items.entry(name).or_insert(list);
+        let revisions = self.task.activate(module, &self.contents, at)?;
+        for table in &module.tables {
+            let content = self.contents.get(&table.name).unwrap_or(&table.content);
+            self.task.set_table(&table.name, content, at);
         }
-        let revisions = self.task.activate(module, &items, at)?;
         for rule in &module.rules {
             for stream in &rule.streams {
                 self.open_partition(&module.streams[stream.stream].name);
@@ -323,6 +319,10 @@ impl Core {
     /// Registers a stream; a stream that is known keeps its partition.
     fn add_stream(&mut self, stream: &ir::Stream) {
         let id = self.task.add_stream(stream);
+        // Alerts come from rules, not from senders.
+        if stream.name == ALERTS {
+            return;
+        }
         let layout = layout_of(&self.task, id, &stream.name);
         if let Some(source) = self.sources.get_mut(&stream.name) {
             if source.ir != *stream {

@@ -1,10 +1,10 @@
-//! The rules folder: its files, and the files that its lists read.
+//! The rules folder: its files, and the files that its lists and lookups read.
 
 use super::language;
 use crate::store::FolderState;
 use std::path::{Path, PathBuf};
 
-/// Reads every `*.cep` below the folder, in name order, and the files of its lists.
+/// Reads every `*.cep` below the folder, in name order, and the files of its lists and lookups.
 pub(crate) fn read(folder: &Path) -> Result<FolderState, String> {
     let mut paths = Vec::new();
     walk(folder, &mut paths)?;
@@ -15,27 +15,15 @@ pub(crate) fn read(folder: &Path) -> Result<FolderState, String> {
         state.files.push((path.display().to_string(), text));
     }
     let module = language::compile_folder(&state).map_err(|e| e.rendered)?;
-    for list in module.lists.iter() {
-        let Some(from) = &list.from else { continue };
-        let base = declared_in(&state, &list.name).unwrap_or_else(|| folder.to_owned());
-        let path = base.join(from);
-        let items = crate::ruleset::read_list(&path, &list.ty)
-            .map_err(|e| format!("list {}: {}", list.name, e.message))?;
-        state.lists.insert(list.name.clone(), items);
+    let sources = language::sources(&state);
+    for table in &module.tables {
+        let Some(from) = &table.from else { continue };
+        let path = crate::tables::beside(&table.name, from, &sources);
+        let content =
+            crate::tables::read(&path, &table.kind).map_err(|e| format!("@{}: {}", table.name, e.message))?;
+        state.tables.insert(table.name.clone(), content);
     }
     Ok(state)
-}
-
-/// The folder of the file that declares a list.
-fn declared_in(state: &FolderState, list: &str) -> Option<PathBuf> {
-    let declares = |text: &str| {
-        text.lines().any(|l| {
-            let mut words = l.trim().split(|c: char| c.is_whitespace() || c == ':');
-            words.next() == Some("list") && words.find(|w| !w.is_empty()) == Some(list)
-        })
-    };
-    let (name, _) = state.files.iter().find(|(_, text)| declares(text))?;
-    Path::new(name).parent().map(Path::to_owned)
 }
 
 fn walk(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use crate::store::FolderState;
 use engine::task::ActivateError;
 use pattern_dsl::diagnostic::Diagnostic;
-use pattern_dsl::types::Literal;
+use pattern_dsl::ir::Content;
 use pattern_dsl::{Environment, SourceText, ir};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,10 +61,10 @@ fn located(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Vec<Value> {
         .collect()
 }
 
-fn environment(streams: &[ir::Stream], lists: &[ir::List]) -> Environment {
+fn environment(streams: &[ir::Stream], tables: &[ir::Table]) -> Environment {
     Environment {
         streams: streams.to_vec(),
-        lists: lists.iter().map(|l| (l.name.clone(), Some(l.ty.clone()))).collect(),
+        tables: tables.iter().map(|table| (table.name.clone(), Some(table.kind.clone()))).collect(),
         require_declared: true,
     }
 }
@@ -74,10 +74,10 @@ pub(crate) fn compile_rule(
     id: &str,
     text: &str,
     streams: &[ir::Stream],
-    lists: &[ir::List],
+    tables: &[ir::Table],
 ) -> Result<Checked, CompileError> {
     let sources = [SourceText { name: format!("{id}.cep"), text: text.to_owned() }];
-    let compiled = pattern_dsl::compile(&sources, &environment(streams, lists));
+    let compiled = pattern_dsl::compile(&sources, &environment(streams, tables));
     if compiled.has_errors() {
         return Err(CompileError::of(&compiled.diagnostics, &sources));
     }
@@ -102,13 +102,15 @@ pub(crate) fn compile_rule(
     Ok(Checked { warnings: located(&compiled.diagnostics, &sources), module: compiled.module })
 }
 
+/// The files of the rules folder.
+pub(crate) fn sources(state: &FolderState) -> Vec<SourceText> {
+    let files = state.files.iter();
+    files.map(|(name, text)| SourceText { name: name.clone(), text: text.clone() }).collect()
+}
+
 /// Compiles all files of the rules folder.
 pub(crate) fn compile_folder(state: &FolderState) -> Result<ir::Module, CompileError> {
-    let sources: Vec<SourceText> = state
-        .files
-        .iter()
-        .map(|(name, text)| SourceText { name: name.clone(), text: text.clone() })
-        .collect();
+    let sources = sources(state);
     let compiled =
         pattern_dsl::compile(&sources, &Environment { require_declared: true, ..Environment::default() });
     if compiled.has_errors() {
@@ -118,9 +120,9 @@ pub(crate) fn compile_folder(state: &FolderState) -> Result<ir::Module, CompileE
 }
 
 /// The answer of `POST /v1/rules:check`.
-pub(crate) fn check_text(text: &str, streams: &[ir::Stream], lists: &[ir::List]) -> Value {
+pub(crate) fn check_text(text: &str, streams: &[ir::Stream], tables: &[ir::Table]) -> Value {
     let sources = [SourceText { name: "rules.cep".into(), text: text.to_owned() }];
-    let compiled = pattern_dsl::compile(&sources, &environment(streams, lists));
+    let compiled = pattern_dsl::compile(&sources, &environment(streams, tables));
     let rules: Vec<&str> = compiled.module.rules.iter().map(|r| r.name.as_str()).collect();
     json!({
         "ok": !compiled.has_errors(),
@@ -129,20 +131,12 @@ pub(crate) fn check_text(text: &str, streams: &[ir::Stream], lists: &[ir::List])
     })
 }
 
-/// Items of every list: those written in rules, and those read from files.
-pub(crate) fn items(
-    lists: &[ir::List],
-    files: &BTreeMap<String, Vec<Literal>>,
-) -> BTreeMap<String, Vec<Literal>> {
-    let mut all = BTreeMap::new();
-    for list in lists {
-        let mut items = list.items.clone();
-        items.extend(files.get(&list.name).into_iter().flatten().cloned());
-        if list.from.is_none() || files.contains_key(&list.name) {
-            all.insert(list.name.clone(), items);
-        }
-    }
-    all
+/// What every list and lookup holds, as written in rules or read from its file. One whose file was not read is left out.
+pub(crate) fn contents(tables: &[ir::Table], files: &BTreeMap<String, Content>) -> BTreeMap<String, Content> {
+    let known = tables.iter().filter(|table| table.from.is_none() || files.contains_key(&table.name));
+    known
+        .map(|table| (table.name.clone(), files.get(&table.name).unwrap_or(&table.content).clone()))
+        .collect()
 }
 
 /// Debug text of a rule without the places in its file: `Span { .. }`.

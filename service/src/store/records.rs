@@ -1,7 +1,7 @@
 //! What the store holds: entries of the input log, alerts, deliveries.
 
 use super::{Result, StoreError};
-use pattern_dsl::types::Literal;
+use pattern_dsl::ir::Content;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -86,13 +86,13 @@ pub enum Control {
     },
 }
 
-/// The rules folder: its files and what its lists read from others.
+/// The rules folder: its files and what its lists and lookups read from others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FolderState {
     /// Name and text of each file, in name order.
     pub files: Vec<(String, String)>,
-    /// Items of lists that name a file.
-    pub lists: BTreeMap<String, Vec<Literal>>,
+    /// Contents of lists and lookups that name a file.
+    pub tables: BTreeMap<String, Content>,
     /// Rules that are passed over because the API has them.
     pub skipped: Vec<String>,
 }

@@ -16,7 +16,7 @@ fn stream(time: &str, format: TimeFormat) -> Stream {
         id: Some(vec!["id".to_owned()]),
         dedupe: None,
         fields: Vec::new(),
-        time: TimeField { path: vec![time.to_owned()], format, in_order: false },
+        time: TimeField { path: vec![time.to_owned()], format, zone: None, in_order: false },
         late: 0,
         idle: 60_000_000,
         declared: true,

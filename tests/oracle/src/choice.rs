@@ -138,7 +138,7 @@ impl<'a> Walk<'_, 'a> {
             }
             if !self.fits(step, at, &self.taken) {
                 self.ended[step] = this.consecutive && self.line.slots[at].stream == this.stream;
-            } else if self.silent_until(step, last).is_some_and(|end| self.line.ts(at) > end) {
+            } else if self.silent_until(step, &self.taken, last).is_some_and(|end| self.line.ts(at) > end) {
                 self.ended[step] = true;
             } else if this.max.is_none_or(|max| self.taken[step].len() < max as usize) {
                 fitting.push(step);
@@ -183,7 +183,7 @@ impl<'a> Walk<'_, 'a> {
         if let (UnitKind::Step, step) = (unit.kind, unit.steps.start)
             && rule.steps[step].quiet.is_some()
         {
-            let Some(until) = self.silent_until(step, last) else { return };
+            let Some(until) = self.silent_until(step, &self.taken, last) else { return };
             if !self.silent(step, last, until) {
                 return;
             }
@@ -286,21 +286,20 @@ impl<'a> Walk<'_, 'a> {
         let (line, units) = (self.line, &self.line.rule.units);
         let unit = line.rule.unit_of(step);
         let Some((before, last)) = self.before(unit, taken) else { return true };
-        let gaps = units[before + 1..=unit].iter().flat_map(|u| &u.gap).filter_map(|a| a.duration.as_ref());
-        let bursts = units[before].steps.clone().filter_map(|step| line.rule.steps[step].quiet.as_ref());
-        let gaps_over = gaps.into_iter().all(|gap| {
+        let mut gaps =
+            units[before + 1..=unit].iter().flat_map(|u| &u.gap).filter_map(|a| a.duration.as_ref());
+        let gaps_over = gaps.all(|gap| {
             self.bound(gap, taken, last).is_some_and(|d| line.ts(at) > line.ts(last).saturating_add(d))
         });
-        let bursts_over = bursts.into_iter().next().is_none()
-            || self
-                .silent_until_of(units[before].steps.start, taken, last)
-                .is_some_and(|end| line.ts(at) > end);
+        let burst = units[before].steps.start;
+        let burst_over = line.rule.steps[burst].quiet.is_none()
+            || self.silent_until(burst, taken, last).is_some_and(|end| line.ts(at) > end);
         let strict = units[unit].arrow == Arrow::Immediately;
         let of_either = |p: usize| {
             let mut both = units[before].steps.clone().chain(units[unit].steps.clone());
             both.any(|s| line.rule.steps[s].stream == line.slots[p].stream)
         };
-        gaps_over && bursts_over && !(strict && (last + 1..at).any(of_either))
+        gaps_over && burst_over && !(strict && (last + 1..at).any(of_either))
     }
 
     /// A step that must begin at the first event that fits does so at `at`.
@@ -333,7 +332,9 @@ impl<'a> Walk<'_, 'a> {
         };
         let burst = units[unit].steps.start;
         let burst_over = line.rule.steps[burst].quiet.is_none()
-            || self.silent_until(burst, last).is_some_and(|until| self.silent(burst, last, until));
+            || self
+                .silent_until(burst, &self.taken, last)
+                .is_some_and(|until| self.silent(burst, last, until));
         burst_over && units[unit + 1..=next].iter().flat_map(|u| &u.gap).all(absent)
     }
 
@@ -375,12 +376,9 @@ impl<'a> Walk<'_, 'a> {
         !out.any(|step| (from + 1..end).any(|q| could(step, q)))
     }
 
-    /// Until when `until quiet for` waits after the step's event at `last`; none if it has none, or for ever.
-    fn silent_until(&self, step: usize, last: usize) -> Option<i64> {
-        self.silent_until_of(step, &self.taken, last)
-    }
-
-    fn silent_until_of(&self, step: usize, taken: &Taken, last: usize) -> Option<i64> {
+    /// Until when `until quiet for` waits after the step's event at `last`; none if it has none, or for ever. How long is
+    /// read once, when the step begins.
+    fn silent_until(&self, step: usize, taken: &Taken, last: usize) -> Option<i64> {
         let quiet = self.line.rule.steps[step].quiet.as_ref()?;
         let unit = self.line.rule.unit_of(step);
         let read_at = self.before(unit, taken).map_or(self.first, |(_, last)| last);

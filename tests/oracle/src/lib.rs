@@ -5,11 +5,17 @@
 //!
 //! Where the definition leaves something open, the choice taken here:
 //! - an event with several keys: firings at one moment in the order stream's key, then steps as written;
-//! - `min(a, b)` and the other functions of values are null if any argument is; `in` a list with a null is as `or` is;
+//! - `min(a, b)` and the other functions of values are null if any argument is; `in` a list with a null is as `or` is, and
+//!   so is `in @list[key]` where the key is null: unknown;
 //! - a float that is not finite is null; a sum of whole numbers is exact and null if it does not fit at the end;
 //! - a `reaches` looks at events whose key under the step is the latch's key; a window emptied by silence is one that
 //!   holds no event that passes its own `where`;
-//! - once a choice has fired at a moment, silenced ones at the same moment are not counted.
+//! - once a choice has fired at a moment, silenced ones at the same moment are not counted;
+//! - of choices of one moment that differ only in which member of a `one of` took the event, the first that `having`
+//!   accepts counts; if `unless` silences it, the others do not fire in its place;
+//! - `until quiet for` reads its bound once: after the last event of the unit before, in a first unit at its first event;
+//! - in a choice that times out, a member of the last set may be missing only if its minimum is not there by then;
+//! - a speed is never negative: the time between the two is taken whichever comes first.
 
 mod choice;
 mod eval;

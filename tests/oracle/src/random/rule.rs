@@ -88,7 +88,7 @@ impl Writer {
         self.count = 1 + self.random.weighted(&[22, 34, 27, 13, 4]);
         let latch = self.count == 1 && self.may("reaches", 35);
         let (mut parts, mut many) = (Vec::new(), self.count > 1);
-        let before = if self.may("leading", 12) { 1 + self.random.weighted(&[85, 15]) } else { 0 };
+        let before = if self.may("leading", 10) { 1 + self.random.weighted(&[85, 15]) } else { 0 };
         for unit in 0..self.count {
             let strict = unit > 0 || before == 0;
             let mut gap = false;
@@ -364,8 +364,9 @@ impl Writer {
         let key = match (self.by_k, how) {
             (true, 0..70) => Some("by k".to_owned()),
             (true, 70..78) => Some("by k, u".to_owned()),
-            (true, 78..87) => Some(format!("by k ({mapped}.w)")),
-            (true, _) => Some(format!("by k ({step}.{field})")),
+            (true, 78..86) => Some(format!("by k ({mapped}.w)")),
+            (true, 86..94) => Some(format!("by k ({step}.{field})")),
+            (true, _) => Some(self.key_by_steps()),
             (false, 0..94) => None,
             (false, _) => Some("by u".to_owned()),
         };
@@ -384,6 +385,17 @@ impl Writer {
             self.template = Some(("limit: int = 3".to_owned(), "limit: 2".to_owned()));
             self.mark("template");
         }
+    }
+
+    /// Two steps give the key in a field of their own.
+    fn key_by_steps(&mut self) -> String {
+        let mut paths = Vec::new();
+        for step in self.steps.clone() {
+            if paths.len() < 2 && self.random.chance(60) {
+                paths.push(format!("{}.{}", step.alias, self.random.pick(&["v", "w", "k"])));
+            }
+        }
+        if paths.is_empty() { "by k".to_owned() } else { format!("by k ({})", paths.join(", ")) }
     }
 
     fn clauses(&mut self, may_time_out: bool) -> Vec<String> {
@@ -443,9 +455,9 @@ impl Writer {
         clauses
     }
 
-    /// `done.f` reads the member that began; if it is not repeated.
-    pub(crate) fn done(&self) -> Option<&'static str> {
-        self.done.filter(|(_, repeated)| !repeated).map(|_| "done")
+    /// The alias of a `one of`: `done.f` reads the member that began; and whether a member is repeated.
+    pub(crate) fn done(&self) -> Option<(&'static str, bool)> {
+        self.done.map(|(_, repeated)| ("done", repeated))
     }
 
     /// A rule that reads the alerts of the first.

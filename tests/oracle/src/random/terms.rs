@@ -18,13 +18,13 @@ impl Writer {
         for _ in 0..self.random.weighted(many) {
             terms.push(self.own_term());
         }
-        if unit > 0 && self.random.chance(30) {
+        if unit > 0 && self.random.chance(26) {
             terms.extend(self.cross_term(unit));
         }
         if consecutive && self.may("trends", 50) {
             terms.push(self.run_term(own));
         }
-        if self.may("windows", 12) {
+        if self.may("windows", 8) {
             let window = self.window(&self.before(unit), Some(own));
             terms.push(self.window_term(&window));
             self.mark("window in where");
@@ -146,6 +146,16 @@ impl Writer {
             self.links += 1;
         }
         self.mark("test across steps");
+        if !step.repeated && !equal && self.may("tables", 20) {
+            let (table, mark, text) = match self.random.below(3) {
+                0 => ("kl", "list by key of a step", format!("u in @kl[{}.v]", step.alias)),
+                1 => ("lk", "lookup by a step", format!("v >= @lk[{}.u].n", step.alias)),
+                _ => ("lk", "lookup by a step", format!("ts - {0}.ts <= @lk[{0}.u].d", step.alias)),
+            };
+            self.tables.insert(table);
+            self.mark(mark);
+            return Some(text);
+        }
         let (types, functions) = (self.features.has("types"), self.features.has("functions"));
         let (x, r) = (step.alias, &mut self.random);
         Some(match (step.repeated, equal) {
@@ -289,9 +299,14 @@ impl Writer {
         if let (Some(name), true) = (self.lets.first(), self.random.chance(60)) {
             return format!("{name} >= {n}");
         }
-        if let (Some(done), true) = (self.done(), self.random.chance(40)) {
-            self.mark("field of a one of");
-            return format!("{done}.v >= {n}");
+        if let (Some((done, repeated)), true) = (self.done(), self.random.chance(40)) {
+            self.mark(if repeated { "aggregate of a one of" } else { "field of a one of" });
+            return match (repeated, n) {
+                (false, 0) => format!("{done}.stream == \"a\""),
+                (false, _) => format!("{done}.v >= {n}"),
+                (true, 0) => format!("count({done}) >= 2"),
+                (true, _) => format!("sum({done}.v) >= {n}"),
+            };
         }
         let step = self.random.pick(&steps);
         if !step.repeated && self.may("tables", 15) {
@@ -348,8 +363,10 @@ impl Writer {
         if let Some(name) = self.lets.first() {
             emit.push(format!("m: {name}"));
         }
-        if let Some(done) = self.done() {
-            emit.push(format!("d: {done}.u"));
+        match self.done() {
+            Some((done, false)) => emit.push(format!("d: {done}.u")),
+            Some((done, true)) => emit.push(format!("d: last({done}.ts)")),
+            None => {}
         }
         if !step.repeated && self.may("tables", 20) {
             self.tables.insert("lk");
