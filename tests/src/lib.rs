@@ -8,7 +8,7 @@ use engine::event::EventRef;
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use engine::value::Value;
 use oracle::random::Case;
-use oracle::{Event, Firing, Outcome, Tables};
+use oracle::{Event, Everything, Firing, Tables};
 use pattern_dsl::ir::Module;
 use pattern_dsl::types::Literal;
 use pattern_dsl::{Environment, SourceText};
@@ -191,13 +191,18 @@ fn engine_line(alert: &Alert) -> String {
     )
 }
 
-fn oracle_line(firing: &Firing) -> String {
+/// A firing as the same line. Events after the case's own are alerts that the rule read: `derived` names them.
+fn oracle_line(firing: &Firing, own: usize, derived: &[Event]) -> String {
+    let name = |event: &usize| match event.checked_sub(own) {
+        None => event.to_string(),
+        Some(place) => derived.get(place).and_then(|event| event.id.clone()).unwrap_or_default(),
+    };
     let show = |literal: &Literal| Value::from_literal(literal).to_string();
     let steps: Vec<String> = firing
         .steps
         .iter()
         .filter(|taken| !taken.is_empty())
-        .map(|taken| taken.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"))
+        .map(|taken| taken.iter().map(name).collect::<Vec<_>>().join("+"))
         .collect();
     let key: Vec<String> = firing.key.iter().map(show).collect();
     let fields: Vec<String> =
@@ -225,14 +230,28 @@ fn oracle_line(firing: &Firing) -> String {
 /// If the engine refuses what the language accepted.
 #[must_use]
 pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
-    let rule = module.rules.first()?;
     let end = case.events.last()?.ts;
-    let outcome: Outcome = oracle::run(module, rule, &case.tables, &case.events, end);
     let (alerts, cooldown, unless) = run_engine(module, &case.tables, &case.events, end, feed);
-    let mut says: Vec<String> = alerts.iter().map(engine_line).collect();
+    let own = case.events.len();
+    let lines = |rule: &str| alerts.iter().filter(|alert| alert.rule == rule).map(engine_line).collect::<Vec<_>>();
+    // The definition has no ids of its own: alerts that agree lend theirs.
+    let id_of = |firing: &Firing| {
+        let line = oracle_line(firing, own, &[]);
+        let same = alerts.iter().find(|alert| alert.rule == firing.rule && engine_line(alert) == line);
+        same.map_or_else(|| "unknown".to_owned(), |alert| alert.id.clone())
+    };
+    let all: Everything = oracle::run_all(module, &case.tables, &case.events, end, &id_of);
+    let (mut says, mut must): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut suppressed = (0, 0);
+    for (rule, outcome) in module.rules.iter().zip(&all.outcomes) {
+        says.extend(lines(&rule.name).into_iter().map(|line| format!("{}: {line}", rule.name)));
+        let firings = outcome.firings.iter().map(|firing| oracle_line(firing, own, &all.derived));
+        must.extend(firings.map(|line| format!("{}: {line}", rule.name)));
+        suppressed.0 += outcome.suppressed_cooldown;
+        suppressed.1 += outcome.suppressed_unless;
+    }
     says.push(format!("suppressed {cooldown} {unless}"));
-    let mut must: Vec<String> = outcome.firings.iter().map(oracle_line).collect();
-    must.push(format!("suppressed {} {}", outcome.suppressed_cooldown, outcome.suppressed_unless));
+    must.push(format!("suppressed {} {}", suppressed.0, suppressed.1));
     if says == must {
         return None;
     }
