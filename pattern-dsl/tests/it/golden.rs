@@ -104,4 +104,16 @@ fn deep_and_long_texts_do_not_overflow_the_stack() {
     }
     let text = format!("stream s {{ fields {{ a: {}int }} }}", "list<".repeat(many));
     assert!(super::compile_text(&text, &Environment::default()).has_errors());
+    // Chains in parentheses at the left of chains, and chains of definitions: deep trees from shallow text.
+    let chain = "+ 1 ".repeat(200);
+    let deep = format!("{}a.n{}", "(".repeat(60), format!(" {chain})").repeat(60));
+    for text in [
+        format!("rule r {{ by k match {{ a where {deep} > 1 }} }}"),
+        format!("const c = {deep}"),
+        format!("list l: int = [{deep}]"),
+        format!("rule r {{ by k match {{ a }} test \"t\" {{ at 1s a {{ n: {deep} }} }} }}"),
+        (1..2_000).map(|at| format!("def f{at}(x) = f{}(x) {chain}\n", at - 1)).collect(),
+    ] {
+        assert!(super::compile_text(&text, &Environment::default()).has_errors());
+    }
 }
