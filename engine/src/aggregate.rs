@@ -12,7 +12,10 @@ pub(crate) fn of_values(kind: Aggregate, values: impl Iterator<Item = Value>) ->
     match kind {
         Aggregate::First => values.into_iter().next().unwrap_or_default(),
         Aggregate::Last => values.last().unwrap_or_default(),
-        Aggregate::Collect => Value::List(Box::new(values.filter(|value| !value.is_null()).collect())),
+        Aggregate::Collect => {
+            let known: Vec<Value> = values.filter(|value| !value.is_null()).collect();
+            if known.is_empty() { Value::Null } else { Value::List(Box::new(known)) }
+        }
         _ => of_known(kind, values.filter(|value| !value.is_null())),
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) streams: Vec<StreamId>,
     pub(crate) layout: &'a mut Layout,
     pub(crate) latches: Vec<LatchProgram>,
+    /// The step whose `where` is compiled.
+    pub(crate) own: Option<usize>,
 }
 
 /// What steps and absences add to while they are compiled.
@@ -55,7 +57,7 @@ pub(crate) fn compile(
         .map(|stream| stream_id(layout, stream))
         .collect();
     index.ensure(layout.streams.len());
-    let mut compiler = Compiler { module, rule, tables, streams, layout, latches: Vec::new() };
+    let mut compiler = Compiler { module, rule, tables, streams, layout, latches: Vec::new(), own: None };
     compiler.program(revision, index)
 }
 
@@ -128,11 +130,15 @@ impl Compiler<'_> {
                 .iter()
                 .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
                 || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some()),
+            ambiguous: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit)),
             chain: units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable),
             cooldown: rule.cooldown,
             overlap: rule.overlap,
             strict,
             uniform_keys: uniform_keys(&roles),
+            by_stream: (roles.iter().enumerate())
+                .filter(|(_, role)| role.keys == self.stream_keys(role.stream))
+                .fold(0, |mask, (bit, _)| mask | 1 << bit),
             creating,
             reading,
             streams: self.streams.clone(),
@@ -188,8 +194,9 @@ impl Compiler<'_> {
         parts: &mut Parts<'_>,
     ) -> Result<StepProgram, ActivateError> {
         let stream = step.stream;
+        self.own = Some(number);
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
-            step.condition.iter().partition(|term| !reads_steps(&term.expr));
+            step.condition.iter().partition(|term| !reads_steps(self.rule, Some(number), &term.expr));
         let keys = step.keys.iter().map(|field| self.slot(stream, *field)).collect();
         let role = self.role(RoleKind::Step(number), stream, keys, &local, parts.index)?;
         parts.roles.push(role);
@@ -209,6 +216,8 @@ impl Compiler<'_> {
         let unbounded = step.max.is_none() && !step.consecutive && step.quiet.is_none();
         let first_only = number_of_unit > 0 && (unit.arrow == Arrow::First || unbounded);
         let single = matches!(unit.kind, UnitKind::Step | UnitKind::One);
+        let cross = cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?;
+        self.own = None;
         Ok(StepProgram {
             name: step.name.as_str().into(),
             stream_name: self.stream(stream).map_or_else(ArcStr::new, |stream| stream.name.as_str().into()),
@@ -220,7 +229,7 @@ impl Compiler<'_> {
             consecutive: step.consecutive,
             first_only,
             quiet: step.quiet.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
-            cross: cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?,
+            cross,
             keeps_windows: !self.rule.windows.is_empty(),
             keeps_end: !last
                 || !plain
@@ -295,7 +304,7 @@ impl Compiler<'_> {
     ) -> Result<usize, ActivateError> {
         let number = parts.absences.len();
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
-            absence.condition.iter().partition(|term| !reads_steps(&term.expr));
+            absence.condition.iter().partition(|term| !reads_steps(self.rule, None, &term.expr));
         let kind = if place == Place::Cancel { RoleKind::Cancel(number) } else { RoleKind::Absence(number) };
         let mut cross_nodes = Vec::new();
         for stream in &absence.streams {
@@ -491,6 +500,12 @@ impl Compiler<'_> {
             })
             .collect()
     }
+}
+
+/// Two members of a set read the same stream.
+fn shares_stream(steps: &[StepProgram], unit: &UnitProgram) -> bool {
+    let members = steps.get(unit.steps.clone()).unwrap_or_default();
+    members.iter().enumerate().any(|(at, member)| members.iter().skip(at + 1).any(|other| other.stream == member.stream))
 }
 
 fn uniform_keys(roles: &[Role]) -> bool {

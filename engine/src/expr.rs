@@ -45,6 +45,8 @@ pub(crate) enum Node {
     InNetwork(Box<Node>, Box<Network>),
     Aggregate(Aggregate, usize, Option<Box<Node>>),
     Window(usize),
+    /// The value that a window had before the first event of another step; what it is of nothing.
+    StepWindow(usize, usize, Value),
     Reaches(usize, Box<Node>, Box<Node>),
     Trend(Trend, Box<Node>),
     /// Value of the event taken before; the default on the first.
@@ -105,7 +107,7 @@ impl Node {
     /// It reads a window or a latch.
     pub(crate) fn reads_window(&self) -> bool {
         match self {
-            Self::Window(_) | Self::Reaches(..) => true,
+            Self::Window(_) | Self::StepWindow(..) | Self::Reaches(..) => true,
             Self::Not(a)
             | Self::Neg(a)
             | Self::IsNull(a)
@@ -185,6 +187,12 @@ impl Node {
             Self::Step(step, slot) => scope.event(Of::Step(*step)).map(|event| event.slot(*slot)),
             Self::Key(part) => scope.key.get(*part),
             Self::Window(window) => scope.windows.get(*window),
+            Self::StepWindow(step, window, nothing) => {
+                match scope.taken.get(*step).and_then(|taken| taken.first()) {
+                    Some(row) => row.windows.get(*window),
+                    None => Some(nothing),
+                }
+            }
             _ => None,
         }
     }
@@ -195,7 +203,12 @@ impl Node {
             return value.clone();
         }
         match self {
-            Self::Literal(_) | Self::This(_) | Self::Step(..) | Self::Key(_) | Self::Window(_) => Value::Null,
+            Self::Literal(_)
+            | Self::This(_)
+            | Self::Step(..)
+            | Self::Key(_)
+            | Self::Window(_)
+            | Self::StepWindow(..) => Value::Null,
             Self::Ts(of) => scope.event(*of).map_or(Value::Null, |event| Value::Instant(event.ts)),
             Self::Id(of) => scope
                 .event(*of)

@@ -182,7 +182,7 @@ impl<'a> Search<'a, '_> {
             return true;
         }
         if let (Some(quiet), Some(last)) = (&step.quiet, last)
-            && self.wait(quiet, last).is_none_or(|quiet| row.ts - last.ts > quiet)
+            && self.silence(quiet, before).is_none_or(|quiet| row.ts - last.ts > quiet)
         {
             return false;
         }
@@ -209,6 +209,11 @@ impl<'a> Search<'a, '_> {
         }
         let scope = scope(&self.question, &self.taken, 0, None);
         bound.value(&crate::expr::Scope { time: from.ts, ..scope })
+    }
+
+    /// How long `until quiet` waits, read when the step begins: as of the last event before it.
+    fn silence(&self, quiet: &BoundProgram, before: Option<usize>) -> Option<Micros> {
+        self.wait(quiet, before.and_then(|before| self.last_of(before)).or(self.first)?)
     }
 
     /// The row fits the step after unit `before`: bounds of the arrow, and terms that read what has been taken.
@@ -255,10 +260,12 @@ impl<'a> Search<'a, '_> {
     fn has_waited(&self, before: usize, unit: usize, last: &'a Row, row: &Row) -> bool {
         let program = self.question.program;
         let gaps = program.units.get(before + 1..=unit).unwrap_or_default().iter().flat_map(|unit| &unit.gap);
-        let bounds = gaps.filter_map(|gap| program.absences.get(*gap)?.duration.as_ref());
+        let mut bounds = gaps.filter_map(|gap| program.absences.get(*gap)?.duration.as_ref());
         let quiets = self.members(before).filter(|step| !self.taken_of(*step).is_empty());
-        let quiets = quiets.filter_map(|step| program.steps.get(step)?.quiet.as_ref());
-        bounds.chain(quiets).all(|bound| self.wait(bound, last).is_some_and(|wait| row.ts - last.ts > wait))
+        let mut quiets = quiets.filter_map(|step| program.steps.get(step)?.quiet.as_ref());
+        let earlier = self.unit_before(before);
+        bounds.all(|bound| self.wait(bound, last).is_some_and(|wait| row.ts - last.ts > wait))
+            && quiets.all(|quiet| self.silence(quiet, earlier).is_some_and(|wait| row.ts - last.ts > wait))
     }
 
     /// No forbidden event between the unit before and this row, with which unit `number` begins.
@@ -292,8 +299,8 @@ impl<'a> Search<'a, '_> {
             return true;
         };
         let Some(last) = self.taken_of(step).last().copied() else { return true };
-        let Some(wait) = self.wait(quiet, last) else { return false };
         let before = self.unit_before(unit);
+        let Some(wait) = self.silence(quiet, before) else { return false };
         let list = self.list(step);
         let mut at = list.partition_point(|row| row.pos <= last.pos);
         while let Some(row) = list.get(at).filter(|row| row.pos < to && row.ts - last.ts <= wait) {

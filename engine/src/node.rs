@@ -2,6 +2,7 @@
 //!
 //! Also what an expression reads, which decides where it is evaluated.
 
+use crate::aggregate;
 use crate::compile::Compiler;
 use crate::expr::Node;
 use crate::function::{LocalPart, Network};
@@ -10,7 +11,7 @@ use crate::program::LatchProgram;
 use crate::value::Value;
 use arcstr::ArcStr;
 use jiff::tz::TimeZone;
-use pattern_dsl::ir::{BinaryOp, Expr, Function, Of};
+use pattern_dsl::ir::{Aggregate, BinaryOp, Expr, Function, Of, Rule};
 use pattern_dsl::types::Literal;
 
 impl Compiler<'_> {
@@ -77,7 +78,13 @@ impl Compiler<'_> {
                 let argument = argument.as_ref().map(|argument| self.node(argument, owner)).transpose()?;
                 Node::Aggregate(*kind, *step, argument.map(Box::new))
             }
-            Expr::Window(window) => Node::Window(*window),
+            Expr::Window(window) => match self.rule.windows.get(*window).and_then(|window| window.before) {
+                Some(step) if self.own != Some(step) => {
+                    let kind = self.rule.windows.get(*window).map_or(Aggregate::Count, |window| window.aggregate);
+                    Node::StepWindow(step, *window, aggregate::of_values(kind, std::iter::empty()))
+                }
+                _ => Node::Window(*window),
+            },
             Expr::Reaches(latch, value, limit) => self.reaches(*latch, value, limit, stream)?,
             Expr::Trend(trend, a) => Node::Trend(*trend, inner(a)?),
             Expr::Prev(a, default) => Node::Prev(inner(a)?, inner(default)?),
@@ -144,10 +151,14 @@ pub(crate) fn is_comparison(op: BinaryOp) -> bool {
 }
 
 /// The expression reads what steps have taken.
-pub(crate) fn reads_steps(expr: &Expr) -> bool {
+pub(crate) fn reads_steps(rule: &Rule, own: Option<usize>, expr: &Expr) -> bool {
     let mut found = false;
     expr.walk(&mut |expr| {
-        found |= matches!(
+        let window = |window: &usize| rule.windows.get(*window).and_then(|window| window.before);
+        found |= match expr {
+            // The window before another step's event was read there.
+            Expr::Window(number) => window(number).is_some_and(|step| own != Some(step)),
+            _ => matches!(
             expr,
             Expr::Field(Of::Step(_), _)
                 | Expr::Ts(Of::Step(_))
@@ -156,7 +167,8 @@ pub(crate) fn reads_steps(expr: &Expr) -> bool {
                 | Expr::Aggregate(..)
                 | Expr::Trend(..)
                 | Expr::Prev(..)
-        );
+        ),
+        };
     });
     found
 }

@@ -50,6 +50,8 @@ pub(crate) struct Program {
     pub(crate) horizon: Micros,
     /// Somewhere between two steps time must pass: `no X for D`, `until quiet for D`.
     pub(crate) waits: bool,
+    /// Two members of a `one of` read the same stream: an event that fits both is one choice.
+    pub(crate) ambiguous: bool,
     /// Every unit is a single step that cannot be skipped.
     pub(crate) chain: bool,
     pub(crate) cooldown: Option<Micros>,
@@ -58,6 +60,8 @@ pub(crate) struct Program {
     pub(crate) strict: bool,
     /// All roles find the key in the same slots of their stream.
     pub(crate) uniform_keys: bool,
+    /// Roles under the key of their stream: an event of several keys comes to that one first.
+    pub(crate) by_stream: u64,
     /// Roles that begin something for a key.
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.

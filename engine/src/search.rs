@@ -14,6 +14,7 @@ use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::UnitKind;
 use pattern_dsl::types::Micros;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -78,6 +79,9 @@ pub(crate) struct Found {
     pub(crate) cut: bool,
 }
 
+/// Most units first, then the earliest beginnings.
+type Rank = (Reverse<usize>, Vec<Position>);
+
 /// What each step has taken.
 pub(crate) type Taken<'a> = Vec<Vec<&'a Row>>;
 
@@ -98,6 +102,7 @@ pub(crate) fn search<'a>(
         first: None,
         best: None,
         found: Found::default(),
+        collected: Vec::new(),
         skip_first: false,
         visit,
     };
@@ -106,6 +111,7 @@ pub(crate) fn search<'a>(
         search.taken = taken;
         let _ = search.give();
     }
+    search.give_collected();
     search.found
 }
 
@@ -118,9 +124,11 @@ pub(crate) struct Search<'a, 'v> {
     pub(crate) begun: Vec<usize>,
     /// The choice's first event.
     pub(crate) first: Option<&'a Row>,
-    /// Of [`Ask::Partial`]: the most units begun so far, and what they took.
-    best: Option<(usize, Taken<'a>)>,
+    /// Of [`Ask::Partial`]: the furthest so far, by units begun, then by beginnings; and what it took.
+    best: Option<(Rank, Taken<'a>)>,
     pub(crate) found: Found,
+    /// Where an event may fit two members of a `one of`: choices by their beginnings.
+    collected: Vec<(Vec<Position>, Taken<'a>)>,
     /// The visitor wants another first event.
     skip_first: bool,
     visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
@@ -312,9 +320,12 @@ impl<'a> Search<'a, '_> {
 
     /// Of a time-out: what has begun so far may be the furthest that any choice got.
     pub(crate) fn consider(&mut self, number: usize) {
-        if self.question.ask != Ask::Partial
-            || self.best.as_ref().is_some_and(|(most, _)| *most >= self.begun.len())
-        {
+        if self.question.ask != Ask::Partial {
+            return;
+        }
+        // The first that got as far is the earliest, but where an event may fit two members of a `one of`.
+        let rank = (Reverse(self.begun.len()), if self.question.program.ambiguous { self.beginnings() } else { Vec::new() });
+        if self.best.as_ref().is_some_and(|(best, _)| *best <= rank) {
             return;
         }
         let mut taking = self.begin_taking(Some(number));
@@ -322,7 +333,7 @@ impl<'a> Search<'a, '_> {
         let reached =
             self.has_reached(Some(number), Position::MAX) && self.leaves_none(Some(number), Position::MAX);
         if reached && !self.is_cancelled(Position::MAX) {
-            self.best = Some((self.begun.len(), self.taken.clone()));
+            self.best = Some((rank, self.taken.clone()));
         }
         self.give_back(Some(number));
     }
@@ -353,14 +364,50 @@ impl<'a> Search<'a, '_> {
         self.give()
     }
 
+    /// Where each step begins; of a `one of`, at which event.
+    fn beginnings(&self) -> Vec<Position> {
+        let program = self.question.program;
+        let begin = |step: usize| self.taken.get(step).and_then(|taken| taken.first()).map_or(Position::MAX, |row| row.pos);
+        let places = program.units.iter().flat_map(|unit| match unit.kind {
+            UnitKind::One => unit.steps.clone().map(begin).min().into_iter().collect::<Vec<_>>(),
+            _ => unit.steps.clone().map(begin).collect(),
+        });
+        places.collect()
+    }
+
     /// The clauses on the whole match, then the visitor.
     fn give(&mut self) -> ControlFlow<()> {
         let program = self.question.program;
-        let windows = self.clause_windows();
-        let scope = Scope { windows: &windows, ..scope(&self.question, &self.taken, 0, None) };
+        let windows = self.question.windows;
+        let scope = Scope { windows, ..scope(&self.question, &self.taken, 0, None) };
         if self.question.ask == Ask::Complete && !all_true(&program.having, &scope) {
             return ControlFlow::Continue(());
         }
+        if program.ambiguous {
+            self.collected.push((self.beginnings(), self.taken.clone()));
+            return ControlFlow::Continue(());
+        }
+        self.visit()
+    }
+
+    /// Of choices collected, since they came in another order than that of the language: the first of each.
+    fn give_collected(&mut self) {
+        let mut collected = std::mem::take(&mut self.collected);
+        collected.sort_by(|(a, _), (b, _)| a.cmp(b));
+        collected.dedup_by(|(a, _), (b, _)| a == b);
+        for (_, taken) in collected {
+            self.taken = taken;
+            if self.visit().is_break() {
+                return;
+            }
+        }
+    }
+
+    /// `unless`, then the visitor.
+    fn visit(&mut self) -> ControlFlow<()> {
+        let program = self.question.program;
+        let windows = self.question.windows;
+        let scope = Scope { windows, ..scope(&self.question, &self.taken, 0, None) };
         if !program.unless.is_empty() && all_true(&program.unless, &scope) {
             self.found.silenced += 1;
             return ControlFlow::Continue(());
@@ -374,22 +421,6 @@ impl<'a> Search<'a, '_> {
             }
             Next::Stop => ControlFlow::Break(()),
         }
-    }
-
-    /// Windows as clauses after `match` read them: at the alert's moment, or before the step they name.
-    fn clause_windows(&self) -> Vec<Value> {
-        let mut windows = self.question.windows.to_vec();
-        for (number, window) in self.question.program.windows.iter().enumerate() {
-            let Some(step) = window.before else { continue };
-            let row = self.taken.get(step).and_then(|taken| taken.first());
-            if let Some(value) = windows.get_mut(number) {
-                *value = match row {
-                    Some(row) => row.windows.get(number).cloned().unwrap_or_default(),
-                    None => crate::aggregate::of_values(window.aggregate, std::iter::empty()),
-                };
-            }
-        }
-        windows
     }
 }
 

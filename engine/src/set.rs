@@ -29,17 +29,14 @@ impl<'a> Search<'a, '_> {
             }
             self.take_until(before, event.pos, &mut taking);
             let reached = self.has_reached(before, event.pos);
-            let (mut any, given) = (false, self.found.choices + self.found.silenced);
+            let mut any = false;
             for (member, step) in unit.steps.clone().enumerate() {
                 let (Some(at), Some(done)) = (next.get_mut(member), done.get_mut(member)) else { continue };
                 let Some(row) = self.list(step).get(*at).filter(|row| row.pos == event.pos) else { continue };
                 *at += 1;
                 let barred = number == 0 && row.marked;
-                // An event that fits two members is one choice: the first that works.
-                let worked = self.found.choices + self.found.silenced > given;
                 if barred
                     || *done
-                    || worked
                     || flow.is_break()
                     || !reached
                     || !self.fits(step, before, row, true)

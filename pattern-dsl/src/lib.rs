@@ -3,7 +3,7 @@
 //! [`parse`] gives the tree of one file, [`compile`] the checked rules of several; [`render`] shows what is wrong.
 //! Neighbours: `engine` runs [`ir::Module`], the oracle in the tests interprets it, `service` reads data and files.
 //!
-//! INVARIANT: what the language defines but this crate does not support is refused (E390, E391), never ignored.
+//! INVARIANT: what the language defines but this crate does not support (repeated groups, E390) is refused, never ignored.
 
 pub mod source;
 mod lex;

@@ -235,8 +235,8 @@ pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let own = case.events.len();
     let lines = |rule: &str| alerts.iter().filter(|alert| alert.rule == rule).map(engine_line).collect::<Vec<_>>();
     // The definition has no ids of its own: alerts that agree lend theirs.
-    let id_of = |firing: &Firing| {
-        let line = oracle_line(firing, own, &[]);
+    let id_of = |firing: &Firing, derived: &[Event]| {
+        let line = oracle_line(firing, own, derived);
         let same = alerts.iter().find(|alert| alert.rule == firing.rule && engine_line(alert) == line);
         same.map_or_else(|| "unknown".to_owned(), |alert| alert.id.clone())
     };

@@ -88,7 +88,7 @@ fn readers_see_what_the_definition_says_however_events_come() {
         // Ids decide among alerts of one rule, key and time only; the oracle is given those of the engine.
         let ids: BTreeMap<String, String> =
             first.alerts.iter().map(|alert| (identity(&engine_line(alert)), alert.id.clone())).collect();
-        let id_of = |firing: &Firing| ids.get(&identity(&oracle_line(firing))).cloned().unwrap_or_default();
+        let id_of = |firing: &Firing, _: &[oracle::Event]| ids.get(&identity(&oracle_line(firing))).cloned().unwrap_or_default();
         let everything = oracle::run_all(&module, &BTreeMap::new(), &events, end, &id_of);
         let must = sorted(everything.outcomes.iter().flat_map(|outcome| &outcome.firings).map(oracle_line));
         seen += must.iter().filter(|line| line.contains("twice") || line.contains("calm")).count();

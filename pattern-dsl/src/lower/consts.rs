@@ -267,10 +267,15 @@ impl Lowering<'_> {
                 let text = self.slice(e.span).to_owned();
                 let message =
                     format!("expected {}, found {} `{text}`", show_type(ty), literal_type(&other).show());
-                return Err(self.report(
-                    Diagnostic::error("E201", e.span, message)
-                        .help(format!("a value of type {}", show_type(ty))),
-                ));
+                let diagnostic = Diagnostic::error("E201", e.span, message);
+                return Err(self.report(match (other, ty) {
+                    (Literal::Int(_), Type::Duration) => {
+                        diagnostic.help(format!("did you mean `{text}s`?")).replace(format!("{text}s"))
+                    }
+                    (_, Type::Geo) => diagnostic.help("latitude and longitude: `[52.5, 13.4]`"),
+                    (_, Type::Instant) => diagnostic.help("`instant(\"2026-03-01T00:00:00Z\")`"),
+                    _ => diagnostic.help(format!("a value of type {}", show_type(ty))),
+                }));
             }
         })
     }

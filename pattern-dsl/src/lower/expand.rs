@@ -15,7 +15,7 @@ use crate::ir::Arrow;
 
 /// Most nodes of one rule's expressions, and the deepest.
 const NODES: usize = 20_000;
-const DEPTH: usize = 1_000;
+const DEPTH: usize = 1_100;
 
 /// What can be put in.
 #[derive(Default)]
@@ -53,6 +53,8 @@ pub(super) struct Expander<'m, 'f> {
     /// Names being worked out.
     open: Vec<String>,
     nodes: usize,
+    /// How deep `expand` is in itself.
+    level: usize,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
@@ -61,7 +63,7 @@ type Arguments = Vec<(String, Expr)>;
 
 impl<'m, 'f> Expander<'m, 'f> {
     pub(super) fn new(macros: &'m Macros<'f>) -> Self {
-        Self { macros, lets: Vec::new(), open: Vec::new(), nodes: 0, diagnostics: Vec::new() }
+        Self { macros, lets: Vec::new(), open: Vec::new(), nodes: 0, level: 0, diagnostics: Vec::new() }
     }
 
     fn report(&mut self, diagnostic: Diagnostic) -> Fail {
@@ -102,9 +104,16 @@ impl<'m, 'f> Expander<'m, 'f> {
 
     fn expand(&mut self, e: &Expr, arguments: &Arguments, lets: bool) -> Lowered<Expr> {
         self.nodes += 1;
-        if self.nodes > NODES {
+        if self.nodes > NODES || self.level >= DEPTH {
             return Err(self.too_large(e));
         }
+        self.level += 1;
+        let expanded = self.expand_one(e, arguments, lets);
+        self.level -= 1;
+        expanded
+    }
+
+    fn expand_one(&mut self, e: &Expr, arguments: &Arguments, lets: bool) -> Lowered<Expr> {
         let kind = match &e.kind {
             ExprKind::Path(path) => return self.path(e, path, arguments, lets),
             ExprKind::Call(name, values) => {
@@ -226,6 +235,8 @@ impl<'m, 'f> Expander<'m, 'f> {
         }
         let arguments: Arguments = def.parameters.iter().map(|p| p.name.clone()).zip(values).collect();
         let mut inner = self.inside(&def.name, |me| me.expand(&def.body, &arguments, lets))?;
+        // Arguments are put in as they are, so the result may be deeper than the way here.
+        self.shallow(&inner)?;
         inner.paren = false;
         Ok(inner)
     }

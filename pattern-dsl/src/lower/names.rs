@@ -213,6 +213,9 @@ impl RuleLowering<'_, '_> {
         if scope.place != Place::Filter {
             names.extend(self.keys.iter().map(|k| k.name.clone()));
         }
+        if scope.place == Place::After {
+            names.extend(self.lets.iter().cloned());
+        }
         names
     }
 

@@ -14,6 +14,8 @@ use crate::source::Span;
 const DEPTH: u32 = 64;
 /// Longest chain of one operator's level.
 const CHAIN: u32 = 256;
+/// Most operators of an outermost expression: chains within chains are as deep as they are long together.
+const OPERATORS: u32 = 1_000;
 
 impl Parser<'_> {
     fn make(&self, start: Span, kind: ExprKind) -> Expr {
@@ -30,6 +32,9 @@ impl Parser<'_> {
         if self.depth >= DEPTH {
             return Err(self.expected("a shallower expression"));
         }
+        if self.depth == 0 {
+            self.operators = 0;
+        }
         self.depth += 1;
         let parsed = inner(self);
         self.depth -= 1;
@@ -39,7 +44,12 @@ impl Parser<'_> {
     /// Counts the operators of a chain, for the same reason.
     fn link(&mut self, count: &mut u32) -> Parsed<()> {
         *count += 1;
-        if *count > CHAIN { Err(self.expected("a shorter expression")) } else { Ok(()) }
+        self.operators += 1;
+        if *count > CHAIN || self.operators > OPERATORS {
+            Err(self.expected("a shorter expression"))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
@@ -188,12 +198,12 @@ impl Parser<'_> {
         let mut left = self.product()?;
         let mut count = 0;
         loop {
-            self.link(&mut count)?;
             let op = match self.kind() {
                 Kind::Sign("+") => BinaryOp::Add,
                 Kind::Sign("-") => BinaryOp::Subtract,
                 _ => return Ok(left),
             };
+            self.link(&mut count)?;
             self.bump();
             let right = self.product()?;
             left = self.binary(Op::Plain(op), left, right);
@@ -204,13 +214,13 @@ impl Parser<'_> {
         let mut left = self.unary()?;
         let mut count = 0;
         loop {
-            self.link(&mut count)?;
             let op = match self.kind() {
                 Kind::Sign("*") => BinaryOp::Multiply,
                 Kind::Sign("/") => BinaryOp::Divide,
                 Kind::Sign("%") => BinaryOp::Remainder,
                 _ => return Ok(left),
             };
+            self.link(&mut count)?;
             self.bump();
             let right = self.unary()?;
             left = self.binary(Op::Plain(op), left, right);

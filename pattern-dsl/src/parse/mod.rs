@@ -31,7 +31,7 @@ pub(crate) const LIMIT: usize = 20;
 pub(crate) fn parse_file(source: u32, text: &str) -> (File, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let tokens = lex(source, text, 0, &mut diagnostics);
-    let mut parser = Parser { source, text, tokens, at: 0, diagnostics, depth: 0 };
+    let mut parser = Parser { source, text, tokens, at: 0, diagnostics, depth: 0, operators: 0 };
     let file = parser.file();
     let mut diagnostics = parser.diagnostics;
     diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
@@ -48,6 +48,8 @@ pub(crate) struct Parser<'a> {
     diagnostics: Vec<Diagnostic>,
     /// How deep the expression is nested.
     depth: u32,
+    /// Operators of the outermost expression so far.
+    operators: u32,
 }
 
 const END: Kind = Kind::End;

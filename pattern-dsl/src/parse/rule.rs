@@ -373,8 +373,15 @@ impl Parser<'_> {
         let plain = inner.replace("\\\"", " \"");
         let mut diagnostics = Vec::new();
         let tokens = lex(self.source, &plain, base, &mut diagnostics);
-        let mut nested =
-            Parser { source: self.source, text: self.text, tokens, at: 0, diagnostics, depth: 0 };
+        let mut nested = Parser {
+            source: self.source,
+            text: self.text,
+            tokens,
+            at: 0,
+            diagnostics,
+            depth: 0,
+            operators: 0,
+        };
         let parsed = nested.expr();
         let rest =
             if parsed.is_ok() && *nested.kind() != Kind::End { Some(nested.expected("`}`")) } else { None };

@@ -58,6 +58,16 @@ impl Parser<'_> {
                 );
                 continue;
             }
+            if self.at_word("where") {
+                let span = self.span();
+                self.bump();
+                self.expr()?;
+                self.report(
+                    Diagnostic::error("E118", span, "`where` filters one step")
+                        .help("`where` at the member, or `having` after the match"),
+                );
+                continue;
+            }
             if !cancels.is_empty() {
                 return Err(self.expected_with("`cancel on` or `}`", "`cancel on` stands after the steps"));
             }
@@ -170,6 +180,12 @@ impl Parser<'_> {
         }
         let members = self.list_until("}", |p| {
             let start = p.span();
+            let inner_set = (p.at_word("all") || p.at_word("one")) && p.word_ahead(1, "of");
+            if inner_set || p.at_word("no") && matches!(p.peek(1), Kind::Name(_) | Kind::Quoted(_)) {
+                return Err(
+                    p.expected_with("a step", "a set holds steps; an absence stands before or after it")
+                );
+            }
             let quantifier = p.quantifier()?;
             p.event(quantifier, start)
         })?;

@@ -62,3 +62,17 @@ fn a_repeated_group_is_refused() {
     let errors: Vec<&str> = compiled.diagnostics.iter().filter(|d| d.is_error()).map(|d| d.code).collect();
     assert_eq!(errors, ["E390"]);
 }
+
+/// Of the warnings about the shape of a match the examples give the one that the document shows.
+#[test]
+fn the_documents_rules_are_rarely_warned_about() {
+    let sources = sources();
+    let compiled = compile(&sources, &Environment { require_declared: true, ..Environment::default() });
+    let warned: Vec<String> = compiled
+        .diagnostics
+        .iter()
+        .filter(|d| !matches!(d.code, "W110" | "W208" | "W210" | "W220"))
+        .map(|d| format!("{} {}", d.code, d.message))
+        .collect();
+    assert_eq!(warned, ["W214 one event can be both `probe` and `hit`; it will be taken as `hit`"]);
+}

@@ -341,6 +341,7 @@ fn aggregate<'a>(aggregate: Aggregate, mut values: Vec<Value<'a>>) -> Value<'a> 
             }
             Value::Int(seen.len() as i64)
         }
+        Aggregate::Collect if values.is_empty() => Value::Null,
         Aggregate::Collect => Value::List(values),
         Aggregate::Median => {
             values.sort_by(|a, b| compare(a, b).unwrap_or(Ordering::Equal));

@@ -9,7 +9,9 @@ use pattern_dsl::{Environment, SourceText, compile, decimal::Decimal};
 
 const FIELDS: [&str; 5] = ["v", "vpn", "u", "id", "parent"];
 
-fn stream(name: &str) -> Stream {
+/// A stream of the table: fields `v`, `vpn`, `u`, `id`, `parent`.
+#[must_use]
+pub fn stream(name: &str) -> Stream {
     let types = [Type::Decimal, Type::Bool, Type::String, Type::Int, Type::Int];
     let field =
         |(name, ty): (&&str, Type)| Field { path: vec![(*name).to_owned()], ty, nullable: true, mask: false };
@@ -33,7 +35,12 @@ fn stream(name: &str) -> Stream {
     }
 }
 
-fn time(text: &str) -> i64 {
+/// A time of the table in microseconds: minutes, `m:s`, or seconds with an `s`.
+///
+/// # Panics
+/// If it is none.
+#[must_use]
+pub fn time(text: &str) -> i64 {
     let number = |text: &str| text.parse::<f64>().expect("a time is a number");
     let seconds = match (text.strip_suffix('s'), text.split_once(':')) {
         (Some(seconds), _) => number(seconds),
@@ -43,7 +50,12 @@ fn time(text: &str) -> i64 {
     (seconds * 1e6).round() as i64
 }
 
-fn event(streams: &[Stream], token: &str, offset: usize) -> (String, Event) {
+/// An event of the table, with its label.
+///
+/// # Panics
+/// If it cannot be read.
+#[must_use]
+pub fn event(streams: &[Stream], token: &str, offset: usize) -> (String, Event) {
     let (label, values) = token.split_once('(').unwrap_or((token, ""));
     let mut fields = vec![Literal::Null; FIELDS.len()];
     for value in values.trim_end_matches(')').split(',').filter(|v| !v.is_empty()) {

@@ -17,12 +17,13 @@ use pattern_dsl::types::{Literal, Type};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// One or two rules, events for them, and lists and lookups.
+/// One rule or a few, events for them, and lists and lookups.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// What it was made from.
     pub seed: u64,
-    /// The rule file: the rule `r`, perhaps a rule `s` that reads its alerts, and what they need.
+    /// The rule file: the rule `r`, perhaps rules `s` and `t` that read alerts (then [`crate::run_all`] answers), and what
+    /// they need.
     pub text: String,
     /// Events in event-time order.
     pub events: Vec<Event>,

@@ -63,13 +63,14 @@ pub struct Everything {
 /// Runs every rule of the module (but those that are off), rules that read alerts after the rules they read.
 ///
 /// `id_of` names the id of an alert: derived events of one time are in the order of rule, key, id, and a rule may read
-/// the id. The oracle has no ids of its own, so that it can be given those of an engine.
+/// the id. The oracle has no ids of its own, so that it can be given those of an engine. It is told the derived events so
+/// far.
 pub fn run_all(
     module: &Module,
     tables: &Tables,
     events: &[Event],
     end: i64,
-    id_of: &dyn Fn(&Firing) -> String,
+    id_of: &dyn Fn(&Firing, &[Event]) -> String,
 ) -> Everything {
     let strata = strata(module);
     let mut all = Everything { outcomes: vec![Outcome::default(); module.rules.len()], derived: Vec::new() };
@@ -108,7 +109,8 @@ pub fn run_all(
         for (index, rule) in module.rules.iter().enumerate().filter(|(index, _)| strata[*index] == stratum) {
             for firing in &all.outcomes[index].firings {
                 origins.push((index, firing.key.clone()));
-                all.derived.push(derived(module, stream, rule, firing, id_of(firing)));
+                let id = id_of(firing, &all.derived);
+                all.derived.push(derived(module, stream, rule, firing, id));
             }
         }
     }

@@ -234,6 +234,9 @@ pub(crate) fn as_type(value: Literal, ty: &Type) -> Literal {
         (Literal::Int(i), Type::Decimal) => Literal::Decimal(Decimal::from_int(i)),
         (Literal::Int(i), Type::Float) => Literal::Float(i as f64),
         (Literal::Decimal(d), Type::Float) => Literal::Float(d.to_f64()),
+        (value @ (Literal::Null | Literal::String(_)), Type::String) => value,
+        // Rules that emit one name with several types: it is read as text.
+        (value, Type::String) => Literal::String(Value::of(&value).text()),
         (value, _) => value,
     }
 }

@@ -25,16 +25,12 @@ fn random_rules_compile_and_fire() {
         }
         if compiled.has_errors() || compiled.module.rules.is_empty() {
             let errors: Vec<_> = compiled.diagnostics.iter().filter(|d| d.is_error()).collect();
-            // Not what the compiler cannot do yet.
-            if errors.iter().any(|d| d.code == "E391" || d.message.contains("`alert`")) {
-                continue;
-            }
             refused.push(format!("{errors:?}\n{}", case.text));
             continue;
         }
         let end = case.events.last().map_or(0, |e| e.ts);
         let started = std::time::Instant::now();
-        let all = run_all(&compiled.module, &case.tables, &case.events, end, &|f| format!("{:?}", f.steps));
+        let all = run_all(&compiled.module, &case.tables, &case.events, end, &|f, _| format!("{:?}", f.steps));
         let took = started.elapsed();
         spent += took;
         longest = longest.max((took, seed));
@@ -63,8 +59,7 @@ fn random_rules_compile_and_fire() {
         refused.len(),
         refused[..refused.len().min(6)].join("\n")
     );
-    let dead: Vec<_> =
-        by_construct.iter().filter(|(_, (_, taken, fired))| *taken > 0 && *fired < 5).collect();
+    let dead: Vec<_> = by_construct.iter().filter(|(_, (.., fired))| *fired < 5).collect();
     assert!(dead.is_empty(), "hardly ever fire: {dead:?}");
     assert!(firing * 5 > total as usize, "only {firing} of {total} cases fire");
 }

@@ -76,7 +76,10 @@ impl Writer {
         let rule = self.rule();
         let mut rules = vec![rule];
         if self.may("alerts", 7) {
-            rules.push(self.reader());
+            rules.push(self.reader("s"));
+            if self.random.chance(40) {
+                rules.push(self.reader("t"));
+            }
         }
         let declared = DECLARATIONS.iter().filter(|(name, _)| self.tables.contains(name));
         let mut head: Vec<String> = declared.map(|(_, text)| (*text).to_owned()).collect();
@@ -460,51 +463,53 @@ impl Writer {
         self.done.map(|(_, repeated)| ("done", repeated))
     }
 
-    /// A rule that reads the alerts of the first.
-    fn reader(&mut self) -> RuleText {
-        let mut rule = RuleText { name: "s", ..RuleText::default() };
-        let by_k = self.by_k && self.constructs.contains("by");
-        if by_k {
+    /// A rule that reads the alerts of the rules before it.
+    fn reader(&mut self, name: &'static str) -> RuleText {
+        let mut rule = RuleText { name, ..RuleText::default() };
+        // The second reader reads the first one, or both; a reader that names none reads rules that read no alerts.
+        let filter = match (name, self.random.below(3)) {
+            ("t", 0) => Some("rule == \"s\""),
+            ("t", 1) => Some("rule in [\"r\", \"s\"]"),
+            (_, 0) => Some("rule in [\"r\"]"),
+            (_, 1) => Some("mode == \"live\""),
+            _ => None,
+        };
+        if self.by_k {
             rule.front.push("by k (alert.keys.k)".to_owned());
         }
-        match self.random.below(3) {
-            0 => rule.front.push("from alert where rule in [\"r\"]".to_owned()),
-            1 => rule.front.push("from alert where mode == \"live\"".to_owned()),
-            _ => {}
-        }
-        let event = |alias, terms: &[&str]| {
+        rule.front.extend(filter.map(|filter| format!("from alert where {filter}")));
+        let event = |stream, alias, terms: &[&str]| {
             let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-            let event = EventText { stream: "alert", alias, terms, ..EventText::default() };
+            let event = EventText { stream, alias, terms, ..EventText::default() };
             Part::Unit(UnitText { events: vec![event], ..UnitText::default() })
         };
-        match self.random.below(5) {
-            0 => rule.parts = vec![event("x", &["count(alert over 4s) reaches 2"])],
-            1 => rule.parts = vec![event("x", &[]), event("y", &["score >= x.score"])],
-            2 => {
-                let no = No { streams: vec!["alert"], duration: Some("2s".to_owned()), ..No::default() };
-                rule.parts = vec![event("x", &[]), Part::No(no)];
-            }
-            3 => {
-                let stream = STREAMS[self.random.pick(&self.used.clone())];
-                rule.parts = vec![event("x", &[]), event("y", &[])];
-                if let Some(Part::Unit(unit)) = rule.parts.get_mut(self.random.below(2)) {
-                    unit.events[0].stream = stream;
-                }
-                if by_k {
-                    rule.front[0] = "by k (alert.keys.k)".to_owned();
-                }
-            }
+        let alert = |alias, terms: &[&str]| event("alert", alias, terms);
+        let no = |duration| {
+            let duration = Some(String::from(duration));
+            Part::No(No { streams: vec!["alert"], duration, ..No::default() })
+        };
+        let stream = STREAMS[self.random.pick(&self.used.clone())];
+        let emitted = name == "s" && self.constructs.contains("output");
+        rule.parts = match self.random.below(9) {
+            8 if emitted => vec![alert("x", &["data.c >= 1"])],
+            0 => vec![alert("x", &["count(alert over 4s) reaches 2"])],
+            1 => vec![alert("x", &[]), alert("y", &["score >= x.score"])],
+            2 => vec![alert("x", &[]), no("2s")],
+            3 => vec![no("2s"), alert("x", &["severity != info"])],
+            4 => vec![alert("x", &[]), event(stream, "y", &[])],
+            5 => vec![event(stream, "y", &[]), alert("x", &["score > 20"])],
+            6 => vec![alert("x", &["sum(alert.score over 5s before x) >= 50"])],
             _ => {
-                rule.parts = vec![event("x", &[])];
                 rule.clauses.push("cooldown 3s per x.severity".to_owned());
+                vec![alert("x", &[])]
             }
-        }
+        };
         rule.within = Some("8s".to_owned());
-        rule.clauses.push("emit { s: x.score, k: x.rule }".to_owned());
+        rule.clauses.push("emit { s: x.score, k: x.rule, at: x.ts }".to_owned());
         if rule.parts.len() > 1 && self.random.chance(40) {
             rule.clauses.push("overlap per start".to_owned());
         }
-        self.mark("alerts read");
+        self.mark(if name == "s" { "alerts read" } else { "alerts of readers read" });
         rule
     }
 }
