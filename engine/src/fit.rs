@@ -354,13 +354,16 @@ impl<'a> Search<'a, '_> {
     /// When the choice is complete, counting from its last event; none if a bound is unknown.
     pub(crate) fn due(&self) -> Option<Micros> {
         let program = self.question.program;
-        let last = self.begun.last().and_then(|unit| self.last_of(*unit))?;
-        let trailing =
-            program.trailing.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
-        let quiet = program.steps.last().and_then(|step| step.quiet.as_ref());
+        let unit = *self.begun.last()?;
+        let last = self.last_of(unit)?;
         let mut longest = 0;
-        for bound in trailing.chain(quiet) {
-            longest = longest.max(self.wait(bound, last)?);
+        if let Some(quiet) = program.steps.last().and_then(|step| step.quiet.as_ref()) {
+            longest = self.silence(quiet, self.unit_before(unit))?;
+        }
+        for absence in program.trailing.iter().filter_map(|number| program.absences.get(*number)) {
+            if let Some(bound) = &absence.duration {
+                longest = longest.max(self.wait(bound, last)?);
+            }
         }
         Some(last.ts.saturating_add(longest))
     }

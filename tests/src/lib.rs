@@ -166,8 +166,9 @@ fn engine_line(alert: &Alert) -> String {
         .evidence
         .iter()
         .filter_map(|evidence| match evidence {
-            Evidence::Step { events, .. } => {
-                Some(events.iter().map(|event| event.id.clone()).collect::<Vec<_>>().join("+"))
+            Evidence::Step { place, events, .. } => {
+                let ids: Vec<_> = events.iter().map(|event| event.id.as_str()).collect();
+                Some(format!("{place}: {}", ids.join("+")))
             }
             Evidence::Absence { .. } => None,
         })
@@ -201,8 +202,9 @@ fn oracle_line(firing: &Firing, own: usize, derived: &[Event]) -> String {
     let steps: Vec<String> = firing
         .steps
         .iter()
-        .filter(|taken| !taken.is_empty())
-        .map(|taken| taken.iter().map(name).collect::<Vec<_>>().join("+"))
+        .enumerate()
+        .filter(|(_, taken)| !taken.is_empty())
+        .map(|(place, taken)| format!("{place}: {}", taken.iter().map(name).collect::<Vec<_>>().join("+")))
         .collect();
     let key: Vec<String> = firing.key.iter().map(show).collect();
     let fields: Vec<String> =
@@ -284,6 +286,11 @@ pub fn report(case: Case, feed: Feed) -> String {
             stream.name,
             fields.join(" ")
         ));
+    }
+    for (name, versions) in &small.tables {
+        for (from, content) in versions {
+            text.push_str(&format!("  @{name} from {from}: {content:?}\n"));
+        }
     }
     text.push_str(&difference(&small, &module, feed).unwrap_or_default());
     text
