@@ -248,6 +248,11 @@ impl Node {
             },
             Self::InNetwork(inner, network) => match inner.eval(scope) {
                 Value::Ip(address) => Value::Bool(network.contains(*address)),
+                // An address that is declared or inferred as text.
+                Value::String(text) => match text.parse() {
+                    Ok(address) => Value::Bool(network.contains(address)),
+                    Err(_) => Value::Null,
+                },
                 _ => Value::Null,
             },
             Self::Aggregate(kind, step, argument) => {

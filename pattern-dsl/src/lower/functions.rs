@@ -33,17 +33,15 @@ fn signature(name: &str) -> &'static str {
     FUNCTIONS.iter().find(|(n, _)| *n == name).map_or("", |(_, signature)| signature)
 }
 
-/// An address with the length of its network's part.
+/// An address and the length of its network's part.
 fn is_network(text: &str) -> bool {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Some((address, bits)) = text.split_once('/') else { return false };
     let most = match address.parse() {
         Ok(std::net::IpAddr::V4(_)) => 32,
         Ok(std::net::IpAddr::V6(_)) => 128,
         Err(_) => return false,
     };
-    bits.is_none_or(|bits| {
-        bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|b| b <= most)
-    })
+    bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|bits| bits <= most)
 }
 
 impl RuleLowering<'_, '_> {

@@ -433,6 +433,10 @@ fn call<'a>(function: Function, values: &[Value<'a>]) -> Value<'a> {
         (Function::Cidr, [Value::Ip(address), Value::Text(network)]) => {
             in_network(*address, network).map_or(Value::Null, Value::Bool)
         }
+        (Function::Cidr, [Value::Text(address), Value::Text(network)]) => {
+            let address = address.parse().ok();
+            address.and_then(|address| in_network(address, network)).map_or(Value::Null, Value::Bool)
+        }
         _ => Value::Null,
     }
 }

@@ -340,18 +340,18 @@ impl<'a> KeyRun<'_, 'a> {
         let silenced: Vec<bool> = complete.iter().map(|choice| self.silenced(&choice.taken, as_of)).collect();
         let mut fired = vec![false; complete.len()];
         loop {
+            let any_fired = fired.contains(&true);
             let allowed = |at: &usize| {
                 let first = first_of(&complete[*at].taken);
                 match rule.overlap {
                     Overlap::None | Overlap::From(_) | Overlap::FromLast(_) => first >= self.unused,
                     Overlap::PerStart => !self.begun.contains(&first),
-                    Overlap::PerEnd => !fired.contains(&true),
+                    Overlap::PerEnd => !any_fired,
                     Overlap::All => !fired[*at],
                 }
             };
-            let allowed: Vec<usize> = (0..complete.len()).filter(allowed).collect();
-            let Some(at) = allowed.iter().copied().find(|at| !silenced[*at]) else {
-                if !fired.contains(&true) && !allowed.is_empty() {
+            let Some(at) = (0..complete.len()).find(|at| !silenced[*at] && allowed(at)) else {
+                if !any_fired && (0..complete.len()).any(|at| allowed(&at)) {
                     self.outcome.suppressed_unless += 1;
                 }
                 break;
