@@ -47,17 +47,22 @@ fn every_type_is_read_and_decimals_keep_their_digits() {
         ("e", words),
         ("t", Type::Instant),
         ("d", Type::Duration),
-        ("d2", Type::Duration),
+        ("ip", Type::Ip),
+        ("at", Type::Geo),
+        ("at.lat", Type::Decimal),
+        ("l", Type::List(Box::new(Type::String))),
         ("absent", Type::Int),
     ]);
     let line =
         br#"{"ts":"2026-03-01T10:00:00Z","id":"a\u00e91","junk":{"a":[1,{"b":null}]},"amount":1.10,"n":-7,
-        "f":2,"s":"x\ny","b":true,"e":"ecom","t":1700000000,"d":5,"d2":"5m","last":[]}"#;
+        "f":2,"s":"x\ny","b":true,"e":"ecom","t":1700000000,"d":"5m","ip":"::ffff:10.0.0.1",
+        "at":{"lat":52.50,"lon":-13.25},"l":["a","b"],"last":[]}"#;
     let decoded = d.decode(line).expect("decodes");
     assert_eq!(decoded.ts, 1_772_359_200_000_000);
     assert_eq!(decoded.id, Some("a\u{e9}1"));
-    let wanted = ["1.10", "-7", "2", "x\ny", "true", "ecom", "2023-11-14T22:13:20.000Z", "5us", "5m", "-"]
-        .map(str::to_owned);
+    let wanted = ["1.10", "-7", "2", "x\ny", "true", "ecom", "2023-11-14T22:13:20.000Z", "5m"];
+    let inside = ["10.0.0.1", "52.5,-13.25", "52.50", "[a, b]", "-"];
+    let wanted: Vec<String> = wanted.into_iter().chain(inside).map(str::to_owned).collect();
     assert_eq!(texts(decoded.slots), wanted);
     // Nothing of an earlier line is left.
     let decoded = d.decode(br#"{"ts":1772359200}"#).expect("decodes");
@@ -84,8 +89,21 @@ fn nested_paths_walk_objects_and_fall_back_to_the_literal_key() {
 
 #[test]
 fn what_does_not_fit_says_field_cause_and_value() {
-    let mut d = decoder(&[("amount", Type::Decimal), ("n", Type::Int), ("ts", Type::Instant)]);
+    let mut d = decoder(&[
+        ("amount", Type::Decimal),
+        ("n", Type::Int),
+        ("ts", Type::Instant),
+        ("d", Type::Duration),
+        ("ip", Type::Ip),
+        ("at", Type::Geo),
+        ("l", Type::List(Box::new(Type::Int))),
+    ]);
     let cases = [
+        (r#"{"ts":1,"d":5}"#, "wrong_type", "field `d`: expected duration, found 5"),
+        (r#"{"ts":1,"ip":"10.0.0"}"#, "wrong_type", "field `ip`: expected ip, found \"10.0.0\""),
+        (r#"{"ts":1,"at":{"lat":91,"lon":0}}"#, "wrong_type", "field `at`: expected geo, found {\"lat\":91"),
+        (r#"{"ts":1,"at":[1,2]}"#, "wrong_type", "field `at`: expected geo, found [1,2]"),
+        (r#"{"ts":1,"l":[1,"x"]}"#, "wrong_type", "field `l`: expected list<int>, found [1,\"x\"]"),
         (r#"{"ts":1,"n":"seven"}"#, "wrong_type", "field `n`: expected int, found \"seven\""),
         (r#"{"ts":1,"n":1.5}"#, "wrong_type", "field `n`: expected int, found 1.5"),
         (r#"{"ts":1,"n":[1]}"#, "wrong_type", "field `n`: expected int, found a list"),
@@ -119,6 +137,28 @@ fn the_first_number_fixes_the_unit_of_time() {
 }
 
 #[test]
+fn times_by_pattern_by_zone_and_of_the_record() {
+    let mut pattern = stream("ts", TimeFormat::Pattern("%d/%m/%Y %H:%M:%S".to_owned()));
+    pattern.time.zone = Some("Europe/Berlin".to_owned());
+    let mut d = Decoder::time_only(&pattern);
+    assert_eq!(d.decode(br#"{"ts":"01/03/2026 11:00:00"}"#).expect("a time").ts, 1_772_359_200_000_000);
+    let error = d.decode(br#"{"ts":"2026-03-01"}"#).expect_err("another pattern");
+    assert_eq!(error.message, "time field `ts`: \"2026-03-01\" is not a time as \"%d/%m/%Y %H:%M:%S\"");
+    d.set_columns(["ts"].into_iter());
+    let record = [b"01/03/2026 11:00:00".as_slice()];
+    assert_eq!(d.decode_record(record.into_iter()).expect("a time").ts, 1_772_359_200_000_000);
+    let mut zoned = stream("ts", TimeFormat::Auto);
+    zoned.time.zone = Some("America/New_York".to_owned());
+    let mut d = Decoder::time_only(&zoned);
+    assert_eq!(d.decode(br#"{"ts":"2026-03-01 05:00:00"}"#).expect("a time").ts, 1_772_359_200_000_000);
+    let mut record = stream("ts", TimeFormat::Record);
+    record.time.path.clear();
+    let mut d = Decoder::time_only(&record);
+    d.set_record_time(7);
+    assert_eq!(d.decode(b"{}").expect("the record's time").ts, 7);
+}
+
+#[test]
 fn csv_records_and_split_fields() {
     let mut d = decoder(&[("amount", Type::Decimal), ("s", Type::String), ("n", Type::Int)]);
     d.set_columns(["id", "ts", "n", "other", "amount", "s"].into_iter());
@@ -128,6 +168,13 @@ fn csv_records_and_split_fields() {
     assert_eq!(texts(decoded.slots), ["2.50", "007", "-"]);
     let error = d.decode_record(record(["7", "1700000000", "many", "", "", ""])).expect_err("int");
     assert_eq!(error.message, "field `n`: expected int, found \"many\"");
+    let mut d = decoder(&[("ip", Type::Ip), ("at", Type::Geo), ("l", Type::List(Box::new(Type::Int)))]);
+    d.set_columns(["ts", "ip", "at", "l"].into_iter());
+    let record = ["1700000000", "10.0.0.1", "52.5,-13.25", "[1, 2]"].map(str::as_bytes);
+    assert_eq!(
+        texts(d.decode_record(record.into_iter()).expect("decodes").slots),
+        ["10.0.0.1", "52.5,-13.25", "[1, 2]"]
+    );
     let mut field = FieldReader::new("event.type");
     assert_eq!(field.read(br#"{"event":{"type":"login"}}"#).expect("json").as_deref(), Some("login"));
     assert_eq!(field.read(br#"{"event":{}}"#).expect("json"), None);
