@@ -505,7 +505,10 @@ impl Compiler<'_> {
 /// Two members of a set read the same stream.
 fn shares_stream(steps: &[StepProgram], unit: &UnitProgram) -> bool {
     let members = steps.get(unit.steps.clone()).unwrap_or_default();
-    members.iter().enumerate().any(|(at, member)| members.iter().skip(at + 1).any(|other| other.stream == member.stream))
+    members
+        .iter()
+        .enumerate()
+        .any(|(at, member)| members.iter().skip(at + 1).any(|other| other.stream == member.stream))
 }
 
 fn uniform_keys(roles: &[Role]) -> bool {

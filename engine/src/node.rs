@@ -80,7 +80,8 @@ impl Compiler<'_> {
             }
             Expr::Window(window) => match self.rule.windows.get(*window).and_then(|window| window.before) {
                 Some(step) if self.own != Some(step) => {
-                    let kind = self.rule.windows.get(*window).map_or(Aggregate::Count, |window| window.aggregate);
+                    let kind =
+                        self.rule.windows.get(*window).map_or(Aggregate::Count, |window| window.aggregate);
                     Node::StepWindow(step, *window, aggregate::of_values(kind, std::iter::empty()))
                 }
                 _ => Node::Window(*window),
@@ -159,15 +160,15 @@ pub(crate) fn reads_steps(rule: &Rule, own: Option<usize>, expr: &Expr) -> bool 
             // The window before another step's event was read there.
             Expr::Window(number) => window(number).is_some_and(|step| own != Some(step)),
             _ => matches!(
-            expr,
-            Expr::Field(Of::Step(_), _)
-                | Expr::Ts(Of::Step(_))
-                | Expr::Id(Of::Step(_))
-                | Expr::StreamName(Of::Step(_))
-                | Expr::Aggregate(..)
-                | Expr::Trend(..)
-                | Expr::Prev(..)
-        ),
+                expr,
+                Expr::Field(Of::Step(_), _)
+                    | Expr::Ts(Of::Step(_))
+                    | Expr::Id(Of::Step(_))
+                    | Expr::StreamName(Of::Step(_))
+                    | Expr::Aggregate(..)
+                    | Expr::Trend(..)
+                    | Expr::Prev(..)
+            ),
         };
     });
     found

@@ -324,7 +324,10 @@ impl<'a> Search<'a, '_> {
             return;
         }
         // The first that got as far is the earliest, but where an event may fit two members of a `one of`.
-        let rank = (Reverse(self.begun.len()), if self.question.program.ambiguous { self.beginnings() } else { Vec::new() });
+        let rank = (
+            Reverse(self.begun.len()),
+            if self.question.program.ambiguous { self.beginnings() } else { Vec::new() },
+        );
         if self.best.as_ref().is_some_and(|(best, _)| *best <= rank) {
             return;
         }
@@ -367,7 +370,9 @@ impl<'a> Search<'a, '_> {
     /// Where each step begins; of a `one of`, at which event.
     fn beginnings(&self) -> Vec<Position> {
         let program = self.question.program;
-        let begin = |step: usize| self.taken.get(step).and_then(|taken| taken.first()).map_or(Position::MAX, |row| row.pos);
+        let begin = |step: usize| {
+            self.taken.get(step).and_then(|taken| taken.first()).map_or(Position::MAX, |row| row.pos)
+        };
         let places = program.units.iter().flat_map(|unit| match unit.kind {
             UnitKind::One => unit.steps.clone().map(begin).min().into_iter().collect::<Vec<_>>(),
             _ => unit.steps.clone().map(begin).collect(),

@@ -35,12 +35,7 @@ impl<'a> Search<'a, '_> {
                 let Some(row) = self.list(step).get(*at).filter(|row| row.pos == event.pos) else { continue };
                 *at += 1;
                 let barred = number == 0 && row.marked;
-                if barred
-                    || *done
-                    || flow.is_break()
-                    || !reached
-                    || !self.fits(step, before, row, true)
-                {
+                if barred || *done || flow.is_break() || !reached || !self.fits(step, before, row, true) {
                     continue;
                 }
                 any = true;

@@ -14,7 +14,6 @@ const SECOND: i64 = 1_000_000;
 const RULES: &str = r#"
 stream a { fields { k: string, v: int, ts: instant } time ts }
 stream b { fields { k: string, v: int, ts: instant } time ts in order }
-stream alert { fields { rule: string, severity: string, score: decimal, mode: string, keys.k: string?, data.v: int?, ts: instant } time ts }
 rule high { by k match { a where v > 6 } emit { v: a.v } severity "low" score a.v }
 rule pair { by k match within 5s { a then b } emit { v: b.v } }
 rule quiet { by k match { b where v > 4 then no a for 3s } mode shadow emit { v: b.v } }
@@ -25,18 +24,8 @@ rule calm { by k (alert.keys.k) match { alert as x where rule in ["twice", "quie
 rule mixed { by k (a.k, alert.keys.k) match within 4s { alert as x where rule == "direct" then a } emit { v: a.v + x.data.v } }
 "#;
 
-/// The rules with what the readers among them name.
 fn module() -> Module {
-    let mut module = compile(RULES);
-    for rule in &mut module.rules {
-        rule.reads_alerts = match rule.name.as_str() {
-            "twice" => Some(Vec::new()),
-            "calm" => Some(["twice", "quiet", "alone"].map(str::to_owned).to_vec()),
-            "mixed" => Some(vec!["direct".to_owned()]),
-            _ => None,
-        };
-    }
-    module
+    compile(RULES)
 }
 
 fn events(module: &Module, seed: u64) -> Vec<Event> {
@@ -88,7 +77,9 @@ fn readers_see_what_the_definition_says_however_events_come() {
         // Ids decide among alerts of one rule, key and time only; the oracle is given those of the engine.
         let ids: BTreeMap<String, String> =
             first.alerts.iter().map(|alert| (identity(&engine_line(alert)), alert.id.clone())).collect();
-        let id_of = |firing: &Firing, _: &[oracle::Event]| ids.get(&identity(&oracle_line(firing))).cloned().unwrap_or_default();
+        let id_of = |firing: &Firing, _: &[oracle::Event]| {
+            ids.get(&identity(&oracle_line(firing))).cloned().unwrap_or_default()
+        };
         let everything = oracle::run_all(&module, &BTreeMap::new(), &events, end, &id_of);
         let must = sorted(everything.outcomes.iter().flat_map(|outcome| &outcome.firings).map(oracle_line));
         seen += must.iter().filter(|line| line.contains("twice") || line.contains("calm")).count();
