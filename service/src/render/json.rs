@@ -97,7 +97,7 @@ fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail) {
 fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
     w.open('{');
     match evidence {
-        Evidence::Step { step, stream, events, held } => {
+        Evidence::Step { step, stream, events, held, .. } => {
             w.text("step", step);
             w.text("stream", stream);
             w.raw("count", &events.len().to_string());

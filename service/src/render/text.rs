@@ -67,7 +67,7 @@ fn tint(severity: &str) -> &'static str {
 fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
     let mut out = String::new();
     match evidence {
-        Evidence::Step { step, stream, events, held } => {
+        Evidence::Step { step, stream, events, held, .. } => {
             let shown = if detail == Detail::Full { events.len() } else { events.len().min(3) };
             for (at, event) in events.iter().take(shown).enumerate() {
                 let name = if at > 0 {
