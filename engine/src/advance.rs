@@ -347,10 +347,21 @@ fn windows_at(
     if program.windows.is_empty() {
         return Vec::new();
     }
+    let scope = Scope {
+        this: Some(event.view()),
+        key,
+        taken: &[],
+        own: 0,
+        windows: &[],
+        latches: 0,
+        partitions: around.partitions,
+        tables: around.tables,
+        time: event.ts,
+    };
     let read = roles & program.reading != 0;
     for latch in 0..program.latches.len() {
         let windows = &program.latches[latch].windows;
-        let looked = !windows.is_empty() && looks(program, roles);
+        let looked = !windows.is_empty() && looks(program, roles, &scope);
         if looked
             && windows.iter().all(|window| held.windows.get(*window).is_none_or(|state| state.is_empty()))
         {
@@ -363,17 +374,6 @@ fn windows_at(
             *value = state.value(window);
         }
     }
-    let scope = Scope {
-        this: Some(event.view()),
-        key,
-        taken: &[],
-        own: 0,
-        windows: &[],
-        latches: 0,
-        partitions: around.partitions,
-        tables: around.tables,
-        time: event.ts,
-    };
     for (bit, role) in program.roles.iter().enumerate() {
         let RoleKind::Window(number) = role.kind else { continue };
         if roles >> bit & 1 == 0 || !all_true(&role.keyed, &scope) {
@@ -394,7 +394,7 @@ fn windows_at(
 
 /// Opens the latches whose value is below its limit at this event.
 fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>) -> u32 {
-    if program.latches.is_empty() || !looks(program, roles) {
+    if program.latches.is_empty() || !looks(program, roles, scope) {
         return latches;
     }
     program.latches.iter().enumerate().fold(latches, |open, (bit, latch)| {
@@ -404,8 +404,10 @@ fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>)
     })
 }
 
-fn looks(program: &Program, roles: u64) -> bool {
-    program.roles.iter().enumerate().any(|(bit, role)| roles >> bit & 1 == 1 && role.kind == RoleKind::Latch)
+fn looks(program: &Program, roles: u64, scope: &Scope<'_>) -> bool {
+    program.roles.iter().enumerate().any(|(bit, role)| {
+        roles >> bit & 1 == 1 && role.kind == RoleKind::Latch && all_true(&role.keyed, scope)
+    })
 }
 
 /// One event on its way through the state of one key.

@@ -235,7 +235,8 @@ pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let end = case.events.last()?.ts;
     let (alerts, cooldown, unless) = run_engine(module, &case.tables, &case.events, end, feed);
     let own = case.events.len();
-    let lines = |rule: &str| alerts.iter().filter(|alert| alert.rule == rule).map(engine_line).collect::<Vec<_>>();
+    let lines =
+        |rule: &str| alerts.iter().filter(|alert| alert.rule == rule).map(engine_line).collect::<Vec<_>>();
     // The definition has no ids of its own: alerts that agree lend theirs.
     let id_of = |firing: &Firing, derived: &[Event]| {
         let line = oracle_line(firing, own, derived);

@@ -315,20 +315,19 @@ impl RuleLowering<'_, '_> {
     }
 }
 
-/// Two or more events may be awaited, or a burst without end.
+/// A choice may hold two or more events.
 fn awaits_more(units: &[&ast::Unit]) -> bool {
     let [unit] = units else { return units.len() > 1 };
     let several = |event: &ast::Event| {
         let (min, max, _) = counts(event);
-        min > 1 || (event.quiet.is_some() && max != Some(1))
+        min > 1 || max != Some(1)
     };
     match &unit.kind {
         UnitKind::Event(event) => several(event),
         UnitKind::Set(set) => {
             set.members.iter().any(several)
                 || match set.kind {
-                    ir::UnitKind::All => set.members.len() > 1,
-                    ir::UnitKind::AtLeast(least) => least > 1,
+                    ir::UnitKind::All | ir::UnitKind::AtLeast(_) => set.members.len() > 1,
                     ir::UnitKind::One | ir::UnitKind::Step => false,
                 }
         }

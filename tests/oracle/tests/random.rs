@@ -30,7 +30,8 @@ fn random_rules_compile_and_fire() {
         }
         let end = case.events.last().map_or(0, |e| e.ts);
         let started = std::time::Instant::now();
-        let all = run_all(&compiled.module, &case.tables, &case.events, end, &|f, _| format!("{:?}", f.steps));
+        let all =
+            run_all(&compiled.module, &case.tables, &case.events, end, &|f, _| format!("{:?}", f.steps));
         let took = started.elapsed();
         spent += took;
         longest = longest.max((took, seed));
