@@ -14,7 +14,7 @@ use crate::program::{
 };
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
-    Absence, Arrow, Bound, Expr, Module, Of, ReasonPart, Rule, Step, Stream, Term, UnitKind,
+    Absence, Arrow, Bound, Expr, Module, Of, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
 };
 
 /// Ways in which one rule may want events: a bit each.
@@ -130,7 +130,9 @@ impl Compiler<'_> {
                 .iter()
                 .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
                 || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some()),
-            ambiguous: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit)),
+            unordered: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit))
+                || (rule.overlap == Overlap::PerStart
+                    && units.first().is_some_and(|unit| unit.kind != UnitKind::Step)),
             chain: units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable),
             cooldown: rule.cooldown,
             overlap: rule.overlap,

@@ -182,7 +182,7 @@ impl<'a> Search<'a, '_> {
             return true;
         }
         if let (Some(quiet), Some(last)) = (&step.quiet, last)
-            && self.silence(quiet, before).is_none_or(|quiet| row.ts - last.ts > quiet)
+            && self.silence(quiet, before).is_some_and(|quiet| row.ts - last.ts > quiet)
         {
             return false;
         }

@@ -98,10 +98,9 @@ fn fire(
     let question = question(program, held, moment, around);
     let mut round = Round::default();
     let mut sent: Vec<(Key, Sent)> = held.sent.clone();
-    let mut fresh: Vec<(Position, Alert)> = Vec::new();
+    let mut fresh: Vec<Alert> = Vec::new();
     let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
     let mut capped = false;
-    // Choices of a leading set do not come in the order of their first events.
     let by_first = program.overlap == Overlap::PerStart;
     let in_order = program.units.first().is_none_or(|unit| unit.kind == UnitKind::Step);
     let found = search(question, &mut |taken, scope| {
@@ -119,7 +118,7 @@ fn fire(
         }
         round.from = used_from(program, taken);
         let choice = Choice { taken, scope, truncated: held.saturated };
-        fresh.extend(send(program, &mut sent, stats, moment, around, &choice).map(|alert| (first, alert)));
+        fresh.extend(send(program, &mut sent, stats, moment, around, &choice));
         match program.overlap {
             _ if moment.by == FiredBy::Timeout => Next::Stop,
             Overlap::None | Overlap::PerEnd | Overlap::From(_) | Overlap::FromLast(_) => Next::Stop,
@@ -127,10 +126,7 @@ fn fire(
             Overlap::PerStart | Overlap::All => Next::Choice,
         }
     });
-    if by_first && !in_order {
-        fresh.sort_by_key(|(first, _)| *first);
-    }
-    out.extend(fresh.into_iter().map(|(_, alert)| Alert { truncated: alert.truncated || capped, ..alert }));
+    out.extend(fresh.into_iter().map(|alert| Alert { truncated: alert.truncated || capped, ..alert }));
     round.silenced = found.silenced > 0;
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
     stats.capped += u64::from(capped || found.cut);

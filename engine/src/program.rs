@@ -50,8 +50,9 @@ pub(crate) struct Program {
     pub(crate) horizon: Micros,
     /// Somewhere between two steps time must pass: `no X for D`, `until quiet for D`.
     pub(crate) waits: bool,
-    /// Two members of a `one of` read the same stream: an event that fits both is one choice.
-    pub(crate) ambiguous: bool,
+    /// The search does not meet choices in their order: an event may fit two members of a `one of`, which is one choice;
+    /// or `per start` orders those of a leading set by their first events.
+    pub(crate) unordered: bool,
     /// Every unit is a single step that cannot be skipped.
     pub(crate) chain: bool,
     pub(crate) cooldown: Option<Micros>,

@@ -6,13 +6,13 @@
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
 use crate::expr::{Node, Scope};
-use crate::program::{Ending, Program};
+use crate::program::{BoundProgram, Ending, Program};
 use crate::row::{Position, Row};
 use crate::state::KeyState;
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::UnitKind;
+use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -127,8 +127,8 @@ pub(crate) struct Search<'a, 'v> {
     /// Of [`Ask::Partial`]: the furthest so far, by units begun, then by beginnings; and what it took.
     best: Option<(Rank, Taken<'a>)>,
     pub(crate) found: Found,
-    /// Where an event may fit two members of a `one of`: choices by their beginnings.
-    collected: Vec<(Vec<Position>, Taken<'a>)>,
+    /// Where the walk does not meet choices in their order: first event, beginnings, what each took.
+    collected: Vec<(Position, Vec<Position>, Taken<'a>)>,
     /// The visitor wants another first event.
     skip_first: bool,
     visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
@@ -160,6 +160,7 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
         let independent = step.cross.is_empty()
             && !unit.immediately
             && unit.after.is_none()
+            && !matches!(unit.within, Some(BoundProgram::Read(..)))
             && !question.program.waits
             && before.quiet.is_none();
         if step.first_only && independent && before.min == 1 {
@@ -326,7 +327,7 @@ impl<'a> Search<'a, '_> {
         // The first that got as far is the earliest, but where an event may fit two members of a `one of`.
         let rank = (
             Reverse(self.begun.len()),
-            if self.question.program.ambiguous { self.beginnings() } else { Vec::new() },
+            if self.question.program.unordered { self.beginnings() } else { Vec::new() },
         );
         if self.best.as_ref().is_some_and(|(best, _)| *best <= rank) {
             return;
@@ -388,8 +389,11 @@ impl<'a> Search<'a, '_> {
         if self.question.ask == Ask::Complete && !all_true(&program.having, &scope) {
             return ControlFlow::Continue(());
         }
-        if program.ambiguous {
-            self.collected.push((self.beginnings(), self.taken.clone()));
+        if program.unordered {
+            // `per start`: one alert for each first event, in their order.
+            let by_first = program.overlap == Overlap::PerStart;
+            let first = self.first.filter(|_| by_first).map_or(0, |first| first.pos);
+            self.collected.push((first, self.beginnings(), self.taken.clone()));
             return ControlFlow::Continue(());
         }
         self.visit()
@@ -398,9 +402,9 @@ impl<'a> Search<'a, '_> {
     /// Of choices collected, since they came in another order than that of the language: the first of each.
     fn give_collected(&mut self) {
         let mut collected = std::mem::take(&mut self.collected);
-        collected.sort_by(|(a, _), (b, _)| a.cmp(b));
-        collected.dedup_by(|(a, _), (b, _)| a == b);
-        for (_, taken) in collected {
+        collected.sort_by(|(a, x, _), (b, y, _)| (a, x).cmp(&(b, y)));
+        collected.dedup_by(|(_, a, _), (_, b, _)| a == b);
+        for (_, _, taken) in collected {
             self.taken = taken;
             if self.visit().is_break() {
                 return;

@@ -233,21 +233,22 @@ impl<'a> Search<'a, '_> {
     /// The step could begin at the row, if the set begins at `first` or with it: what the unit before took then.
     fn could_begin(&mut self, step: usize, before: Option<usize>, row: &'a Row, first: Position) -> bool {
         let own = self.taken.get_mut(step).map(std::mem::take).unwrap_or_default();
-        let until = row.pos.min(first);
-        self.give_back(before);
-        let mut taking = self.begin_taking(before);
-        self.take_until(before, until, &mut taking);
+        self.take_before(before, row.pos.min(first));
         let after = before.and_then(|before| self.first_of(before)).is_none_or(|begin| begin.pos < row.pos);
-        let fits = after && self.has_reached(before, until) && self.fits(step, before, row, true);
-        if first != Position::MAX {
-            self.take_until(before, first, &mut taking);
-        } else {
-            self.give_back(before);
-        }
+        let fits =
+            after && self.has_reached(before, row.pos.min(first)) && self.fits(step, before, row, true);
+        self.take_before(before, if first == Position::MAX { 0 } else { first });
         if let Some(taken) = self.taken.get_mut(step) {
             *taken = own;
         }
         fits
+    }
+
+    /// Lets the unit before take what lies before `pos`, and no more.
+    fn take_before(&mut self, before: Option<usize>, pos: Position) {
+        self.give_back(before);
+        let mut taking = self.begin_taking(before);
+        self.take_until(before, pos, &mut taking);
     }
 
     /// Lets a last set take up to the end; true if the end is one of its events and every member has its minimum.
@@ -286,6 +287,8 @@ impl<'a> Search<'a, '_> {
             if self.is_taken(number, row.pos) || !self.could_begin(step, before, row, first) {
                 continue;
             }
+            // Had it begun here, the unit before would have ended here.
+            self.take_before(before, row.pos.min(first));
             if let Some(taken) = self.taken.get_mut(step) {
                 taken.push(row);
             }
@@ -314,6 +317,7 @@ impl<'a> Search<'a, '_> {
             if let Some(taken) = self.taken.get_mut(step) {
                 taken.clear();
             }
+            self.take_before(before, first);
             if count >= program.min {
                 return true;
             }
