@@ -33,6 +33,7 @@ mod compile;
 mod window;
 mod state;
 mod advance;
+mod step;
 mod search;
 mod fit;
 mod set;

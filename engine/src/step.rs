@@ -1,0 +1,372 @@
+//! One event on its way through the state of one key: which lists keep it, what it forbids, whether it ends a match.
+//!
+//! The order: `cancel on`; steps from the last unit to the first, so that no event precedes itself; absences; strictness.
+
+use crate::alert::{Alert, FiredBy};
+use crate::event::Event;
+use crate::expr::Scope;
+use crate::interface::RuleStats;
+use crate::overlap::{Moment, Surroundings, UsedUp, complete, question};
+use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
+use crate::row::{Position, Row};
+use crate::search::{Ask, Next, Question, all_true, scope, search};
+use crate::state::{Key, KeyState};
+use crate::value::Value;
+use pattern_dsl::ir::{Overlap, UnitKind};
+use pattern_dsl::types::Micros;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One event on its way through the state of one key.
+pub(crate) struct Stepping<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) state: &'a mut KeyState,
+    pub(crate) timers: &'a mut VecDeque<(Micros, Position, Key)>,
+    pub(crate) stats: &'a mut RuleStats,
+    /// First events of this time belong to this revision.
+    pub(crate) accepts: bool,
+    pub(crate) event: &'a Arc<Event>,
+    pub(crate) pos: Position,
+    pub(crate) key: &'a [Value],
+    pub(crate) windows: &'a [Value],
+    pub(crate) around: Surroundings<'a>,
+    pub(crate) out: &'a mut Vec<Alert>,
+    pub(crate) used: &'a mut Vec<UsedUp>,
+}
+
+impl Stepping<'_> {
+    pub(crate) fn run(&mut self, roles: u64, scope: &Scope<'_>) {
+        let program = self.program;
+        for (bit, role) in program.roles.iter().enumerate() {
+            if let RoleKind::Cancel(number) = role.kind
+                && roles >> bit & 1 == 1
+                && all_true(&role.keyed, scope)
+            {
+                self.cancel(number);
+            }
+        }
+        // From the last unit to the first, so that no event precedes itself.
+        let mut place = program.roles.len();
+        while place > 0 {
+            place -= 1;
+            let Some(unit) = program.roles.get(place).and_then(|role| unit_of(program, role)) else {
+                continue;
+            };
+            let mut stored = false;
+            let end = place;
+            while place > 0
+                && program.roles.get(place - 1).and_then(|role| unit_of(program, role)) == Some(unit)
+            {
+                place -= 1;
+            }
+            for bit in place..=end {
+                let Some(role) = program.roles.get(bit) else { continue };
+                if let RoleKind::Step(number) = role.kind
+                    && roles >> bit & 1 == 1
+                    && all_true(&role.keyed, scope)
+                {
+                    if let Some(count) = self.stats.step_events.get_mut(number) {
+                        *count += 1;
+                    }
+                    stored |= self.step(number, unit);
+                }
+            }
+            if stored && unit + 1 == program.units.len() && self.last_unit(unit) {
+                break;
+            }
+        }
+        self.look(roles, scope);
+    }
+
+    /// Absences and strictness come after the steps: no event forbids or breaks itself.
+    fn look(&mut self, roles: u64, scope: &Scope<'_>) {
+        let program = self.program;
+        for (bit, role) in program.roles.iter().enumerate() {
+            if roles >> bit & 1 == 0 {
+                continue;
+            }
+            match role.kind {
+                RoleKind::Absence(number) if all_true(&role.keyed, scope) => self.absence(number),
+                RoleKind::Look if program.strict && all_true(&role.keyed, scope) => {
+                    if let Some(seen) = self.state.seen.get_mut(role.stream) {
+                        *seen = self.pos;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The event fits a step by itself: keeps it if some prefix could lead here. True if it did.
+    fn step(&mut self, number: usize, unit: usize) -> bool {
+        if self.pos <= self.state.used_to {
+            return false;
+        }
+        let Some(reach_ts) = self.reach(number, unit) else { return false };
+        if let Some(count) = self.stats.step_reached.get_mut(number) {
+            *count += 1;
+        }
+        let last = unit + 1 == self.program.units.len();
+        if self.is_full() && !last {
+            return false;
+        }
+        let mut row = self.row(number, reach_ts);
+        if unit == 0 {
+            row.marked = !self.accepts || self.is_forbidden(&row);
+            let plain = self.program.units.first().is_some_and(|unit| unit.steps.len() == 1)
+                && self.program.steps.first().is_some_and(|step| step.max == 1);
+            if row.marked && plain {
+                return false;
+            }
+            if self.program.timeout.is_some() && !row.marked {
+                self.wait(self.event.ts.saturating_add(self.program.within));
+            }
+        }
+        if let Some(list) = self.state.lists.get_mut(number) {
+            list.push_back(row);
+        }
+        true
+    }
+
+    /// The event may end a match: looks for complete choices, or sets a timer. True if an alert used it up.
+    fn last_unit(&mut self, unit: usize) -> bool {
+        let program = self.program;
+        let moment = Moment {
+            time: self.event.ts,
+            by: FiredBy::Event,
+            end: self.pos,
+            key: self.key,
+            windows: self.windows,
+        };
+        match program.ending {
+            Ending::After(wait) => {
+                self.wait(self.event.ts.saturating_add(wait));
+                return false;
+            }
+            Ending::Read(_) => {
+                let question =
+                    Question { ask: Ask::Dues, ..question(program, self.state, &moment, self.around) };
+                let found = search(question, &mut |_, _| Next::Stop);
+                self.stats.no_deadline += u64::from(found.endless > 0);
+                found.dues.into_iter().for_each(|due| self.wait(due));
+                return false;
+            }
+            Ending::Event => {}
+        }
+        let fired = complete(program, self.state, self.stats, &moment, self.around, self.out, self.used);
+        let full = self.around.limits.candidates.is_some_and(|cap| self.state.rows() > cap);
+        for number in program.units.get(unit).map_or(0..0, |unit| unit.steps.clone()) {
+            let keeps = program.steps.get(number).is_some_and(|step| step.keeps_end);
+            if (!keeps || full)
+                && let Some(list) = self.state.lists.get_mut(number)
+                && list.back().is_some_and(|row| row.pos == self.pos)
+            {
+                list.pop_back();
+            }
+        }
+        fired && program.overlap == Overlap::None
+    }
+
+    /// Sets a timer that counts from this event.
+    fn wait(&mut self, due: Micros) {
+        let timer = (due, self.pos, self.key.into());
+        if self.timers.back().is_none_or(|(last, ..)| *last <= due) {
+            self.timers.push_back(timer);
+        } else {
+            let at = self.timers.partition_point(|(other, pos, _)| (*other, *pos) <= (due, self.pos));
+            self.timers.insert(at, timer);
+        }
+    }
+
+    /// Time of the newest first event of any prefix that could lead to this step now; none if there is no such prefix.
+    /// A filter: it may say yes too often, since only the search tests what depends on the choice.
+    fn reach(&self, number: usize, unit: usize) -> Option<Micros> {
+        if unit == 0 {
+            return self.accepts.then_some(self.event.ts).or_else(|| self.open_reach());
+        }
+        let (step, own) = (self.program.steps.get(number)?, self.program.units.get(unit)?);
+        let quiet = step.quiet.as_ref().map_or(0, BoundProgram::longest);
+        let mut reach: Option<Micros> = None;
+        for before in &own.before {
+            let Some((complete, newest)) = self.newest_prefix(*before) else { continue };
+            if own.within.as_ref().is_some_and(|within| self.event.ts - newest.ts > within.longest()) {
+                continue;
+            }
+            // A single event that must directly precede this one is the newest of its list, or none is.
+            let single = own.before.len() == 1 && step.max == 1 && self.is_single(*before);
+            if own.immediately && single && self.union_before(unit, *before) != newest.pos {
+                continue;
+            }
+            if self.event.ts - complete <= self.program.within.saturating_add(quiet) {
+                reach = reach.max(Some(complete));
+            }
+        }
+        reach
+    }
+
+    /// Of the prefixes that end in a unit and may be complete: the newest first event's time, and the newest row.
+    fn newest_prefix(&self, unit: usize) -> Option<(Micros, &Row)> {
+        let program = self.program.units.get(unit)?;
+        let ready = |step: usize| {
+            let min = self.program.steps.get(step)?.min;
+            let list = self.state.lists.get(step)?;
+            Some((list.get(list.len().checked_sub(min)?)?.reach_ts, list.back()?))
+        };
+        if program.kind == UnitKind::Step {
+            return ready(program.steps.start);
+        }
+        let required = |step: &usize| self.program.steps.get(*step).is_some_and(|step| !step.optional);
+        let all = program.kind != UnitKind::All
+            || program.steps.clone().filter(required).all(|step| ready(step).is_some());
+        let members = || program.steps.clone().filter_map(ready);
+        let least = if let UnitKind::AtLeast(least) = program.kind { least as usize } else { 1 };
+        if !all || members().count() < least {
+            return None;
+        }
+        // Some member's newest row may not yet make its minimum, and still be the last event of the set.
+        let rows = program.steps.clone().filter_map(|step| self.state.lists.get(step)?.back());
+        let newest = rows.max_by_key(|row| row.pos)?;
+        Some((members().map(|(reach, _)| reach).max()?, newest))
+    }
+
+    fn is_single(&self, unit: usize) -> bool {
+        let steps = self.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
+        steps.len() == 1 && self.program.steps.get(steps.start).is_some_and(|step| step.max == 1)
+    }
+
+    /// A revision that has been replaced takes no new first events, but its open first repeats and sets go on.
+    fn open_reach(&self) -> Option<Micros> {
+        let steps = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
+        if self.is_single(0) {
+            return None;
+        }
+        self.state.lists.get(steps)?.iter().filter_map(|list| list.back()).map(|row| row.reach_ts).max()
+    }
+
+    /// The last event of any stream of two units.
+    fn union_before(&self, unit: usize, before: usize) -> Position {
+        let seen = |unit: usize| {
+            let steps = self.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
+            let streams = steps.filter_map(|step| self.program.steps.get(step)).map(|step| step.stream);
+            streams.filter_map(|stream| self.state.seen.get(stream).copied()).max().unwrap_or(0)
+        };
+        seen(unit).max(seen(before))
+    }
+
+    fn row(&self, number: usize, reach_ts: Micros) -> Row {
+        let step = self.program.steps.get(number);
+        let unit = step.map_or(0, |step| step.unit);
+        let (gap, before) =
+            self.program.units.get(unit).map_or((&[][..], &[][..]), |unit| (&unit.gap, &unit.before));
+        let strict = self.program.strict;
+        Row {
+            pos: self.pos,
+            ts: self.event.ts,
+            reach_ts,
+            own_before: step.and_then(|step| self.state.seen.get(step.stream)).copied().unwrap_or(0),
+            union_before: if strict {
+                self.union_before(unit, before.first().copied().unwrap_or(unit))
+            } else {
+                0
+            },
+            floor: gap
+                .iter()
+                .filter_map(|gap| self.state.absences.get(*gap))
+                .map(|absence| absence.floor)
+                .max()
+                .unwrap_or(0),
+            seen: if strict && before.len() > 1 { self.state.seen.as_slice().into() } else { Box::default() },
+            marked: false,
+            event: Arc::clone(self.event),
+            windows: if step.is_some_and(|step| step.keeps_windows) {
+                self.windows.into()
+            } else {
+                Box::default()
+            },
+        }
+    }
+
+    /// A leading absence forbids that a choice begins with this row.
+    fn is_forbidden(&self, row: &Row) -> bool {
+        let program = self.program;
+        if program.leading.is_empty() {
+            return false;
+        }
+        let moment = Moment { time: row.ts, by: FiredBy::Event, end: row.pos, key: self.key, windows: &[] };
+        let question = question(program, self.state, &moment, self.around);
+        let mut taken = vec![Vec::new(); program.steps.len()];
+        if let Some(first) = taken.first_mut() {
+            first.push(row);
+        }
+        program.leading.iter().any(|number| {
+            let (Some(absence), Some(state)) =
+                (program.absences.get(*number), self.state.absences.get(*number))
+            else {
+                return false;
+            };
+            let begun = scope(&question, &taken, 0, Some(row));
+            let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else {
+                return true;
+            };
+            let from = row.ts.saturating_sub(wait);
+            if !absence.keeps_rows {
+                return state.floor_ts.is_some_and(|ts| ts >= from);
+            }
+            state.rows.iter().filter(|row| row.ts >= from).any(|forbidding| {
+                let terms = absence.cross.iter().find(|(stream, _)| *stream == forbidding.event.stream);
+                let scope = scope(&question, &taken, 0, Some(forbidding));
+                terms.is_none_or(|(_, terms)| all_true(terms, &scope))
+            })
+        })
+    }
+
+    fn cancel(&mut self, number: usize) {
+        if self.program.absences.get(number).is_some_and(|absence| absence.keeps_rows) {
+            self.absence(number);
+        } else {
+            self.state.cancel();
+        }
+    }
+
+    fn absence(&mut self, number: usize) {
+        let Some(absence) = self.program.absences.get(number) else { return };
+        let leading = absence.place == Place::Leading;
+        let needed = leading || self.state.has_first(self.program);
+        let Some(state) = self.state.absences.get_mut(number) else { return };
+        if !absence.keeps_rows {
+            state.floor = self.pos;
+            state.floor_ts = leading.then_some(self.event.ts);
+        } else if needed && state.rows.back().is_none_or(|row| row.pos != self.pos) {
+            state.rows.push_back(Row {
+                pos: self.pos,
+                ts: self.event.ts,
+                reach_ts: self.event.ts,
+                own_before: 0,
+                union_before: 0,
+                floor: 0,
+                seen: Box::default(),
+                marked: false,
+                event: Arc::clone(self.event),
+                windows: self.windows.into(),
+            });
+        }
+    }
+
+    /// The cap on candidates is met: the newest is refused until the lists are below half of it.
+    fn is_full(&mut self) -> bool {
+        let Some(cap) = self.around.limits.candidates else { return false };
+        let rows = self.state.rows();
+        self.state.saturated = rows >= cap || (self.state.saturated && rows >= cap / 2);
+        let full = rows >= cap;
+        self.stats.capped += u64::from(full);
+        full
+    }
+}
+
+/// The unit of a role of a step.
+fn unit_of(program: &Program, role: &Role) -> Option<usize> {
+    match role.kind {
+        RoleKind::Step(step) => program.steps.get(step).map(|step| step.unit),
+        _ => None,
+    }
+}
