@@ -1,6 +1,7 @@
 //! Project chores, run as `cargo xtask <chore>`. No dependencies: it must build in a second on a bare toolchain.
 
 mod data;
+mod mutants;
 mod tidy;
 
 use std::env;
@@ -11,6 +12,7 @@ const USAGE: &str = "\
 cargo xtask test [ARGS...]   build the binary, then every test of the workspace; ARGS go to `cargo test`
 cargo xtask data [DIR]       recorded event sets against their answers (DIR: tests/data unless given)
 cargo xtask tidy             file lengths, machine paths, unfinished code, dependency direction
+cargo xtask mutants [CASES]  breaks the matcher in one place after another; the random rules must notice each
 cargo xtask ci               what CI runs";
 
 fn main() -> ExitCode {
@@ -21,6 +23,10 @@ fn main() -> ExitCode {
         "test" => test(&rest),
         "data" => data::compare(rest.first().map(Path::new)),
         "tidy" => tidy::check(&root()),
+        "mutants" => {
+            let cases = rest.first().and_then(|cases| cases.parse().ok()).unwrap_or(100_000);
+            target_folder().and_then(|target| mutants::check(&root(), &target, cases))
+        }
         "ci" => run(Command::new("bash").arg(".ci/run")),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");

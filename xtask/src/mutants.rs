@@ -1,0 +1,156 @@
+//! Whether the net of random rules is tight: the matcher broken in one place at a time, each of which must be noticed.
+//!
+//! Works in a copy of the sources below the target folder, so that a broken place never stands in the tree.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// What is broken, where, what stands there, what is put there.
+const MUTANTS: &[(&str, &str, &str, &str)] = &[
+    (
+        "the end of `match within` is left out",
+        "search.rs",
+        "row.ts - first.ts > self.question.program.within",
+        "row.ts - first.ts >= self.question.program.within",
+    ),
+    ("the end of `then within` is left out", "fit.rs", "passed > within", "passed >= within"),
+    ("the end of `then after` is left out", "fit.rs", "passed < after", "passed <= after"),
+    (
+        "`no X for D` may end with its step",
+        "fit.rs",
+        "bounds.all(|bound| self.wait(bound, last).is_some_and(|wait| row.ts - last.ts > wait))",
+        "bounds.all(|bound| self.wait(bound, last).is_some_and(|wait| row.ts - last.ts >= wait))",
+    ),
+    (
+        "a gap of just D ends `until quiet`",
+        "fit.rs",
+        ".is_some_and(|quiet| row.ts - last.ts > quiet)",
+        ".is_some_and(|quiet| row.ts - last.ts >= quiet)",
+    ),
+    (
+        "a leading absence leaves out its start",
+        "step.rs",
+        "is_some_and(|ts| ts >= from)",
+        "is_some_and(|ts| ts > from)",
+    ),
+    (
+        "the floor of an absence counts the event before",
+        "fit.rs",
+        "row.floor <= last.pos",
+        "row.floor < last.pos",
+    ),
+    (
+        "rows expire a moment early",
+        "state.rs",
+        "now - row.reach_ts > horizon",
+        "now - row.reach_ts >= horizon",
+    ),
+    ("an optional step is left out although it fits", "search.rs", "limit.min(first_fit)", "limit"),
+    (
+        "`first` takes any",
+        "search.rs",
+        "if step.first_only || self.skip_first || only",
+        "if self.skip_first || only",
+    ),
+    (
+        "a member of a set is left out although it is there",
+        "set.rs",
+        "if count >= program.min {",
+        "if count > program.min {",
+    ),
+    (
+        "an event goes to the first that fits, though another lacks its minimum",
+        "fit.rs",
+        "taken < min",
+        "taken > min",
+    ),
+    ("`cancel on` drops nothing", "step.rs", "self.state.cancel();", ""),
+    ("`per start` marks nothing", "overlap.rs", "row.marked = true;", "row.marked = false;"),
+    ("an alert uses nothing up", "overlap.rs", "Overlap::None => moment.end,", "Overlap::None => 0,"),
+    (
+        "a cool-down includes its end",
+        "overlap.rs",
+        "moment.time - last < cooldown",
+        "moment.time - last <= cooldown",
+    ),
+    ("latches stay open", "overlap.rs", "held.latches = close_latches(program, held.latches);", ""),
+    (
+        "a latch opens at its limit",
+        "advance.rs",
+        "== Some(std::cmp::Ordering::Less)",
+        "!= Some(std::cmp::Ordering::Greater)",
+    ),
+    (
+        "a window holds its far edge",
+        "window.rs",
+        "*ts <= now.saturating_sub(window.span)",
+        "*ts < now.saturating_sub(window.span)",
+    ),
+    (
+        "a comparison with null is false",
+        "expr.rs",
+        "if left.is_null() || right.is_null() {\n        return None;",
+        "if left.is_null() || right.is_null() {\n        return Some(false);",
+    ),
+    (
+        "ties are taken as stored, not by rank",
+        "task.rs",
+        "let rank = rank.unwrap_or(0);",
+        "let rank = rank.map_or(0, |_| 0);",
+    ),
+];
+
+/// Builds each mutant and compares it with the definition on random cases; false if one survives.
+pub fn check(root: &Path, target: &Path, cases: u64) -> Result<bool, String> {
+    let copy = target.join("mutants");
+    let text = |error: std::io::Error| format!("cannot copy the sources: {error}");
+    let listed = Command::new("git").args(["ls-files"]).current_dir(root).output().map_err(text)?;
+    for file in String::from_utf8_lossy(&listed.stdout).lines() {
+        let (from, to) = (root.join(file), copy.join(file));
+        let contents = fs::read(&from).map_err(text)?;
+        if fs::read(&to).ok().as_ref() != Some(&contents) {
+            fs::create_dir_all(to.parent().unwrap_or(&copy)).map_err(text)?;
+            fs::write(&to, contents).map_err(text)?;
+        }
+    }
+    let mut survivors = 0;
+    for (what, file, old, new) in MUTANTS {
+        let path = copy.join("engine/src").join(file);
+        let whole = fs::read_to_string(&path).map_err(text)?;
+        if !whole.contains(old) {
+            return Err(format!("`{old}` is not in engine/src/{file} any more: mend the mutant \"{what}\""));
+        }
+        fs::write(&path, whole.replacen(old, new, 1)).map_err(text)?;
+        let killed = killed(&copy, cases);
+        fs::write(&path, whole).map_err(text)?;
+        let killed = killed?;
+        survivors += u32::from(!killed);
+        println!("{} {what} ({file})", if killed { "noticed " } else { "SURVIVED" });
+    }
+    println!("{} mutants, {survivors} survived", MUTANTS.len());
+    Ok(survivors == 0)
+}
+
+fn killed(copy: &Path, cases: u64) -> Result<bool, String> {
+    let mut cargo = super::cargo();
+    cargo.current_dir(copy).args([
+        "build",
+        "--release",
+        "--quiet",
+        "-p",
+        "tripline-tests",
+        "--bin",
+        "compare",
+    ]);
+    // The mutants differ in one line each: quick builds matter more than quick code.
+    cargo.env("CARGO_TARGET_DIR", copy.join("target")).env("CARGO_PROFILE_RELEASE_LTO", "off");
+    cargo.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+    if !cargo.status().map_err(|error| error.to_string())?.success() {
+        return Err("a mutant does not build".to_owned());
+    }
+    let compare = copy.join("target/release/compare");
+    let outcome = Command::new(compare).arg(cases.to_string()).stderr(std::process::Stdio::null()).status();
+    outcome.map(|status| !status.success()).map_err(|error| error.to_string())
+}
