@@ -57,9 +57,7 @@ impl RuleRun {
         let mut remaining = roles;
         let mut null_key = false;
         while remaining != 0 {
-            let by_stream = remaining & program.by_stream;
-            let next = if by_stream == 0 { remaining } else { by_stream };
-            let first = next.trailing_zeros() as usize;
+            let first = remaining.trailing_zeros() as usize;
             let Some(role) = program.roles.get(first) else { return };
             let same =
                 if program.uniform_keys { remaining } else { same_key(&program, role, remaining, event) };

@@ -138,9 +138,6 @@ impl Compiler<'_> {
             overlap: rule.overlap,
             strict,
             uniform_keys: uniform_keys(&roles),
-            by_stream: (roles.iter().enumerate())
-                .filter(|(_, role)| role.keys == self.stream_keys(role.stream))
-                .fold(0, |mask, (bit, _)| mask | 1 << bit),
             creating,
             reading,
             streams: self.streams.clone(),

@@ -61,8 +61,6 @@ pub(crate) struct Program {
     pub(crate) strict: bool,
     /// All roles find the key in the same slots of their stream.
     pub(crate) uniform_keys: bool,
-    /// Roles under the key of their stream: an event of several keys comes to that one first.
-    pub(crate) by_stream: u64,
     /// Roles that begin something for a key.
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.

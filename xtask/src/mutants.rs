@@ -102,7 +102,7 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Builds each mutant and compares it with the definition on random cases; false if one survives.
-pub fn check(root: &Path, target: &Path, cases: u64) -> Result<bool, String> {
+pub(crate) fn check(root: &Path, target: &Path, cases: u64) -> Result<bool, String> {
     let copy = target.join("mutants");
     let text = |error: std::io::Error| format!("cannot copy the sources: {error}");
     let listed = Command::new("git").args(["ls-files"]).current_dir(root).output().map_err(text)?;

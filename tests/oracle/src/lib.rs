@@ -4,7 +4,7 @@
 //! [`run`] says what a rule must do; [`random`] makes rules and events to compare an engine with it.
 //!
 //! Where the definition leaves something open, the choice taken here:
-//! - an event with several keys: firings at one moment in the order stream's key, then steps as written;
+//! - an event with several keys: firings at one moment in the order steps as written, then the stream's own key;
 //! - `min(a, b)` and the other functions of values are null if any argument is; `in` a list with a null is as `or` is, and
 //!   so is `in @list[key]` where the key is null: unknown;
 //! - a float that is not finite is null; a sum of whole numbers is exact and null if it does not fit at the end;

@@ -235,17 +235,17 @@ fn routes(rule: &Rule, stream: usize, event: &Event) -> Vec<(Vec<Literal>, bool,
             None => routes[at].1 = true,
         }
     };
-    // Without `by` there is one global key.
-    let global: Option<&[usize]> = rule.keys.is_empty().then_some(&[]);
-    if let Some(key) = rule.streams[stream].keys.as_deref().or(global).and_then(key) {
-        add(key, None);
-    }
     for (index, step) in rule.steps.iter().enumerate() {
         if step.stream == stream
             && let Some(key) = key(&step.keys)
         {
             add(key, Some(index));
         }
+    }
+    // Without `by` there is one global key.
+    let global: Option<&[usize]> = rule.keys.is_empty().then_some(&[]);
+    if let Some(key) = rule.streams[stream].keys.as_deref().or(global).and_then(key) {
+        add(key, None);
     }
     routes
 }
