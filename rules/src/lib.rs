@@ -20,12 +20,14 @@ macro_rules! pack {
     };
 }
 
-/// The security pack over two recorded logs: one host's ssh log and a cloud account under attack.
+/// What of the security pack reads two recorded logs: one host's ssh log and a cloud account under attack.
 pub fn demo() -> Demo {
     Demo {
         rules: pack!("security":
             "streams.cep",
+            "backdoor_admin.cep",
             "brute_force_success.cep",
+            "burst_over.cep",
             "flow_log_removed.cep",
             "left_shared.cep",
             "login_then_sudo.cep",
@@ -43,10 +45,12 @@ pub fn demo() -> Demo {
         ],
         expected_alerts: &[
             ("brute_force_success", 1),
+            ("burst_over", 10),
             ("user_guessing", 4),
             ("three_cut_offs", 13),
             ("login_then_sudo", 8),
             ("session_stays_open", 4),
+            ("backdoor_admin", 1),
             ("new_console_password_used", 1),
             ("permission_probing", 2),
             ("secrets_looted", 2),
@@ -62,6 +66,7 @@ pub fn demo() -> Demo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::{Path, PathBuf};
 
     const ANSWERS: [&str; 2] = [
         include_str!("../../tests/data/ssh-auth/answers.json"),
@@ -101,26 +106,64 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_file_of_the_folder_is_embedded() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/security");
-        let mut on_disk: Vec<_> = std::fs::read_dir(folder)
-            .expect("the pack's folder is part of the source")
-            .map(|entry| entry.expect("readable entry").file_name().to_string_lossy().into_owned())
+    /// The rule files of a pack as (name, text), sorted.
+    fn files(pack: &Path) -> Vec<(String, String)> {
+        let entries = std::fs::read_dir(pack).expect("the pack's folder is part of the source");
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.expect("readable entry").path())
+            .filter(|path| path.extension().is_some_and(|suffix| suffix == "cep"))
+            .map(|path| {
+                let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+                (name, std::fs::read_to_string(&path).expect("rules are text"))
+            })
             .collect();
-        let mut embedded: Vec<_> = demo().rules.iter().map(|(file, _)| (*file).to_owned()).collect();
-        on_disk.sort_unstable();
+        files.sort_unstable();
+        files
+    }
+
+    /// The folders with rules.
+    fn packs() -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("this crate's folder");
+        let folders = entries.map(|entry| entry.expect("readable entry").path());
+        folders.filter(|folder| folder.join("streams.cep").is_file()).collect()
+    }
+
+    #[test]
+    fn every_file_that_reads_a_recorded_stream_is_embedded() {
+        let streams: Vec<_> = demo().data.iter().map(|(stream, _)| format!(" {stream} {{")).collect();
+        let mut on_disk = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("security"));
+        on_disk.retain(|(_, text)| streams.iter().any(|stream| text.contains(stream)));
+        let mut embedded: Vec<_> =
+            demo().rules.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect();
         embedded.sort_unstable();
         assert_eq!(on_disk, embedded);
     }
 
     #[test]
     fn every_rule_has_two_tests_one_of_them_a_near_miss() {
-        for (file, text) in demo().rules {
+        let packs = packs();
+        assert!(packs.len() >= 7, "{packs:?}");
+        for (file, text) in packs.iter().flat_map(|pack| files(pack)) {
             let rules = text.lines().filter(|line| line.starts_with("rule ")).count();
             let tests = text.lines().filter(|line| line.starts_with("  test ")).count();
             let misses = text.lines().filter(|line| line.starts_with("  test \"near miss")).count();
             assert!(misses >= rules && tests >= 2 * rules, "{file}: {tests} tests, {misses} near misses");
+        }
+    }
+
+    #[test]
+    fn every_rule_says_what_it_is_and_whose() {
+        for (file, text) in packs().iter().flat_map(|pack| files(pack)) {
+            let rules = text.lines().filter(|line| line.starts_with("rule ")).count();
+            let uses = |line: &&str| line.starts_with("rule ") && line.contains(" uses ");
+            let templates = text.lines().filter(|line| line.starts_with("template ")).count();
+            let bodies = rules - text.lines().filter(uses).count() + templates;
+            for clause in ["title", "about", "owner", "tags"] {
+                let there = text.lines().filter(|line| line.starts_with(&format!("  {clause} "))).count();
+                assert_eq!(there, bodies, "{file}: {clause}");
+            }
+            let severities = text.lines().filter(|line| line.starts_with("  severity ")).count();
+            assert_eq!(severities, rules, "{file}: severity");
         }
     }
 
