@@ -24,7 +24,7 @@ pub enum Expr {
     Id(Of),
     /// The name of the event's stream.
     StreamName(Of),
-    /// A key part: index into [`Rule::keys`].
+    /// A key part: index into [`Rule::keys`](super::Rule::keys).
     Key(usize),
     /// `not x`.
     Not(Box<Expr>),
@@ -36,9 +36,9 @@ pub enum Expr {
     IsNull(Box<Expr>),
     /// `if c then a else b`; an unknown condition takes `else`.
     If(Box<Expr>, Box<Expr>, Box<Expr>),
-    /// `x in @list`, `x in @list[key]`: index into [`Module::tables`]. As of the time of the event or moment that reads.
+    /// `x in @list`, `x in @list[key]`: index into [`Module::tables`](super::Module::tables). As of the time of the event or moment that reads.
     InList(Box<Expr>, usize, Option<Box<Expr>>),
-    /// `@lookup[key].column`: index into [`Module::tables`], key, column. Null where there is no such key.
+    /// `@lookup[key].column`: index into [`Module::tables`](super::Module::tables), key, column. Null where there is no such key.
     Lookup(usize, Box<Expr>, usize),
     /// `[a, b]`.
     List(Vec<Expr>),
@@ -47,7 +47,7 @@ pub enum Expr {
     /// An aggregate over what a step took. The argument reads each of its events as [`Of::This`]; `count(x)` has none.
     /// In the `where` of the step itself (with `consecutive`): over what it has taken before this event.
     Aggregate(Aggregate, usize, Option<Box<Expr>>),
-    /// A window's value: index into [`Rule::windows`].
+    /// A window's value: index into [`Rule::windows`](super::Rule::windows).
     Window(usize),
     /// `value reaches limit`; a top-level term of the only step. The index numbers the latches of the rule.
     Reaches(usize, Box<Expr>, Box<Expr>),
