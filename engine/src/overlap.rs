@@ -66,7 +66,9 @@ pub(crate) fn complete(
             return fired;
         }
         fired = true;
-        held.latches = close_latches(program, held.latches);
+        if moment.by != FiredBy::Timeout {
+            held.latches = close_latches(program, held.latches);
+        }
         use_up(program, held, moment, &round, used);
         // After `overlap from x` the same moment is looked at again: a later beginning may be complete as well.
         let again = matches!(program.overlap, Overlap::From(_) | Overlap::FromLast(_));

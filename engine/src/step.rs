@@ -193,7 +193,8 @@ impl Stepping<'_> {
                 continue;
             }
             // A single event that must directly precede this one is the newest of its list, or none is.
-            let single = own.before.len() == 1 && step.max == 1 && self.is_single(*before);
+            let single =
+                own.before.len() == 1 && step.max == 1 && step.quiet.is_none() && self.is_single(*before);
             if own.immediately && single && self.union_before(unit, *before) != newest.pos {
                 continue;
             }

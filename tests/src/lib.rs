@@ -226,6 +226,10 @@ fn oracle_line(firing: &Firing, own: usize, derived: &[Event]) -> String {
     )
 }
 
+fn key_text(values: impl Iterator<Item = Value>) -> String {
+    values.map(|value| value.to_string()).collect::<Vec<_>>().join(",")
+}
+
 /// Runs both on a case. `None` if they agree, else what each says.
 ///
 /// # Panics
@@ -235,8 +239,14 @@ pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let end = case.events.last()?.ts;
     let (alerts, cooldown, unless) = run_engine(module, &case.tables, &case.events, end, feed);
     let own = case.events.len();
-    let lines =
-        |rule: &str| alerts.iter().filter(|alert| alert.rule == rule).map(engine_line).collect::<Vec<_>>();
+    // The order of alerts of one time under different keys is not defined: an event may have several keys.
+    let of = |rule: &str| {
+        let mut own: Vec<&Alert> = alerts.iter().filter(|alert| alert.rule == rule).collect();
+        own.sort_by_cached_key(|alert| {
+            (alert.time, key_text(alert.keys.iter().map(|(_, value)| value.clone())))
+        });
+        own.into_iter().map(engine_line).collect::<Vec<_>>()
+    };
     // The definition has no ids of its own: alerts that agree lend theirs.
     let id_of = |firing: &Firing, derived: &[Event]| {
         let line = oracle_line(firing, own, derived);
@@ -247,8 +257,11 @@ pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let (mut says, mut must): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     let mut suppressed = (0, 0);
     for (rule, outcome) in module.rules.iter().zip(&all.outcomes) {
-        says.extend(lines(&rule.name).into_iter().map(|line| format!("{}: {line}", rule.name)));
-        let firings = outcome.firings.iter().map(|firing| oracle_line(firing, own, &all.derived));
+        says.extend(of(&rule.name).into_iter().map(|line| format!("{}: {line}", rule.name)));
+        let mut firings: Vec<&Firing> = outcome.firings.iter().collect();
+        firings
+            .sort_by_cached_key(|firing| (firing.time, key_text(firing.key.iter().map(Value::from_literal))));
+        let firings = firings.into_iter().map(|firing| oracle_line(firing, own, &all.derived));
         must.extend(firings.map(|line| format!("{}: {line}", rule.name)));
         suppressed.0 += outcome.suppressed_cooldown;
         suppressed.1 += outcome.suppressed_unless;
