@@ -1,6 +1,7 @@
 //! What crosses crates. Goal: the engine gives exactly the alerts of the definition; method: random rules and streams.
 
 mod golden;
+mod language;
 
 #[test]
 fn the_engine_agrees_with_the_definition() {

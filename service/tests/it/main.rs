@@ -6,3 +6,4 @@ mod decoding;
 mod files;
 mod serve;
 mod shipped;
+mod tutorial;

@@ -84,9 +84,9 @@ pub struct Golden {
     /// Its number, from 1.
     pub number: usize,
     /// The line.
-    pub line: &'static str,
+    pub line: String,
     /// What it expects.
-    pub expected: &'static str,
+    pub expected: String,
     /// The rule, checked; it is the only one.
     pub module: Module,
     /// Its events.
@@ -102,20 +102,29 @@ pub struct Golden {
 /// One alert: what it took by step, what completed it, when.
 pub type Fired = (Vec<Vec<usize>>, FiredBy, i64);
 
-/// All lines.
+/// All lines of `golden.txt`.
 ///
 /// # Panics
 /// If a line cannot be read.
 #[must_use]
 pub fn golden() -> Vec<Result<Golden, String>> {
-    let lines = include_str!("../tests/golden.txt").lines().enumerate();
+    golden_in(include_str!("../tests/golden.txt"))
+}
+
+/// All lines of a text that is written as `golden.txt` is.
+///
+/// # Panics
+/// If a line cannot be read.
+#[must_use]
+pub fn golden_in(text: &str) -> Vec<Result<Golden, String>> {
+    let lines = text.lines().enumerate();
     let lines = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     lines
         .map(|(number, line)| {
             let parts: Vec<&str> = line.split('|').map(str::trim).collect();
             let [rule, stream, expected] = parts[..] else { panic!("line {}: three parts", number + 1) };
             let read = read(rule, stream).map_err(|error| format!("{}: {line}\n    {error}", number + 1))?;
-            Ok(Golden { number: number + 1, line, expected, ..read })
+            Ok(Golden { number: number + 1, line: line.to_owned(), expected: expected.to_owned(), ..read })
         })
         .collect()
 }
@@ -186,5 +195,6 @@ fn read(rule: &str, stream_text: &str) -> Result<Golden, String> {
             events.push(event);
         }
     }
-    Ok(Golden { number: 0, line: "", expected: "", module: compiled.module, events, labels, tables, end })
+    let (line, expected) = (String::new(), String::new());
+    Ok(Golden { number: 0, line, expected, module: compiled.module, events, labels, tables, end })
 }
