@@ -53,8 +53,8 @@ fn the_tutorial_does_what_it_shows() {
     assert!(steps.len() > 8, "only {} blocks of commands", steps.len());
     let folder = tempfile::tempdir().expect("a folder");
     let mut script = String::from("set -e\n");
-    for number in 0..steps.len() {
-        let commands = &steps[number].commands;
+    for (number, step) in steps.iter().enumerate() {
+        let commands = &step.commands;
         script.push_str(&format!("exec >\"$OUT/{number}\"\n{commands}"));
     }
     let binary = Path::new(env!("CARGO_BIN_EXE_tripline")).parent().expect("a folder");
