@@ -88,7 +88,7 @@ impl RuleRun {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private step of `event`")]
-    fn keyed(
+    pub(crate) fn keyed(
         &mut self,
         program: &Program,
         event: &Arc<Event>,
@@ -302,7 +302,7 @@ fn waits(program: &Program, held: &KeyState, event: Position) -> bool {
     })
 }
 
-fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
+pub(crate) fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
     let view = event.view();
     program
         .roles
@@ -335,7 +335,7 @@ fn broken(program: &Program, held: &KeyState, end: Position) -> bool {
 }
 
 /// Values of all windows at an event: `before` ones without it, others with it. The event joins its windows.
-fn windows_at(
+pub(crate) fn windows_at(
     program: &Program,
     held: &mut KeyState,
     event: &Event,
@@ -392,7 +392,7 @@ fn windows_at(
 }
 
 /// Opens the latches whose value is below its limit at this event.
-fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>) -> u32 {
+pub(crate) fn latches_after(program: &Program, latches: u32, roles: u64, scope: &Scope<'_>) -> u32 {
     if program.latches.is_empty() || !looks(program, roles, scope) {
         return latches;
     }

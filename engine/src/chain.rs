@@ -12,7 +12,7 @@ use crate::interface::Outputs;
 use crate::task::{Place, Task};
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::Mode;
+use pattern_dsl::ir::{Mode, Rule};
 use pattern_dsl::types::{Micros, Type};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -20,13 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An alert as an event.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Derived {
     rule: ArcStr,
     key: Vec<Value>,
     /// Its rule reads no alerts.
     first_stratum: bool,
-    event: Arc<Event>,
+    pub(crate) event: Arc<Event>,
 }
 
 /// Who reads whose alerts, and the alerts that their readers have not yet seen.
@@ -92,7 +92,7 @@ impl Chain {
     }
 
     /// Keeps an alert for its readers, with the fields that they read.
-    fn derive(&mut self, alert: &Alert, first_stratum: bool, layout: &Layout) -> Option<Arc<Event>> {
+    fn derive(&mut self, alert: &Alert, first_stratum: bool, layout: &Layout) -> Option<&Derived> {
         let stream = layout.streams.iter().position(|stream| stream.name == ALERTS)?;
         let wanted = &layout.streams.get(stream)?.fields;
         let event = Arc::new(Event {
@@ -103,22 +103,23 @@ impl Chain {
             id: Some(alert.id.as_str().into()),
             slots: wanted.iter().map(|field| as_type(read(alert, &field.path), &field.ty)).collect(),
         });
-        self.pending.entry(alert.time).or_default().push(Derived {
+        let pending = self.pending.entry(alert.time).or_default();
+        pending.push(Derived {
             rule: alert.rule.clone(),
             key: alert.keys.iter().map(|(_, value)| value.clone()).collect(),
             first_stratum,
-            event: Arc::clone(&event),
+            event,
         });
-        Some(event)
+        pending.last()
     }
 }
 
 /// The rule reads the alerts of another.
-fn reads(reader: &RuleRun, rule: &str, first_stratum: bool) -> bool {
-    match &reader.program.rule.reads_alerts {
+pub(crate) fn reads(reader: &Rule, alert: &Derived) -> bool {
+    match &reader.reads_alerts {
         None => false,
-        Some(names) if names.is_empty() => first_stratum,
-        Some(names) => names.iter().any(|name| name == rule),
+        Some(names) if names.is_empty() => alert.first_stratum,
+        Some(names) => names.iter().any(|name| *name == alert.rule.as_str()),
     }
 }
 
@@ -158,7 +159,7 @@ fn as_type(value: Value, ty: &Type) -> Value {
     .unwrap_or(value)
 }
 
-fn in_order(a: &Derived, b: &Derived) -> Ordering {
+pub(crate) fn in_order(a: &Derived, b: &Derived) -> Ordering {
     let keys = a.key.iter().zip(&b.key).filter_map(|(a, b)| a.compare(b));
     let by_key = keys.fold(Ordering::Equal, Ordering::then);
     a.rule.as_str().cmp(&b.rule).then(by_key).then_with(|| a.event.id.cmp(&b.event.id))
@@ -172,9 +173,9 @@ impl Task {
         }
         let first_stratum = self.chain.stratum(rule) == 0;
         for alert in out.alerts.get(before..).unwrap_or_default() {
-            let event = self.chain.derive(alert, first_stratum, &self.layout);
-            if self.options.keep_history {
-                self.history.extend(event);
+            let derived = self.chain.derive(alert, first_stratum, &self.layout);
+            if let (Some(history), Some(derived)) = (&mut self.history, derived) {
+                history.alerts.push(derived.clone());
             }
         }
         if self.options.count_only {
@@ -252,7 +253,7 @@ impl Task {
             self.index.wanted(&view, &self.partition_names, &self.tables, &mut wanted);
             for (rule, roles) in &wanted {
                 let run = self.rules.get(*rule as usize);
-                let reads = run.is_some_and(|run| reads(run, &alert.rule, alert.first_stratum));
+                let reads = run.is_some_and(|run| reads(&run.program.rule, alert));
                 if reads && self.chain.stratum(*rule as usize) == stratum {
                     places.push(Place {
                         family: self.family(*rule),

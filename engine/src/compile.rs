@@ -14,7 +14,8 @@ use crate::program::{
 };
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
-    Absence, Arrow, Bound, Expr, Module, Of, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
+    Absence, Arrow, BinaryOp, Bound, Expr, Module, Of, Overlap, ReasonPart, Rule, Step, Stream, Term,
+    UnitKind,
 };
 
 /// Ways in which one rule may want events: a bit each.
@@ -32,6 +33,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) latches: Vec<LatchProgram>,
     /// The step whose `where` is compiled.
     pub(crate) own: Option<usize>,
+    /// For `why`: see [`compile_whole`].
+    whole: bool,
 }
 
 /// What steps and absences add to while they are compiled.
@@ -50,6 +53,31 @@ pub(crate) fn compile(
     layout: &mut Layout,
     index: &mut Index,
 ) -> Result<Program, ActivateError> {
+    compile_as(module, rule, revision, tables, layout, index, false)
+}
+
+/// Compiles a rule for `why`: every event of a step's or an absence's stream is its candidate, and all that a `where` says
+/// is tested by the search, term by term as written.
+pub(crate) fn compile_whole(
+    module: &Module,
+    rule: &Rule,
+    revision: u32,
+    tables: &[usize],
+    layout: &mut Layout,
+    index: &mut Index,
+) -> Result<Program, ActivateError> {
+    compile_as(module, rule, revision, tables, layout, index, true)
+}
+
+fn compile_as(
+    module: &Module,
+    rule: &Rule,
+    revision: u32,
+    tables: &[usize],
+    layout: &mut Layout,
+    index: &mut Index,
+    whole: bool,
+) -> Result<Program, ActivateError> {
     let streams: Vec<StreamId> = rule
         .streams
         .iter()
@@ -57,7 +85,8 @@ pub(crate) fn compile(
         .map(|stream| stream_id(layout, stream))
         .collect();
     index.ensure(layout.streams.len());
-    let mut compiler = Compiler { module, rule, tables, streams, layout, latches: Vec::new(), own: None };
+    let mut compiler =
+        Compiler { module, rule, tables, streams, layout, latches: Vec::new(), own: None, whole };
     compiler.program(revision, index)
 }
 
@@ -140,6 +169,10 @@ impl Compiler<'_> {
             uniform_keys: uniform_keys(&roles),
             creating,
             reading,
+            stream_names: (0..self.streams.len())
+                .filter_map(|stream| self.stream(stream))
+                .map(|stream| stream.name.as_str().into())
+                .collect(),
             streams: self.streams.clone(),
             latches: std::mem::take(&mut self.latches),
             rule: rule.clone(),
@@ -195,7 +228,7 @@ impl Compiler<'_> {
         let stream = step.stream;
         self.own = Some(number);
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
-            step.condition.iter().partition(|term| !reads_steps(self.rule, Some(number), &term.expr));
+            (step.condition.iter()).partition(|term| self.is_local(Some(number), term));
         let keys = step.keys.iter().map(|field| self.slot(stream, *field)).collect();
         let role = self.role(RoleKind::Step(number), stream, keys, &local, parts.index)?;
         parts.roles.push(role);
@@ -241,6 +274,11 @@ impl Compiler<'_> {
         })
     }
 
+    /// The term can be tested before any step is chosen.
+    fn is_local(&self, own: Option<usize>, term: &Term) -> bool {
+        !self.whole && !reads_steps(self.rule, own, &term.expr)
+    }
+
     fn unit(&mut self, number: usize, parts: &mut Parts<'_>) -> Result<UnitProgram, ActivateError> {
         let rule = self.rule;
         let Some(unit) = rule.units.get(number) else {
@@ -280,7 +318,12 @@ impl Compiler<'_> {
             Some((left, right)) => Some((self.node(left, stream)?, self.node(right, stream)?)),
             None => None,
         };
-        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, stream)?, sides })
+        let op = match &term.expr {
+            Expr::Binary(op, ..) => Some(*op),
+            Expr::Reaches(..) => Some(BinaryOp::GreaterOrEqual),
+            _ => None,
+        };
+        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, stream)?, op, sides })
     }
 
     /// Compiles absences; gives their numbers.
@@ -303,7 +346,7 @@ impl Compiler<'_> {
     ) -> Result<usize, ActivateError> {
         let number = parts.absences.len();
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
-            absence.condition.iter().partition(|term| !reads_steps(self.rule, None, &term.expr));
+            absence.condition.iter().partition(|term| self.is_local(None, term));
         let kind = if place == Place::Cancel { RoleKind::Cancel(number) } else { RoleKind::Absence(number) };
         let mut cross_nodes = Vec::new();
         for stream in &absence.streams {
@@ -322,7 +365,7 @@ impl Compiler<'_> {
             text: absence.text.clone(),
             place,
             duration,
-            keeps_rows: keep || bounded_gap || read || !cross.is_empty(),
+            keeps_rows: self.whole || keep || bounded_gap || read || !cross.is_empty(),
             cross: cross_nodes,
         });
         Ok(number)
@@ -451,8 +494,8 @@ impl Compiler<'_> {
         })
     }
 
-    fn terms(&mut self, terms: &[Term]) -> Result<Vec<Node>, ActivateError> {
-        terms.iter().map(|term| self.node(&term.expr, 0)).collect()
+    fn terms(&mut self, terms: &[Term]) -> Result<Vec<TermProgram>, ActivateError> {
+        terms.iter().map(|term| self.term(term, 0)).collect()
     }
 
     fn reason(&mut self) -> Result<Vec<ReasonProgram>, ActivateError> {

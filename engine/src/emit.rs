@@ -3,6 +3,7 @@
 //! INVARIANT: the id depends on rule name, key, what fired it, its time and the identities of its events - on nothing else.
 
 use crate::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
+use crate::event::Event;
 use crate::expr::{Scope, identity};
 use crate::overlap::{first_of, last_of};
 use crate::program::{Program, ReasonProgram, StepProgram};
@@ -154,11 +155,24 @@ fn step_evidence(
     Evidence::Step { place: number, step: name.clone(), stream: step.stream_name.clone(), events, held }
 }
 
-fn evidence_event(row: &Row, shown: &[(usize, ArcStr, bool)], partitions: &[ArcStr]) -> EvidenceEvent {
-    let view = row.event.view();
+pub(crate) fn evidence_event(
+    row: &Row,
+    shown: &[(usize, ArcStr, bool)],
+    partitions: &[ArcStr],
+) -> EvidenceEvent {
+    evidence_event_of(&row.event, shown, partitions)
+}
+
+/// An event with the fields shown.
+pub(crate) fn evidence_event_of(
+    event: &Event,
+    shown: &[(usize, ArcStr, bool)],
+    partitions: &[ArcStr],
+) -> EvidenceEvent {
+    let view = event.view();
     EvidenceEvent {
         id: identity(&view, partitions).to_string(),
-        ts: row.ts,
+        ts: event.ts,
         fields: shown.iter().map(|(slot, name, _)| (name.clone(), view.slot(*slot).clone())).collect(),
         masked: shown.iter().filter(|(_, _, masked)| *masked).map(|(_, name, _)| name.clone()).collect(),
     }

@@ -104,37 +104,6 @@ pub(crate) fn identity(event: &EventRef<'_>, partitions: &[ArcStr]) -> ArcStr {
 }
 
 impl Node {
-    /// It reads a window or a latch.
-    pub(crate) fn reads_window(&self) -> bool {
-        match self {
-            Self::Window(_) | Self::StepWindow(..) | Self::Reaches(..) => true,
-            Self::Not(a)
-            | Self::Neg(a)
-            | Self::IsNull(a)
-            | Self::InList(a, _, None)
-            | Self::Lookup(_, a, _)
-            | Self::Trend(_, a)
-            | Self::Aggregate(_, _, Some(a))
-            | Self::Local(_, a, _)
-            | Self::InNetwork(a, _)
-            | Self::Matches(a, _) => a.reads_window(),
-            Self::Binary(_, a, b) | Self::InList(a, _, Some(b)) | Self::Prev(a, b) => {
-                a.reads_window() || b.reads_window()
-            }
-            Self::If(a, b, c) => a.reads_window() || b.reads_window() || c.reads_window(),
-            Self::List(items) | Self::Call(_, items) => items.iter().any(Self::reads_window),
-            Self::Object(pairs) => pairs.iter().any(|(_, value)| value.reads_window()),
-            Self::Literal(_)
-            | Self::This(_)
-            | Self::Step(..)
-            | Self::Ts(_)
-            | Self::Id(_)
-            | Self::StreamName(..)
-            | Self::Key(_)
-            | Self::Aggregate(_, _, None) => false,
-        }
-    }
-
     /// True, false or unknown.
     pub(crate) fn test(&self, scope: &Scope<'_>) -> Option<bool> {
         match self {

@@ -3,6 +3,7 @@
 use crate::program::BoundProgram;
 use crate::row::{Position, Row};
 use crate::search::{Search, all_true, scope};
+use crate::why::trace::Failed;
 use pattern_dsl::ir::UnitKind;
 use pattern_dsl::types::Micros;
 
@@ -28,12 +29,44 @@ pub(crate) struct Member {
     fitted: Position,
 }
 
+/// The first test that an event did not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// `then within`: too late.
+    Within,
+    /// `then after`: too early.
+    After,
+    /// `then immediately`: something lies between.
+    Between,
+    /// `no X for D` or `until quiet for D` before it has not ended.
+    Waits,
+    /// A term of its `where` that reads steps, by number.
+    Term(usize),
+}
+
+/// What breaks a silence, and by which event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Breaker<'a> {
+    /// None = an absence whose events are not kept.
+    pub(crate) broken: Option<Broken>,
+    pub(crate) row: Option<&'a Row>,
+}
+
+/// A silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// `no X`, `cancel on X`: by its number.
+    Absence(usize),
+    /// `until quiet for` of a step.
+    Quiet(usize),
+}
+
 impl<'a> Search<'a, '_> {
-    fn members(&self, unit: usize) -> std::ops::Range<usize> {
+    pub(crate) fn members(&self, unit: usize) -> std::ops::Range<usize> {
         self.question.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone())
     }
 
-    fn taken_of(&self, step: usize) -> &[&'a Row] {
+    pub(crate) fn taken_of(&self, step: usize) -> &[&'a Row] {
         self.taken.get(step).map_or(&[], Vec::as_slice)
     }
 
@@ -175,21 +208,30 @@ impl<'a> Search<'a, '_> {
         let last = taken.last().copied();
         if step.consecutive {
             let unbroken = last.is_some_and(|last| last.pos == row.own_before);
-            if !unbroken || !self.fits(number, before, row, false) {
+            if !unbroken || !self.fits_repeat(number, before, row) {
                 return false;
             }
-        } else if !self.fits(number, before, row, false) {
+        } else if !self.fits_repeat(number, before, row) {
             return true;
         }
         if let (Some(quiet), Some(last)) = (&step.quiet, last)
             && self.silence(quiet, before).is_some_and(|quiet| row.ts - last.ts > quiet)
         {
+            self.reject(number, before, row, Failed::Burst);
             return false;
         }
         if let Some(taken) = self.taken.get_mut(number) {
             taken.push(row);
         }
         true
+    }
+
+    fn fits_repeat(&mut self, step: usize, before: Option<usize>, row: &'a Row) -> bool {
+        let misfit = self.misfit(step, before, row, false);
+        if let Some(misfit) = misfit {
+            self.reject_misfit(step, before, row, misfit);
+        }
+        misfit.is_none()
     }
 
     /// The unit has reached its minimum by events before `pos`.
@@ -212,40 +254,55 @@ impl<'a> Search<'a, '_> {
     }
 
     /// How long `until quiet` waits, read when the step begins: as of the last event before it.
-    fn silence(&self, quiet: &BoundProgram, before: Option<usize>) -> Option<Micros> {
+    pub(crate) fn silence(&self, quiet: &BoundProgram, before: Option<usize>) -> Option<Micros> {
         self.wait(quiet, before.and_then(|before| self.last_of(before)).or(self.first)?)
     }
 
     /// The row fits the step after unit `before`: bounds of the arrow, and terms that read what has been taken.
     pub(crate) fn fits(&mut self, number: usize, before: Option<usize>, row: &'a Row, begins: bool) -> bool {
+        self.misfit(number, before, row, begins).is_none()
+    }
+
+    /// The first test of [`Search::fits`] that fails.
+    pub(crate) fn misfit(
+        &mut self,
+        number: usize,
+        before: Option<usize>,
+        row: &'a Row,
+        begins: bool,
+    ) -> Option<Misfit> {
         self.found.work += 1;
         let program = self.question.program;
-        let Some(step) = program.steps.get(number) else { return false };
-        let Some(unit) = program.units.get(step.unit) else { return false };
+        let step = program.steps.get(number)?;
+        let unit = program.units.get(step.unit)?;
         if let Some((before, last)) = before.and_then(|before| Some((before, self.last_of(before)?))) {
             let passed = row.ts - last.ts;
             if let Some(within) = &unit.within
                 && self.wait(within, last).is_none_or(|within| passed > within)
             {
-                return false;
+                return Some(Misfit::Within);
             }
             if let Some(after) = &unit.after
                 && self.wait(after, last).is_none_or(|after| passed < after)
             {
-                return false;
+                return Some(Misfit::After);
             }
             if begins && unit.immediately && self.neighbour(row, before, step.unit) != last.pos {
-                return false;
+                return Some(Misfit::Between);
             }
-            if begins && program.waits && !self.has_waited(before, step.unit, last, row) {
-                return false;
+            if begins && program.waits && self.unended(before, step.unit, last, row).is_some() {
+                return Some(Misfit::Waits);
             }
         }
-        step.cross.is_empty() || all_true(&step.cross, &scope(&self.question, &self.taken, number, Some(row)))
+        if step.cross.is_empty() {
+            return None;
+        }
+        let scope = scope(&self.question, &self.taken, number, Some(row));
+        step.cross.iter().position(|term| term.test(&scope) != Some(true)).map(Misfit::Term)
     }
 
     /// The last event before the row of any stream of two units.
-    fn neighbour(&self, row: &Row, before: usize, unit: usize) -> Position {
+    pub(crate) fn neighbour(&self, row: &Row, before: usize, unit: usize) -> Position {
         if row.seen.is_empty() {
             return row.union_before;
         }
@@ -256,72 +313,99 @@ impl<'a> Search<'a, '_> {
         streams.max().unwrap_or(0)
     }
 
-    /// The row is later than the end of every `no X for D` and `until quiet for D` between two units.
-    fn has_waited(&self, before: usize, unit: usize, last: &'a Row, row: &Row) -> bool {
+    /// The row is not later than the end of this `no X for D` or `until quiet for D` between two units: which, and how long
+    /// it lasts, if that is known.
+    pub(crate) fn unended(
+        &self,
+        before: usize,
+        unit: usize,
+        last: &'a Row,
+        row: &Row,
+    ) -> Option<(Broken, Option<Micros>)> {
         let program = self.question.program;
+        let lasts = |wait: Option<Micros>| wait.is_none_or(|wait| row.ts - last.ts <= wait);
         let gaps = program.units.get(before + 1..=unit).unwrap_or_default().iter().flat_map(|unit| &unit.gap);
-        let mut bounds = gaps.filter_map(|gap| program.absences.get(*gap)?.duration.as_ref());
-        let quiets = self.members(before).filter(|step| !self.taken_of(*step).is_empty());
-        let mut quiets = quiets.filter_map(|step| program.steps.get(step)?.quiet.as_ref());
+        let mut gaps = gaps.filter_map(|gap| Some((*gap, program.absences.get(*gap)?.duration.as_ref()?)));
+        let gap = gaps.find_map(|(gap, bound)| {
+            let wait = self.wait(bound, last);
+            lasts(wait).then_some((Broken::Absence(gap), wait))
+        });
         let earlier = self.unit_before(before);
-        bounds.all(|bound| self.wait(bound, last).is_some_and(|wait| row.ts - last.ts > wait))
-            && quiets.all(|quiet| self.silence(quiet, earlier).is_some_and(|wait| row.ts - last.ts > wait))
+        let begun = || self.members(before).filter(|step| !self.taken_of(*step).is_empty());
+        gap.or_else(|| {
+            begun().find_map(|step| {
+                let wait = self.silence(program.steps.get(step)?.quiet.as_ref()?, earlier);
+                lasts(wait).then_some((Broken::Quiet(step), wait))
+            })
+        })
     }
 
     /// No forbidden event between the unit before and this row, with which unit `number` begins.
     pub(crate) fn gap_is_quiet(&mut self, number: usize, before: Option<usize>, row: &'a Row) -> bool {
         let program = self.question.program;
         let Some(unit) = program.units.get(number) else { return false };
-        let Some(before) = before else { return true };
-        let skipped = before + 1 < number;
-        if unit.gap.is_empty() && !skipped && !program.waits {
+        let Some(begun) = before else { return true };
+        if unit.gap.is_empty() && begun + 1 == number && !program.waits {
             return true;
         }
-        let Some(last) = self.last_of(before) else { return true };
-        let guarded = program.units.get(before + 1..=number).unwrap_or_default();
-        let quiet = row.floor <= last.pos
-            && guarded.iter().flat_map(|unit| &unit.gap).all(|gap| {
-                let bound = program.absences.get(*gap).and_then(|absence| absence.duration.as_ref());
-                let until = match bound {
-                    None => Micros::MAX,
-                    Some(bound) => {
-                        self.wait(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait))
-                    }
-                };
-                self.is_absent(*gap, last.pos, row.pos, until)
-            });
-        quiet && self.members(before).all(|step| self.stays_quiet(step, before, row.pos))
+        let Some(last) = self.last_of(begun) else { return true };
+        let breaker = if row.floor > last.pos {
+            Some(Breaker { broken: None, row: None })
+        } else {
+            self.gap_breaker(number, begun, row.pos)
+        };
+        if let Some(breaker) = breaker {
+            self.reject(unit.steps.start, before, row, Failed::Broken(breaker));
+        }
+        breaker.is_none()
     }
 
-    /// `until quiet for D`: nothing that fits the step follows its last event for D, before `to`.
-    pub(crate) fn stays_quiet(&mut self, step: usize, unit: usize, to: Position) -> bool {
-        let Some(quiet) = self.question.program.steps.get(step).and_then(|step| step.quiet.as_ref()) else {
-            return true;
-        };
-        let Some(last) = self.taken_of(step).last().copied() else { return true };
+    /// What breaks the silence between unit `before` and `to`, at which unit `number` begins.
+    pub(crate) fn gap_breaker(&mut self, number: usize, before: usize, to: Position) -> Option<Breaker<'a>> {
+        let program = self.question.program;
+        let last = self.last_of(before)?;
+        let guarded = program.units.get(before + 1..=number).unwrap_or_default();
+        let broken = guarded.iter().flat_map(|unit| &unit.gap).find_map(|gap| {
+            let bound = program.absences.get(*gap).and_then(|absence| absence.duration.as_ref());
+            let until = match bound {
+                None => Micros::MAX,
+                Some(bound) => {
+                    self.wait(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait))
+                }
+            };
+            let row = self.forbidden(*gap, last.pos, to, until)?;
+            Some(Breaker { broken: Some(Broken::Absence(*gap)), row: Some(row) })
+        });
+        broken.or_else(|| self.members(before).find_map(|step| self.noise(step, before, to)))
+    }
+
+    /// `until quiet for D`: something that fits the step follows its last event within D, before `to`.
+    fn noise(&mut self, step: usize, unit: usize, to: Position) -> Option<Breaker<'a>> {
+        let quiet = self.question.program.steps.get(step).and_then(|step| step.quiet.as_ref())?;
+        let last = self.taken_of(step).last().copied()?;
         let before = self.unit_before(unit);
-        let Some(wait) = self.silence(quiet, before) else { return false };
+        let broken = Some(Broken::Quiet(step));
+        let Some(wait) = self.silence(quiet, before) else { return Some(Breaker { broken, row: None }) };
         let list = self.list(step);
         let mut at = list.partition_point(|row| row.pos <= last.pos);
         while let Some(row) = list.get(at).filter(|row| row.pos < to && row.ts - last.ts <= wait) {
             if self.fits(step, before, row, false) {
-                return false;
+                return Some(Breaker { broken, row: Some(row) });
             }
             at += 1;
         }
-        true
+        None
     }
 
-    /// No event that an absence with kept rows forbids lies strictly between two positions and up to a time.
-    pub(crate) fn is_absent(&self, absence: usize, from: Position, to: Position, until: Micros) -> bool {
-        let program = self.question.program.absences.get(absence);
-        let state = self.question.state.absences.get(absence);
-        let (Some(program), Some(state)) = (program, state) else { return true };
+    /// The first event that an absence with kept rows forbids strictly between two positions and up to a time.
+    fn forbidden(&self, absence: usize, from: Position, to: Position, until: Micros) -> Option<&'a Row> {
+        let program = self.question.program.absences.get(absence)?;
+        let state = self.question.state.absences.get(absence)?;
         if !program.keeps_rows {
-            return true;
+            return None;
         }
         let at = state.rows.partition_point(|row| row.pos <= from);
-        !state.rows.range(at..).take_while(|row| row.pos < to && row.ts <= until).any(|row| {
+        state.rows.range(at..).take_while(|row| row.pos < to && row.ts <= until).find(|row| {
             let scope = scope(&self.question, &self.taken, 0, Some(row));
             let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
             terms.is_none_or(|(_, terms)| all_true(terms, &scope))
@@ -330,16 +414,19 @@ impl<'a> Search<'a, '_> {
 
     /// A `cancel on` that reads steps has cancelled the choice: after its first event, up to `until`.
     pub(crate) fn is_cancelled(&self, until: Position) -> bool {
-        let Some(first) = self.first else { return false };
+        self.canceller(until, Micros::MAX).is_some()
+    }
+
+    /// The `cancel on` that has cancelled the choice up to a position and time, and its event.
+    pub(crate) fn canceller(&self, until: Position, time: Micros) -> Option<Breaker<'a>> {
+        let first = self.first?;
         let question = &self.question;
-        question.program.cancels.iter().any(|number| {
-            let (Some(program), Some(state)) =
-                (question.program.absences.get(*number), question.state.absences.get(*number))
-            else {
-                return false;
-            };
+        question.program.cancels.iter().find_map(|number| {
+            let program = question.program.absences.get(*number)?;
+            let state = question.state.absences.get(*number)?;
             let at = state.rows.partition_point(|row| row.pos <= first.pos);
-            state.rows.range(at..).take_while(|row| row.pos <= until).any(|row| {
+            let mut rows = state.rows.range(at..).take_while(|row| row.pos <= until && row.ts <= time);
+            let row = rows.find(|row| {
                 let taken: Vec<Vec<&Row>> = self
                     .taken
                     .iter()
@@ -347,7 +434,8 @@ impl<'a> Search<'a, '_> {
                     .collect();
                 let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
                 terms.is_none_or(|(_, terms)| all_true(terms, &scope(question, &taken, 0, Some(row))))
-            })
+            })?;
+            Some(Breaker { broken: Some(Broken::Absence(*number)), row: Some(row) })
         })
     }
 
@@ -370,15 +458,21 @@ impl<'a> Search<'a, '_> {
 
     /// Trailing absences whose forbidding events are kept, and the silence that ends a last repeat.
     pub(crate) fn is_silent_after(&mut self) -> bool {
+        !self.begun.is_empty() && self.breaker_after().is_none()
+    }
+
+    /// What breaks the silence after the choice.
+    pub(crate) fn breaker_after(&mut self) -> Option<Breaker<'a>> {
         let program = self.question.program;
-        let Some(unit) = self.begun.last().copied() else { return false };
-        let Some(end) = self.last_of(unit) else { return false };
-        let absent = program.trailing.iter().all(|number| {
+        let unit = self.begun.last().copied()?;
+        let end = self.last_of(unit)?;
+        let broken = program.trailing.iter().find_map(|number| {
             let bound = program.absences.get(*number).and_then(|absence| absence.duration.as_ref());
             let wait = bound.and_then(|bound| self.wait(bound, end)).unwrap_or(0);
-            self.is_absent(*number, end.pos, Position::MAX, end.ts.saturating_add(wait))
+            let row = self.forbidden(*number, end.pos, Position::MAX, end.ts.saturating_add(wait))?;
+            Some(Breaker { broken: Some(Broken::Absence(*number)), row: Some(row) })
         });
-        absent && self.members(unit).all(|step| self.stays_quiet(step, unit, Position::MAX))
+        broken.or_else(|| self.members(unit).find_map(|step| self.noise(step, unit, Position::MAX)))
     }
 }
 

@@ -66,6 +66,13 @@ impl Index {
         }
     }
 
+    /// The predicate holds for the event.
+    pub(crate) fn holds(&self, stream: StreamId, number: u32, scope: &Scope<'_>) -> bool {
+        let predicate =
+            self.streams.get(stream as usize).and_then(|index| index.predicates.get(number as usize));
+        predicate.is_some_and(|node| node.test(scope) == Some(true))
+    }
+
     /// The rules that want the event, in their order, each with the roles (one bit each) that its tests leave open.
     pub(crate) fn wanted(
         &mut self,

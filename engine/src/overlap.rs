@@ -16,6 +16,7 @@ use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
+use std::cell::RefCell;
 
 /// What the task lends to a rule.
 #[derive(Clone, Copy)]
@@ -26,6 +27,23 @@ pub(crate) struct Surroundings<'a> {
     /// Alerts are built even where they are only counted: another rule reads them.
     pub(crate) is_read: bool,
     pub(crate) tables: &'a Tables,
+    /// Of `why`: every match that counts as fired is written down.
+    pub(crate) journal: Option<&'a RefCell<Vec<Fired>>>,
+}
+
+/// A match that counts as fired, for `why`.
+#[derive(Debug, Clone)]
+pub(crate) struct Fired {
+    /// What each step took.
+    pub(crate) taken: Vec<Vec<Position>>,
+    pub(crate) time: Micros,
+    pub(crate) by: FiredBy,
+    /// The last event of the choice; of a time-out the first.
+    pub(crate) end: Position,
+    /// The alert; none if the cool-down silenced it.
+    pub(crate) alert: Option<Alert>,
+    /// When the alert was sent whose cool-down silenced this one.
+    pub(crate) cooled_since: Option<Micros>,
 }
 
 /// A fired match, for the other revisions of the rule.
@@ -187,6 +205,7 @@ fn send(
         if known.last.is_some_and(|last| moment.time - last < cooldown) {
             stats.suppressed_cooldown += 1;
             known.suppressed += 1;
+            note(around, moment, choice, None, known.last);
             return None;
         }
         own = if known.is_forgotten(cooldown, moment.time) { Sent::default() } else { *known };
@@ -206,7 +225,29 @@ fn send(
         suppressed: own.suppressed,
         truncated: choice.truncated,
     };
-    Some(emit::alert(program, choice.taken, choice.scope, &facts))
+    let alert = emit::alert(program, choice.taken, choice.scope, &facts);
+    note(around, moment, choice, Some(&alert), None);
+    Some(alert)
+}
+
+/// Writes down that a choice counts as fired, if somebody reads that.
+fn note(
+    around: Surroundings<'_>,
+    moment: &Moment<'_>,
+    choice: &Choice<'_, '_>,
+    alert: Option<&Alert>,
+    cooled_since: Option<Micros>,
+) {
+    let Some(journal) = around.journal else { return };
+    let taken = choice.taken.iter().map(|rows| rows.iter().map(|row| row.pos).collect());
+    journal.borrow_mut().push(Fired {
+        taken: taken.collect(),
+        time: moment.time,
+        by: moment.by,
+        end: moment.end,
+        alert: alert.cloned(),
+        cooled_since,
+    });
 }
 
 /// The first event of a choice.
@@ -220,7 +261,7 @@ pub(crate) fn last_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
 }
 
 /// Of `overlap from x`: every event before this is used up.
-fn used_from(program: &Program, taken: &[Vec<&Row>]) -> Position {
+pub(crate) fn used_from(program: &Program, taken: &[Vec<&Row>]) -> Position {
     // Of `one of { .. } as x` it is the member that has begun.
     let own = |step: &usize| {
         let unit = program.steps.get(*step).and_then(|step| program.units.get(step.unit));

@@ -8,7 +8,7 @@ use crate::event::StreamId;
 use crate::expr::{Node, Scope};
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Aggregate, Bound, Overlap, Rule, UnitKind};
+use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, Overlap, Rule, UnitKind};
 use pattern_dsl::types::Micros;
 use std::ops::Range;
 
@@ -20,6 +20,8 @@ pub(crate) struct Program {
     pub(crate) rule: Rule,
     /// By rule stream: the task's stream.
     pub(crate) streams: Vec<StreamId>,
+    /// Their names.
+    pub(crate) stream_names: Vec<ArcStr>,
     /// Names of the rule's key parts.
     pub(crate) key_names: Vec<ArcStr>,
     /// What it wants of events; at most 64.
@@ -28,8 +30,8 @@ pub(crate) struct Program {
     pub(crate) absences: Vec<AbsenceProgram>,
     pub(crate) windows: Vec<WindowProgram>,
     pub(crate) latches: Vec<LatchProgram>,
-    pub(crate) having: Vec<Node>,
-    pub(crate) unless: Vec<Node>,
+    pub(crate) having: Vec<TermProgram>,
+    pub(crate) unless: Vec<TermProgram>,
     pub(crate) severity: Option<Node>,
     pub(crate) score: Option<Node>,
     pub(crate) reason: Vec<ReasonProgram>,
@@ -204,7 +206,14 @@ pub(crate) struct StepProgram {
 pub(crate) struct TermProgram {
     pub(crate) text: String,
     pub(crate) test: Node,
+    /// Its outermost operator; of `reaches` that of its comparison.
+    pub(crate) op: Option<BinaryOp>,
     pub(crate) sides: Option<(Node, Node)>,
+}
+
+/// Every term is true: neither false nor unknown.
+pub(crate) fn all_hold(terms: &[TermProgram], scope: &Scope<'_>) -> bool {
+    terms.iter().all(|term| term.test.test(scope) == Some(true))
 }
 
 #[derive(Debug)]

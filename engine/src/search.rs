@@ -6,11 +6,12 @@
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
 use crate::expr::{Node, Scope};
-use crate::program::{BoundProgram, Ending, Program};
+use crate::program::{BoundProgram, Ending, Program, all_hold};
 use crate::row::{Position, Row};
 use crate::state::KeyState;
 use crate::tables::Tables;
 use crate::value::Value;
+use crate::why::trace::{Failed, Trace};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
@@ -30,7 +31,8 @@ pub(crate) struct Question<'a> {
     pub(crate) ask: Ask,
     /// The alert's moment.
     pub(crate) time: Micros,
-    /// The last event of the choice; it stands in a list of the last unit. Of a time-out: the first event.
+    /// The last event of the choice; it stands in a list of the last unit. Of [`Ask::Partial`] and [`Ask::Explain`]: the
+    /// first event.
     pub(crate) end: Position,
     /// Values of windows without `before` at the alert's moment.
     pub(crate) windows: &'a [Value],
@@ -49,6 +51,8 @@ pub(crate) enum Ask {
     Dues,
     /// The one that reached most units from the first event `end`, for a time-out.
     Partial,
+    /// For `why`: every choice that begins at `end`, and the test that stopped the furthest of those that did not complete.
+    Explain,
 }
 
 /// What the visitor wants next.
@@ -90,22 +94,7 @@ pub(crate) fn search<'a>(
     question: Question<'a>,
     visit: &mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
 ) -> Found {
-    let mut search = Search {
-        question,
-        lower: if question.program.chain && question.ask != Ask::Partial {
-            lower_bounds(&question)
-        } else {
-            Vec::new()
-        },
-        taken: vec![Vec::new(); question.program.steps.len()],
-        begun: Vec::with_capacity(question.program.units.len()),
-        first: None,
-        best: None,
-        found: Found::default(),
-        collected: Vec::new(),
-        skip_first: false,
-        visit,
-    };
+    let mut search = Search::new(question, visit);
     let _ = search.extend(0, Position::MAX);
     if let Some((_, taken)) = search.best.take() {
         search.taken = taken;
@@ -131,6 +120,8 @@ pub(crate) struct Search<'a, 'v> {
     collected: Vec<(Position, Vec<Position>, Taken<'a>)>,
     /// The visitor wants another first event.
     skip_first: bool,
+    /// Of [`Ask::Explain`]: what is written down.
+    pub(crate) trace: Option<Box<Trace<'a>>>,
     visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
 }
 
@@ -178,7 +169,27 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
     lower
 }
 
-impl<'a> Search<'a, '_> {
+impl<'a, 'v> Search<'a, 'v> {
+    pub(crate) fn new(
+        question: Question<'a>,
+        visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
+    ) -> Self {
+        let pruned = question.program.chain && matches!(question.ask, Ask::Complete | Ask::Dues);
+        Self {
+            question,
+            lower: if pruned { lower_bounds(&question) } else { Vec::new() },
+            taken: vec![Vec::new(); question.program.steps.len()],
+            begun: Vec::with_capacity(question.program.units.len()),
+            first: None,
+            best: None,
+            found: Found::default(),
+            collected: Vec::new(),
+            skip_first: false,
+            trace: None,
+            visit,
+        }
+    }
+
     pub(crate) fn list(&self, step: usize) -> &'a VecDeque<Row> {
         static EMPTY: VecDeque<Row> = VecDeque::new();
         self.question.state.lists.get(step).unwrap_or(&EMPTY)
@@ -186,7 +197,12 @@ impl<'a> Search<'a, '_> {
 
     /// Nothing after this position belongs to the choice.
     pub(crate) fn horizon(&self) -> Position {
-        if self.question.ask == Ask::Partial { Position::MAX } else { self.question.end }
+        if self.begins_at_end() { Position::MAX } else { self.question.end }
+    }
+
+    /// `end` is the choice's first event.
+    pub(crate) fn begins_at_end(&self) -> bool {
+        matches!(self.question.ask, Ask::Partial | Ask::Explain)
     }
 
     pub(crate) fn is_last(&self, unit: usize) -> bool {
@@ -219,33 +235,35 @@ impl<'a> Search<'a, '_> {
         let lower = self.lower.get(at_step).copied().unwrap_or(0);
         // Of a step that takes the first, or that is left out if nothing fits, all that fit must be seen.
         let all = step.first_only || unit.skippable;
-        let begin = before.and_then(|before| self.first_of(before));
-        let start = begin.map_or(lower, |begin| if all { begin.pos + 1 } else { lower.max(begin.pos + 1) });
+        let start =
+            if all && before.is_some() { self.earliest(before) } else { lower.max(self.earliest(before)) };
         let mut at = list.partition_point(|row| row.pos < start);
         let mut taking = self.begin_taking(before);
         let end = self.horizon();
         if self.question.ask == Ask::Complete && self.is_last(number) && step.max == 1 && !step.first_only {
             at = at.max(list.partition_point(|row| row.pos < self.question.end));
         }
-        if number == 0 && self.question.ask == Ask::Partial {
-            at = list.partition_point(|row| row.pos < self.question.end);
-        }
+        let only = number == 0 && self.begins_at_end();
         let mut first_fit = Position::MAX;
         let mut flow = ControlFlow::Continue(());
         while let Some(row) = list.get(at) {
             if row.pos > end || row.pos > limit || flow.is_break() || self.out_of_bound(row) {
                 break;
             }
+            if only && row.pos > start {
+                break;
+            }
             // Too few rows are left for the step's minimum, here and later.
-            if list.len() - at < step.min {
+            if list.len() - at < step.min && self.trace.is_none() {
                 break;
             }
             at += 1;
             self.take_until(before, row.pos, &mut taking);
             if number == 0 && row.marked {
+                self.reject(at_step, before, row, Failed::Barred);
                 continue;
             }
-            if !self.has_reached(before, row.pos) || !self.fits(at_step, before, row, true) {
+            if !self.could_fit(at_step, before, row) {
                 continue;
             }
             first_fit = first_fit.min(row.pos);
@@ -254,16 +272,30 @@ impl<'a> Search<'a, '_> {
                 flow = self.begin(number, at_step, row);
                 self.skip_first &= number > 0;
             }
-            let only = number == 0 && self.question.ask == Ask::Partial;
-            if step.first_only || self.skip_first || only {
+            if step.first_only || self.skip_first {
                 break;
             }
         }
+        self.exhausted(number, before, limit, &mut taking);
         self.give_back(before);
         if unit.skippable && !flow.is_break() && !self.skip_first {
             flow = self.extend(number + 1, limit.min(first_fit));
         }
         flow
+    }
+
+    /// The step may begin at the row as far as the unit before and its own tests say.
+    pub(crate) fn could_fit(&mut self, step: usize, before: Option<usize>, row: &'a Row) -> bool {
+        if !self.has_reached(before, row.pos) {
+            return false;
+        }
+        match self.misfit(step, before, row, true) {
+            None => !self.is_over(step, before, row),
+            Some(misfit) => {
+                self.reject_misfit(step, before, row, misfit);
+                false
+            }
+        }
     }
 
     /// Step `step` of unit `number` begins at the row: goes on with the unit after it, or to the end.
@@ -282,6 +314,8 @@ impl<'a> Search<'a, '_> {
         self.consider(number);
         let flow = if !self.is_last(number) {
             self.extend(number + 1, Position::MAX)
+        } else if self.question.ask == Ask::Explain {
+            self.complete_anywhere(number)
         } else if self.question.ask != Ask::Partial && self.take_to_end(step, before, row.pos) {
             self.complete()
         } else {
@@ -303,7 +337,7 @@ impl<'a> Search<'a, '_> {
     }
 
     /// Lets the last step take up to the end; true if it takes the end itself and has reached its minimum.
-    fn take_to_end(&mut self, step: usize, before: Option<usize>, begin: Position) -> bool {
+    pub(crate) fn take_to_end(&mut self, step: usize, before: Option<usize>, begin: Position) -> bool {
         let end = self.question.end;
         let list = self.list(step);
         let mut at = list.partition_point(|row| row.pos <= begin);
@@ -349,8 +383,12 @@ impl<'a> Search<'a, '_> {
         if program.ending != Ending::Event {
             let Some(due) = self.due() else {
                 self.found.endless += 1;
+                self.reject_choice(Failed::NoDeadline);
                 return ControlFlow::Continue(());
             };
+            if self.question.ask == Ask::Explain {
+                return self.complete_at(due, Position::MAX);
+            }
             if self.question.ask == Ask::Dues {
                 if !self.found.dues.contains(&due) {
                     self.found.dues.push(due);
@@ -362,6 +400,9 @@ impl<'a> Search<'a, '_> {
             }
         }
         let until = if program.ending == Ending::Event { self.question.end } else { Position::MAX };
+        if self.question.ask == Ask::Explain {
+            return self.complete_at(self.last_time(), until);
+        }
         if self.is_cancelled(until) {
             return ControlFlow::Continue(());
         }
@@ -369,7 +410,7 @@ impl<'a> Search<'a, '_> {
     }
 
     /// Where each step begins; of a `one of`, at which event.
-    fn beginnings(&self) -> Vec<Position> {
+    pub(crate) fn beginnings(&self) -> Vec<Position> {
         let program = self.question.program;
         let begin = |step: usize| {
             self.taken.get(step).and_then(|taken| taken.first()).map_or(Position::MAX, |row| row.pos)
@@ -386,7 +427,7 @@ impl<'a> Search<'a, '_> {
         let program = self.question.program;
         let windows = self.question.windows;
         let scope = Scope { windows, ..scope(&self.question, &self.taken, 0, None) };
-        if self.question.ask == Ask::Complete && !all_true(&program.having, &scope) {
+        if self.question.ask == Ask::Complete && !all_hold(&program.having, &scope) {
             return ControlFlow::Continue(());
         }
         if program.unordered {
@@ -417,7 +458,7 @@ impl<'a> Search<'a, '_> {
         let program = self.question.program;
         let windows = self.question.windows;
         let scope = Scope { windows, ..scope(&self.question, &self.taken, 0, None) };
-        if !program.unless.is_empty() && all_true(&program.unless, &scope) {
+        if !program.unless.is_empty() && all_hold(&program.unless, &scope) {
             self.found.silenced += 1;
             return ControlFlow::Continue(());
         }

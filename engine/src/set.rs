@@ -5,6 +5,7 @@
 
 use crate::row::{Position, Row};
 use crate::search::{Ask, Search};
+use crate::why::trace::Failed;
 use pattern_dsl::ir::UnitKind;
 use std::ops::ControlFlow;
 
@@ -14,7 +15,8 @@ impl<'a> Search<'a, '_> {
         let program = self.question.program;
         let Some(unit) = program.units.get(number) else { return ControlFlow::Continue(()) };
         let before = self.begun.last().copied();
-        let start = before.and_then(|before| self.first_of(before)).map_or(0, |begin| begin.pos + 1);
+        let start = self.earliest(before);
+        let only = number == 0 && self.begins_at_end();
         let mut next: Vec<usize> =
             unit.steps.clone().map(|step| self.list(step).partition_point(|row| row.pos < start)).collect();
         let mut done = vec![false; next.len()];
@@ -24,18 +26,24 @@ impl<'a> Search<'a, '_> {
         while flow.is_continue() {
             let rows = unit.steps.clone().zip(&next).filter_map(|(step, at)| self.list(step).get(*at));
             let Some(event) = rows.min_by_key(|row| row.pos) else { break };
-            if event.pos > end || event.pos > limit || self.out_of_bound(event) {
+            if event.pos > end || event.pos > limit || self.out_of_bound(event) || (only && event.pos > start)
+            {
                 break;
             }
             self.take_until(before, event.pos, &mut taking);
-            let reached = self.has_reached(before, event.pos);
             let mut any = false;
             for (member, step) in unit.steps.clone().enumerate() {
                 let (Some(at), Some(done)) = (next.get_mut(member), done.get_mut(member)) else { continue };
                 let Some(row) = self.list(step).get(*at).filter(|row| row.pos == event.pos) else { continue };
                 *at += 1;
-                let barred = number == 0 && row.marked;
-                if barred || *done || flow.is_break() || !reached || !self.fits(step, before, row, true) {
+                if *done || flow.is_break() {
+                    continue;
+                }
+                if number == 0 && row.marked {
+                    self.reject(step, before, row, Failed::Barred);
+                    continue;
+                }
+                if !self.could_fit(step, before, row) {
                     continue;
                 }
                 any = true;
@@ -48,6 +56,7 @@ impl<'a> Search<'a, '_> {
                 break;
             }
         }
+        self.exhausted(number, before, limit, &mut taking);
         self.give_back(before);
         flow
     }
@@ -57,6 +66,7 @@ impl<'a> Search<'a, '_> {
         let Some(unit) = self.question.program.units.get(number) else { return ControlFlow::Continue(()) };
         let before = self.begun.last().copied();
         let flow = self.choose_member(number, unit.steps.start, before, limit);
+        self.members_left(number, before);
         if !unit.skippable || flow.is_break() {
             return flow;
         }
@@ -98,13 +108,16 @@ impl<'a> Search<'a, '_> {
             return ControlFlow::Break(());
         }
         let plain = before.is_none_or(|before| self.is_plain(before));
-        let start = before.and_then(|before| self.first_of(before)).map_or(0, |begin| begin.pos + 1);
+        let start = self.earliest(before);
         let list = self.list(step);
         let mut at = list.partition_point(|row| row.pos < start);
         let end = self.horizon();
         while let Some(row) = list.get(at) {
             at += 1;
             if row.pos > end || self.out_of_bound(row) || self.is_too_far(unit.steps.start..step, row) {
+                break;
+            }
+            if before.is_none() && self.is_beyond(row) {
                 break;
             }
             let mut mates = unit.steps.start..step;
@@ -130,6 +143,15 @@ impl<'a> Search<'a, '_> {
             return self.choose_member(number, step + 1, before, limit);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Where the unit after `before` can begin at the earliest.
+    pub(crate) fn earliest(&self, before: Option<usize>) -> Position {
+        match before {
+            Some(before) => self.first_of(before).map_or(0, |begin| begin.pos + 1),
+            None if self.begins_at_end() => self.question.end,
+            None => 0,
+        }
     }
 
     fn begins_at(&self, step: usize, pos: Position) -> bool {
@@ -158,8 +180,11 @@ impl<'a> Search<'a, '_> {
         };
         if number == 0 {
             let last = self.last_of(number).map_or(first.ts, |last| last.ts);
-            let timed_out = self.question.ask == Ask::Partial && first.pos != self.question.end;
-            if first.marked || timed_out || last - first.ts > self.question.program.within {
+            let another = self.begins_at_end() && first.pos != self.question.end;
+            if first.marked && !another {
+                self.reject(unit.steps.start, before, first, Failed::Barred);
+            }
+            if first.marked || another || last - first.ts > self.question.program.within {
                 return ControlFlow::Continue(());
             }
             self.first = Some(first);
@@ -177,6 +202,8 @@ impl<'a> Search<'a, '_> {
             self.consider(number);
             flow = if !self.is_last(number) {
                 self.extend(number + 1, Position::MAX)
+            } else if self.question.ask == Ask::Explain {
+                self.complete_anywhere(number)
             } else if self.question.ask != Ask::Partial && self.set_ends(number) {
                 self.complete()
             } else {
@@ -231,7 +258,13 @@ impl<'a> Search<'a, '_> {
     }
 
     /// The step could begin at the row, if the set begins at `first` or with it: what the unit before took then.
-    fn could_begin(&mut self, step: usize, before: Option<usize>, row: &'a Row, first: Position) -> bool {
+    pub(crate) fn could_begin(
+        &mut self,
+        step: usize,
+        before: Option<usize>,
+        row: &'a Row,
+        first: Position,
+    ) -> bool {
         let own = self.taken.get_mut(step).map(std::mem::take).unwrap_or_default();
         self.take_before(before, row.pos.min(first));
         let after = before.and_then(|before| self.first_of(before)).is_none_or(|begin| begin.pos < row.pos);
@@ -245,14 +278,14 @@ impl<'a> Search<'a, '_> {
     }
 
     /// Lets the unit before take what lies before `pos`, and no more.
-    fn take_before(&mut self, before: Option<usize>, pos: Position) {
+    pub(crate) fn take_before(&mut self, before: Option<usize>, pos: Position) {
         self.give_back(before);
         let mut taking = self.begin_taking(before);
         self.take_until(before, pos, &mut taking);
     }
 
     /// Lets a last set take up to the end; true if the end is one of its events and every member has its minimum.
-    fn set_ends(&mut self, number: usize) -> bool {
+    pub(crate) fn set_ends(&mut self, number: usize) -> bool {
         let end = self.question.end;
         let mut taking = self.begin_taking(Some(number));
         self.take_until(Some(number), end + 1, &mut taking);
@@ -269,9 +302,13 @@ impl<'a> Search<'a, '_> {
             return true;
         }
         let before = self.unit_before(number);
-        unit.steps.clone().all(|step| {
-            !self.taken.get(step).is_some_and(Vec::is_empty) || !self.is_there(number, step, before, to)
-        })
+        let left = unit.steps.clone().find(|step| {
+            self.taken.get(*step).is_some_and(Vec::is_empty) && self.is_there(number, *step, before, to)
+        });
+        if let Some(step) = left {
+            self.reject_choice(Failed::LeftOut(step));
+        }
+        left.is_none()
     }
 
     /// The minimum of a member without event is there among the events that no other member takes.

@@ -294,31 +294,46 @@ impl Stepping<'_> {
             return false;
         }
         let moment = Moment { time: row.ts, by: FiredBy::Event, end: row.pos, key: self.key, windows: &[] };
-        let question = question(program, self.state, &moment, self.around);
-        let mut taken = vec![Vec::new(); program.steps.len()];
-        if let Some(first) = taken.first_mut() {
-            first.push(row);
-        }
-        program.leading.iter().any(|number| {
-            let (Some(absence), Some(state)) =
-                (program.absences.get(*number), self.state.absences.get(*number))
-            else {
-                return false;
-            };
-            let begun = scope(&question, &taken, 0, Some(row));
-            let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else {
-                return true;
-            };
-            let from = row.ts.saturating_sub(wait);
-            if !absence.keeps_rows {
-                return state.floor_ts.is_some_and(|ts| ts >= from);
+        forbidding(&question(program, self.state, &moment, self.around), row).is_some()
+    }
+
+    /// For `why`: everything that the event could be is kept, whatever came before.
+    pub(crate) fn keep(&mut self, roles: u64, scope: &Scope<'_>) {
+        let program = self.program;
+        for (bit, role) in program.roles.iter().enumerate() {
+            if roles >> bit & 1 == 0 || !all_true(&role.keyed, scope) {
+                continue;
             }
-            state.rows.iter().filter(|row| row.ts >= from).any(|forbidding| {
-                let terms = absence.cross.iter().find(|(stream, _)| *stream == forbidding.event.stream);
-                let scope = scope(&question, &taken, 0, Some(forbidding));
-                terms.is_none_or(|(_, terms)| all_true(terms, &scope))
-            })
-        })
+            match role.kind {
+                RoleKind::Step(number) => {
+                    let mut row = self.row(number, self.event.ts);
+                    let first = program.steps.get(number).is_some_and(|step| step.unit == 0);
+                    row.marked = first && (!self.accepts || self.is_forbidden(&row));
+                    if let Some(list) = self.state.lists.get_mut(number) {
+                        list.push_back(row);
+                    }
+                }
+                RoleKind::Cancel(number) | RoleKind::Absence(number) => {
+                    let mut row = self.row(0, self.event.ts);
+                    row.windows = self.windows.into();
+                    if let Some(state) = self.state.absences.get_mut(number)
+                        && state.rows.back().is_none_or(|row| row.pos != self.pos)
+                    {
+                        state.rows.push_back(row);
+                    }
+                }
+                RoleKind::Window(_) | RoleKind::Look | RoleKind::Latch => {}
+            }
+        }
+        for (bit, role) in program.roles.iter().enumerate() {
+            if roles >> bit & 1 == 1
+                && role.kind == RoleKind::Look
+                && all_true(&role.keyed, scope)
+                && let Some(seen) = self.state.seen.get_mut(role.stream)
+            {
+                *seen = self.pos;
+            }
+        }
     }
 
     fn cancel(&mut self, number: usize) {
@@ -362,6 +377,38 @@ impl Stepping<'_> {
         self.stats.capped += u64::from(full);
         full
     }
+}
+
+/// The leading absence that forbids a choice to begin with a row: its number, the event that breaks it where those are
+/// kept, and its duration if that is known.
+pub(crate) fn forbidding<'a>(
+    question: &Question<'a>,
+    row: &Row,
+) -> Option<(usize, Option<&'a Row>, Option<Micros>)> {
+    let program = question.program;
+    let mut taken = vec![Vec::new(); program.steps.len()];
+    if let Some(first) = taken.first_mut() {
+        first.push(row);
+    }
+    let question = Question { ..*question };
+    program.leading.iter().find_map(|number| {
+        let (absence, state) = (program.absences.get(*number)?, question.state.absences.get(*number)?);
+        let begun = scope(&question, &taken, 0, Some(row));
+        let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else {
+            return Some((*number, None, None));
+        };
+        let from = row.ts.saturating_sub(wait);
+        if !absence.keeps_rows {
+            return state.floor_ts.is_some_and(|ts| ts >= from).then_some((*number, None, Some(wait)));
+        }
+        let mut rows = state.rows.iter().filter(|other| other.pos < row.pos && other.ts >= from);
+        let breaks = rows.find(|forbidding| {
+            let terms = absence.cross.iter().find(|(stream, _)| *stream == forbidding.event.stream);
+            let scope = scope(&question, &taken, 0, Some(forbidding));
+            terms.is_none_or(|(_, terms)| all_true(terms, &scope))
+        })?;
+        Some((*number, Some(breaks), Some(wait)))
+    })
 }
 
 /// The unit of a role of a step.

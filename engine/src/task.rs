@@ -10,6 +10,8 @@ use crate::program::Program;
 use crate::stream::StreamTime;
 use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
+use crate::why::Drop;
+use crate::why::history::History;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
 use pattern_dsl::types::Micros;
@@ -60,16 +62,15 @@ pub struct Task {
     pub(crate) chain: Chain,
     pub(crate) wanted: Vec<(u32, u64)>,
     used: Vec<UsedUp>,
-    /// With `keep_history`: all events accepted.
-    pub(crate) history: Vec<Arc<Event>>,
-    /// With `keep_history`: rule and first event of each alert.
-    pub(crate) fired: Vec<(ArcStr, String)>,
+    /// With `keep_history`: what `why` replays.
+    pub(crate) history: Option<Box<History>>,
 }
 
 impl Task {
     /// An empty task.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let history = options.keep_history.then(Box::default);
         Self {
             clock: Clock::new(options.sorted_input),
             options,
@@ -88,8 +89,7 @@ impl Task {
             chain: Chain::default(),
             wanted: Vec::new(),
             used: Vec::new(),
-            history: Vec::new(),
-            fired: Vec::new(),
+            history,
         }
     }
 
@@ -156,6 +156,11 @@ impl Task {
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
             let program =
                 compile::compile(module, rule, revision, &numbers, &mut self.layout, &mut self.index)?;
+            if let Some(history) = &mut self.history {
+                let (layout, index) = (&mut self.layout, &mut self.index);
+                let whole = compile::compile_whole(module, rule, revision, &numbers, layout, index)?;
+                history.programs.insert(rule.name.clone(), Arc::new(whole));
+            }
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
             let mut run = RuleRun::new(Arc::new(program), at);
@@ -261,14 +266,6 @@ impl Task {
 
     /// Takes one input; appends what it causes to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outputs) {
-        let before = out.alerts.len();
-        self.take(input, out);
-        if self.options.keep_history {
-            self.remember(out.alerts.get(before..).unwrap_or_default());
-        }
-    }
-
-    fn take(&mut self, input: Input<'_>, out: &mut Outputs) {
         match input {
             Input::Event(event) => self.event(event, out),
             Input::Idle(partition) => {
@@ -293,16 +290,16 @@ impl Task {
     fn event(&mut self, event: EventRef<'_>, out: &mut Outputs) {
         if self.streams.get_mut(event.stream as usize).is_some_and(|stream| stream.is_duplicate(&event)) {
             out.duplicates.push((event.partition, event.offset));
+            self.remember(&event, Some(Drop::Duplicate));
             return;
         }
         if let Some(watermark) = self.clock.missed(event.partition, event.ts) {
             out.late.push((event.partition, event.offset, event.ts, watermark));
+            self.remember(&event, Some(Drop::Late(watermark)));
             return;
         }
         self.clock.seen(event.partition, event.ts);
-        if self.options.keep_history {
-            self.history.push(Arc::new(event.to_event()));
-        }
+        self.remember(&event, None);
         let group = if self.options.sorted_input { 0 } else { event.partition };
         if self.due.get(group as usize).is_some_and(|due| *due < event.ts) {
             self.ring(Some(group), event.ts - 1, out);
@@ -434,6 +431,7 @@ impl Task {
             count_only: self.options.count_only,
             is_read: self.chain.is_read(rule as usize),
             tables: &self.tables,
+            journal: None,
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
         run.event(event, roles, position, around, &mut out.alerts, &mut self.used);
@@ -498,6 +496,7 @@ impl Task {
             count_only: self.options.count_only,
             is_read: self.chain.is_read(rule),
             tables: &self.tables,
+            journal: None,
         };
         let Some(run) = self.rules.get_mut(rule) else { return };
         run.ring(until, around, &mut out.alerts, &mut self.used);
@@ -537,7 +536,7 @@ impl Task {
 }
 
 impl RuleRun {
-    fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
+    pub(crate) fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
         let steps = program.steps.len();
         let stats =
             RuleStats { step_events: vec![0; steps], step_reached: vec![0; steps], ..RuleStats::default() };

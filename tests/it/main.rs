@@ -2,6 +2,7 @@
 
 mod golden;
 mod language;
+mod why;
 
 #[test]
 fn the_engine_agrees_with_the_definition() {

@@ -3,6 +3,8 @@
 //! The oracle says which alerts a rule must give; here the engine runs the same rule on the same events, in several ways
 //! that must not matter: at once, saved and restored at every position, with its partitions interleaved otherwise.
 
+pub mod why;
+
 use engine::alert::{Alert, Evidence, FiredBy};
 use engine::event::EventRef;
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
@@ -42,7 +44,7 @@ pub fn compile(case: &Case) -> Result<Module, String> {
 }
 
 /// A task without limits, with the module's rules and one partition (or one a stream).
-fn task(module: &Module, feed: Feed) -> Task {
+fn task(module: &Module, feed: Feed, keep_history: bool) -> Task {
     let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
     let sorted_input = matches!(feed, Feed::Sorted | Feed::Restored);
     let mut module = module.clone();
@@ -53,7 +55,7 @@ fn task(module: &Module, feed: Feed) -> Task {
         }
     }
     let module = &module;
-    let mut task = Task::new(Options { limits, count_only: false, sorted_input, keep_history: false });
+    let mut task = Task::new(Options { limits, count_only: false, sorted_input, keep_history });
     let streams: Vec<u32> = module.streams.iter().map(|stream| task.add_stream(stream)).collect();
     for (number, _) in streams.iter().enumerate() {
         let held = match feed {
@@ -107,7 +109,22 @@ pub fn run_engine(
     end: i64,
     feed: Feed,
 ) -> (Vec<Alert>, u64, u64) {
-    let mut engine = task(module, feed);
+    let (out, engine) = drive(task(module, feed, false), module, tables, events, end, feed);
+    let stats = engine.stats();
+    let (cooldown, unless) =
+        stats.iter().fold((0, 0), |(a, b), (_, s)| (a + s.suppressed_cooldown, b + s.suppressed_unless));
+    (out.alerts, cooldown, unless)
+}
+
+/// Gives the events to a task, and the end of time.
+fn drive(
+    mut engine: Task,
+    module: &Module,
+    tables: &Tables,
+    events: &[Event],
+    end: i64,
+    feed: Feed,
+) -> (Outputs, Task) {
     for (name, versions) in tables {
         for (from, content) in versions {
             engine.set_table(name, content, Some(*from));
@@ -118,7 +135,7 @@ pub fn run_engine(
         let event = &events[number];
         if feed == Feed::Restored {
             let saved = engine.save();
-            engine = task(module, feed);
+            engine = task(module, feed, false);
             engine.restore(&saved).expect("its own state");
             assert_eq!(engine.save(), saved, "a restored state saves to the same bytes");
         }
@@ -154,10 +171,7 @@ pub fn run_engine(
     engine.step(Input::Time(end + 1), &mut out);
     engine.step(Input::End, &mut out);
     assert!(out.late.is_empty(), "nothing is late in a case");
-    let stats = engine.stats();
-    let (cooldown, unless) =
-        stats.iter().fold((0, 0), |(a, b), (_, s)| (a + s.suppressed_cooldown, b + s.suppressed_unless));
-    (out.alerts, cooldown, unless)
+    (out, engine)
 }
 
 /// An alert as a line that can be compared.

@@ -3,6 +3,7 @@
 mod chain;
 mod tables;
 mod values;
+mod why;
 
 use engine::event::EventRef;
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};

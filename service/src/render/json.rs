@@ -55,7 +55,7 @@ pub fn alert_data(alert: &Alert, detail: Detail) -> String {
     w.out
 }
 
-fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail) {
+pub(super) fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail) {
     w.open('{');
     w.text("rule", &alert.rule);
     w.raw("revision", &alert.revision.to_string());
@@ -129,7 +129,7 @@ fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
     w.close('}');
 }
 
-fn event(w: &mut Writer, stream: &str, event: &EvidenceEvent, masks: &Masks) {
+pub(super) fn event(w: &mut Writer, stream: &str, event: &EvidenceEvent, masks: &Masks) {
     w.open('{');
     w.text("id", &event.id);
     w.text("ts", &format_rfc3339(event.ts));
@@ -180,23 +180,23 @@ pub fn value_json(value: &Value) -> String {
 
 /// Writes JSON with commas where they belong.
 #[derive(Debug, Default)]
-struct Writer {
-    out: String,
+pub(super) struct Writer {
+    pub(super) out: String,
 }
 
 impl Writer {
-    fn open(&mut self, bracket: char) {
+    pub(super) fn open(&mut self, bracket: char) {
         self.out.push(bracket);
     }
-    fn close(&mut self, bracket: char) {
+    pub(super) fn close(&mut self, bracket: char) {
         self.out.push(bracket);
     }
-    fn item(&mut self) {
+    pub(super) fn item(&mut self) {
         if !self.out.ends_with(['{', '[', ':']) && !self.out.is_empty() {
             self.out.push(',');
         }
     }
-    fn string(&mut self, text: &str) {
+    pub(super) fn string(&mut self, text: &str) {
         self.out.push('"');
         for c in text.chars() {
             match c {
@@ -211,20 +211,20 @@ impl Writer {
         }
         self.out.push('"');
     }
-    fn key(&mut self, name: &str) {
+    pub(super) fn key(&mut self, name: &str) {
         self.item();
         self.string(name);
         self.out.push(':');
     }
-    fn text(&mut self, name: &str, text: &str) {
+    pub(super) fn text(&mut self, name: &str, text: &str) {
         self.key(name);
         self.string(text);
     }
-    fn raw(&mut self, name: &str, json: &str) {
+    pub(super) fn raw(&mut self, name: &str, json: &str) {
         self.key(name);
         self.out.push_str(json);
     }
-    fn value(&mut self, name: &str, value: &Value, masks: &Masks) {
+    pub(super) fn value(&mut self, name: &str, value: &Value, masks: &Masks) {
         self.key(name);
         self.put(value, masks);
     }

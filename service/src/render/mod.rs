@@ -5,10 +5,11 @@
 
 pub mod json;
 pub mod text;
+pub mod why;
 
 pub use json::{Detail, cloud_event, cloud_event_with};
 
-use engine::alert::{Alert, Evidence};
+use engine::alert::{Alert, Evidence, EvidenceEvent};
 use engine::value::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -23,19 +24,22 @@ impl Masks {
     /// Collects the masked values of an alert.
     #[must_use]
     pub fn of(alert: &Alert) -> Self {
+        Self::of_events(alert.evidence.iter().flat_map(|evidence| match evidence {
+            Evidence::Step { events, .. } => events.as_slice(),
+            Evidence::Absence { .. } => &[],
+        }))
+    }
+
+    /// Collects the masked values of events.
+    #[must_use]
+    pub fn of_events<'e>(events: impl Iterator<Item = &'e EvidenceEvent>) -> Self {
         let mut masks = Self::default();
-        for evidence in &alert.evidence {
-            let Evidence::Step { events, .. } = evidence else { continue };
-            for event in events.iter().filter(|e| !e.masked.is_empty()) {
-                for (name, value) in
-                    event.fields.iter().filter(|(n, v)| event.masked.contains(n) && !is_null(v))
-                {
-                    let _ = name;
-                    let text = value_text(value);
-                    let digest = Sha256::digest(text.as_bytes());
-                    let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-                    masks.shown.insert(text, format!("sha256:{hex}"));
-                }
+        for event in events.filter(|event| !event.masked.is_empty()) {
+            for (_, value) in event.fields.iter().filter(|(n, v)| event.masked.contains(n) && !is_null(v)) {
+                let text = value_text(value);
+                let digest = Sha256::digest(text.as_bytes());
+                let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+                masks.shown.insert(text, format!("sha256:{hex}"));
             }
         }
         masks

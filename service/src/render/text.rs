@@ -3,7 +3,7 @@
 use super::json::{Detail, mode_word};
 use super::{Masks, value_text};
 use crate::decode::time::{format_duration, format_rfc3339};
-use engine::alert::{Alert, Evidence, FiredBy};
+use engine::alert::{Alert, Evidence, EvidenceEvent, FiredBy};
 use pattern_dsl::ir::Mode;
 
 /// Several lines, ending with a line break.
@@ -69,22 +69,7 @@ fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
     match evidence {
         Evidence::Step { step, stream, events, held, .. } => {
             let shown = if detail == Detail::Full { events.len() } else { events.len().min(3) };
-            for (at, event) in events.iter().take(shown).enumerate() {
-                let name = if at > 0 {
-                    String::new()
-                } else if step == stream {
-                    step.to_string()
-                } else {
-                    format!("{step} ({stream})")
-                };
-                let fields: Vec<_> =
-                    event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
-                let time = format_rfc3339(event.ts);
-                out.push_str(&format!("    {name:<20} {time}  {}  {}\n", event.id, fields.join(" ")));
-            }
-            if shown < events.len() {
-                out.push_str(&format!("    {:<20} and {} more\n", "", events.len() - shown));
-            }
+            out.push_str(&step_text(step, stream, events, masks, shown));
             for one in held {
                 let sides = format!("{} and {}", masks.text(&one.left), masks.text(&one.right));
                 out.push_str(&format!("    {:<20} {}: {sides}\n", "", one.text));
@@ -97,6 +82,35 @@ fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
                 format_rfc3339(*until)
             ));
         }
+    }
+    out
+}
+
+/// What a step took, a line an event, of which some are shown.
+pub(super) fn step_text(
+    step: &str,
+    stream: &str,
+    events: &[EvidenceEvent],
+    masks: &Masks,
+    shown: usize,
+) -> String {
+    let mut out = String::new();
+    for (at, event) in events.iter().take(shown).enumerate() {
+        let name = if at > 0 {
+            String::new()
+        } else if step == stream {
+            step.to_owned()
+        } else {
+            format!("{step} ({stream})")
+        };
+        let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+        let time = format_rfc3339(event.ts);
+        let line = format!("    {name:<20} {time}  {}  {}", event.id, fields.join(" "));
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    if shown < events.len() {
+        out.push_str(&format!("    {:<20} and {} more\n", "", events.len() - shown));
     }
     out
 }

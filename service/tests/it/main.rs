@@ -7,3 +7,4 @@ mod files;
 mod serve;
 mod shipped;
 mod tutorial;
+mod why;

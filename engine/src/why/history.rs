@@ -1,0 +1,120 @@
+//! What a task remembers for `why`: the events it was given, with those that it dropped, and the alerts that rules read.
+
+use crate::chain::Derived;
+use crate::event::{Event, EventRef};
+use crate::expr::identity;
+use crate::program::Program;
+use crate::task::Task;
+use crate::why::Drop;
+use arcstr::ArcStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Keys of one rule that are remembered, to suggest one.
+const KEYS: usize = 10_000;
+/// Events with a null key that are remembered of one rule.
+const NULLS: usize = 3;
+
+/// What is remembered.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Only events of this key, part by part; none = all.
+    pub(crate) only: Option<Vec<String>>,
+    pub(crate) events: Vec<(Arc<Event>, Option<Drop>)>,
+    pub(crate) alerts: Vec<Derived>,
+    /// By rule: the newest revision as [`crate::compile::compile_whole`] makes it.
+    pub(crate) programs: BTreeMap<String, Arc<Program>>,
+    /// By rule: keys that occurred.
+    pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
+    /// By rule: events with a null key, and the names of the first.
+    pub(crate) nulls: BTreeMap<String, (u64, Vec<ArcStr>)>,
+}
+
+/// The key of an event in the form of `--key`; none if a part is null.
+fn key_text(event: &EventRef<'_>, slots: &[usize]) -> Option<Vec<String>> {
+    let parts = slots.iter().map(|slot| Some(event.slot(*slot)).filter(|value| !value.is_null()));
+    parts.map(|part| part.map(ToString::to_string)).collect()
+}
+
+impl History {
+    fn note(&mut self, event: &EventRef<'_>, dropped: Option<Drop>, partitions: &[ArcStr]) {
+        let mut wanted = self.only.is_none();
+        for (rule, program) in &self.programs {
+            let roles =
+                program.roles.iter().filter(|role| program.streams.get(role.stream) == Some(&event.stream));
+            let mut null = false;
+            let mut seen: Vec<&[usize]> = Vec::new();
+            for role in roles {
+                if seen.contains(&role.keys.as_slice()) {
+                    continue;
+                }
+                seen.push(&role.keys);
+                let Some(parts) = key_text(event, &role.keys) else {
+                    null = true;
+                    continue;
+                };
+                wanted |= self.only.as_ref() == Some(&parts);
+                let keys = self.keys.entry(rule.clone()).or_default();
+                if keys.len() < KEYS {
+                    keys.insert(parts.join(","));
+                }
+            }
+            if null && dropped.is_none() {
+                let (count, samples) = self.nulls.entry(rule.clone()).or_default();
+                *count += 1;
+                if samples.len() < NULLS {
+                    samples.push(identity(event, partitions));
+                }
+            }
+        }
+        if wanted {
+            self.events.push((Arc::new(event.to_event()), dropped));
+        }
+    }
+
+    /// The keys of a rule that look most like a text.
+    pub(crate) fn near(&self, rule: &str, text: &str) -> Vec<String> {
+        let Some(keys) = self.keys.get(rule) else { return Vec::new() };
+        let mut near: Vec<(usize, &String)> = keys.iter().map(|key| (distance(key, text), key)).collect();
+        near.sort();
+        near.into_iter().take(3).map(|(_, key)| key.clone()).collect()
+    }
+}
+
+/// Edits between two texts; a beginning in common counts for the shorter.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, left) in a.chars().enumerate() {
+        let mut corner = at;
+        if let Some(first) = row.first_mut() {
+            *first = at + 1;
+        }
+        for (place, right) in b.iter().enumerate() {
+            let (above, before) =
+                (row.get(place + 1).copied().unwrap_or(0), row.get(place).copied().unwrap_or(0));
+            let best = (corner + usize::from(left != *right)).min(above + 1).min(before + 1);
+            corner = above;
+            if let Some(cell) = row.get_mut(place + 1) {
+                *cell = best;
+            }
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+impl Task {
+    /// With `keep_history`: from now on only events of this key are remembered, given by the text of each of its parts.
+    pub fn remember_only(&mut self, key: &[String]) {
+        if let Some(history) = &mut self.history {
+            history.only = Some(key.to_vec());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn remember(&mut self, event: &EventRef<'_>, dropped: Option<Drop>) {
+        if let Some(history) = &mut self.history {
+            history.note(event, dropped, &self.partition_names);
+        }
+    }
+}

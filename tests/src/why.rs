@@ -1,0 +1,145 @@
+//! `why` beside what happened: it says "fired" exactly where an alert was raised, and gives a reason everywhere else.
+
+use crate::{Feed, compile, drive, task};
+use engine::value::Value;
+use engine::why::{Failure, FailureKind, Verdict, Why};
+use oracle::random::Case;
+use pattern_dsl::ir::Module;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Ids of the alerts of each rule and key.
+type Raised = BTreeMap<(String, Vec<String>), Vec<String>>;
+
+/// What is wrong with `why` on a case; none if all is right.
+#[must_use]
+pub fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
+    let end = case.events.last()?.ts;
+    let (out, engine) = drive(task(module, feed, true), module, &case.tables, &case.events, end, feed);
+    let mut raised = Raised::new();
+    for alert in &out.alerts {
+        let key = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
+        raised.entry((alert.rule.to_string(), key)).or_default().push(alert.id.clone());
+    }
+    let mut silenced = 0;
+    for rule in &module.rules {
+        let mut keys: BTreeSet<Vec<String>> =
+            raised.keys().filter(|(name, _)| *name == rule.name).map(|(_, key)| key.clone()).collect();
+        for event in &case.events {
+            let of_steps = rule.steps.iter().map(|step| (step.stream, Some(&step.keys)));
+            let of_streams = rule.streams.iter().enumerate().map(|(at, stream)| (at, stream.keys.as_ref()));
+            for (stream, fields) in of_steps.chain(of_streams) {
+                let own = rule.streams.get(stream).map(|stream| stream.stream);
+                if let (Some(fields), true) = (fields, own == Some(event.stream)) {
+                    let values = fields.iter().filter_map(|field| event.fields.get(*field));
+                    keys.insert(values.map(|value| Value::from_literal(value).to_string()).collect());
+                }
+            }
+        }
+        for key in keys {
+            let Some(why) = engine.why(&rule.name, &key) else {
+                return Some(format!("{}: nothing is known", rule.name));
+            };
+            let alerts = raised.remove(&(rule.name.clone(), key.clone())).unwrap_or_default();
+            if let Some(wrong) = of_key(&why, &alerts) {
+                return Some(format!("{} key {}: {wrong}", rule.name, key.join(",")));
+            }
+            silenced += why
+                .attempts
+                .iter()
+                .filter(|attempt| matches!(attempt.verdict, Verdict::CoolDown(..)))
+                .count() as u64;
+        }
+    }
+    if let Some((name, key)) = raised.keys().next() {
+        return Some(format!("{name} key {}: alerts of no key that was asked for", key.join(",")));
+    }
+    let cooldowns: u64 = engine.stats().iter().map(|(_, stats)| stats.suppressed_cooldown).sum();
+    (silenced != cooldowns).then(|| format!("{silenced} silenced by the cool-down, not {cooldowns}"))
+}
+
+/// What is wrong for one rule and key.
+fn of_key(why: &Why, alerts: &[String]) -> Option<String> {
+    let mut fired: Vec<&str> = Vec::new();
+    let mut begun: BTreeSet<&str> = BTreeSet::new();
+    for attempt in &why.attempts {
+        let first = attempt.steps.iter().flat_map(|step| &step.events).min_by_key(|event| event.ts);
+        match &attempt.verdict {
+            Verdict::Fired(alert) => {
+                fired.push(&alert.id);
+                begun.extend(first.map(|event| event.id.as_str()));
+            }
+            Verdict::Missed | Verdict::Capped => return Some(format!("no reason: {attempt:?}")),
+            Verdict::Stopped(failure, _) => {
+                if let Some(wrong) = unclear(failure) {
+                    return Some(format!("{wrong}: {attempt:?}"));
+                }
+            }
+            Verdict::CoolDown(..) | Verdict::UsedUp(..) | Verdict::Beaten(..) => {}
+        }
+    }
+    let (mut said, mut must) = (fired, alerts.iter().map(String::as_str).collect::<Vec<_>>());
+    said.sort_unstable();
+    must.sort_unstable();
+    (said != must).then(|| format!("says {said:?} fired, but {must:?} did"))
+}
+
+/// A reason that tells nothing.
+fn unclear(failure: &Failure) -> Option<&'static str> {
+    let tested = !matches!(
+        failure.kind,
+        FailureKind::Nothing | FailureKind::Apart | FailureKind::NotActive | FailureKind::LeftOut
+    );
+    let holds = match (&failure.enough, failure.found.compare(&failure.limit)) {
+        (Some(("more than", _)), Some(order)) => order.is_gt(),
+        (Some(("at least", _)), Some(order)) => order.is_ge(),
+        (Some(("less than", _)), Some(order)) => failure.kind == FailureKind::Where && order.is_lt(),
+        (Some(("at most", _)), Some(order)) => order.is_le(),
+        (Some(("equal to", _)), Some(order)) => order.is_eq(),
+        _ => false,
+    };
+    if failure.step.is_empty() {
+        Some("no step")
+    } else if tested && failure.test.is_empty() {
+        Some("no test")
+    } else if holds {
+        Some("the test that failed holds")
+    } else {
+        None
+    }
+}
+
+/// A failing case for people, made as small as it gets.
+#[must_use]
+pub fn report(case: Case, feed: Feed) -> String {
+    let seed = case.seed;
+    let small = oracle::random::shrink(case, &mut |case| {
+        compile(case).is_ok_and(|module| wrong(case, &module, feed).is_some())
+    });
+    let Ok(module) = compile(&small) else { return format!("seed {seed}: does not compile") };
+    let mut text = format!("seed {seed}, {feed:?}\n{}\n", small.text);
+    for (number, event) in small.events.iter().enumerate() {
+        let fields = event.fields.iter().map(|value| Value::from_literal(value).to_string());
+        let (stream, fields) = (&module.streams[event.stream].name, fields.collect::<Vec<_>>().join(" "));
+        text.push_str(&format!("  {number}: {}s {stream} {fields}\n", event.ts as f64 / 1e6));
+    }
+    text + &wrong(&small, &module, feed).unwrap_or_default()
+}
+
+/// Looks at `count` cases from `first` on; gives the reports of the first few that are wrong, and how many compiled.
+#[must_use]
+pub fn check(first: u64, count: u64) -> (Vec<String>, u64) {
+    let (mut reports, mut compiled) = (Vec::new(), 0);
+    for seed in first..first + count {
+        let case = oracle::random::case(seed);
+        let Ok(module) = compile(&case) else { continue };
+        compiled += 1;
+        let feed = [Feed::Sorted, Feed::Interleaved(seed), Feed::Direct][(seed % 3) as usize];
+        if wrong(&case, &module, feed).is_some() {
+            reports.push(report(case, feed));
+        }
+        if reports.len() >= 5 {
+            break;
+        }
+    }
+    (reports, compiled)
+}
