@@ -76,6 +76,7 @@ impl History {
     pub(crate) fn near(&self, rule: &str, text: &str) -> Vec<String> {
         let Some(keys) = self.keys.get(rule) else { return Vec::new() };
         let mut near: Vec<(usize, &String)> = keys.iter().map(|key| (distance(key, text), key)).collect();
+        near.retain(|(edits, _)| *edits <= (text.chars().count() / 2).max(2));
         near.sort();
         near.into_iter().take(3).map(|(_, key)| key.clone()).collect()
     }

@@ -31,13 +31,19 @@ fn masks(why: &Why) -> Masks {
 pub fn why_text(rule: &str, key: &str, why: &Why, all: bool) -> String {
     let masks = masks(why);
     let mut out = format!("rule {rule}, key {key}: {}\n", headline(why));
-    if why.events == 0 && !why.near.is_empty() {
-        out.push_str(&format!("  no event has this key; the nearest: {}\n", why.near.join("  ")));
+    if why.events == 0 {
+        let near = if why.near.is_empty() {
+            String::new()
+        } else {
+            format!("; the nearest: {}", why.near.join("  "))
+        };
+        out.push_str(&format!("  no event has this key{near}\n"));
     }
     for attempt in &why.attempts {
         if let Verdict::Fired(alert) = &attempt.verdict {
             out.push_str(&format!("\nfired, alert {}\n", alert.id));
-            let text = alert_text(alert, Detail::Full, false);
+            let detail = if all { Detail::Full } else { Detail::Brief };
+            let text = alert_text(alert, detail, false);
             out.extend(text.lines().map(|line| format!("  {line}\n")));
         }
     }
