@@ -25,6 +25,8 @@ use std::sync::Arc;
 pub(crate) struct RuleRun {
     pub(crate) program: Arc<Program>,
     pub(crate) state: RuleState,
+    /// Where an alert of another revision last closed latches: the same event opens none.
+    pub(crate) closed_at: Position,
 }
 
 /// The state of a revision: everything that a snapshot holds.
@@ -109,6 +111,7 @@ impl RuleRun {
         let Some(held) = state.keys.get_mut(key) else { return };
         let now = event.ts;
         held.expire(program, now);
+        let before = held.latches;
         let windows = windows_at(program, held, event, roles, key, around);
         let scope = Scope {
             this: Some(event.view()),
@@ -121,7 +124,8 @@ impl RuleRun {
             tables: around.tables,
             time: now,
         };
-        let latches = latches_after(program, held.latches, roles, &scope);
+        let closed = self.closed_at == pos;
+        let latches = if closed { before } else { latches_after(program, held.latches, roles, &scope) };
         let scope = Scope { latches, ..scope };
         held.latches = latches;
         let mut step = Stepping {
@@ -252,8 +256,8 @@ impl RuleRun {
         }
     }
 
-    /// Another revision of this rule has used up events of a key.
-    pub(crate) fn used_elsewhere(&mut self, used: &UsedUp) {
+    /// Another revision of this rule has used up events of a key, by an alert at the event at `pos`.
+    pub(crate) fn used_elsewhere(&mut self, used: &UsedUp, pos: Position) {
         let program = &self.program;
         let uses_up = matches!(program.overlap, Overlap::None | Overlap::From(_) | Overlap::FromLast(_));
         if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
@@ -270,6 +274,7 @@ impl RuleRun {
         }
         held.sent.clone_from(&used.sent);
         held.latches = close_latches(program, held.latches);
+        self.closed_at = pos;
     }
 
     /// Matches that may still complete: first events held, or ends waiting for their timer.

@@ -252,9 +252,10 @@ impl Task {
             let view: EventRef<'_> = alert.event.view();
             self.index.wanted(&view, &self.partition_names, &self.tables, &mut wanted);
             for (rule, roles) in &wanted {
-                let run = self.rules.get(*rule as usize);
-                let reads = run.is_some_and(|run| reads(&run.program.rule, alert));
-                if reads && self.chain.stratum(*rule as usize) == stratum {
+                let at_stratum = self.chain.stratum(*rule as usize) == stratum;
+                let Some(run) = self.rules.get_mut(*rule as usize).filter(|_| at_stratum) else { continue };
+                if reads(&run.program.rule, alert) {
+                    run.state.stats.wanted += 1;
                     places.push(Place {
                         family: self.family(*rule),
                         rank: usize::MAX,

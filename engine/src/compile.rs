@@ -154,7 +154,7 @@ impl Compiler<'_> {
             per: rule.cooldown_per.iter().map(|expr| self.node(expr, 0)).collect::<Result<_, _>>()?,
             within,
             ending,
-            horizon: within.saturating_add(ending.longest()).saturating_add(quiet.unwrap_or(0)),
+            horizon: within.saturating_add(ending.longest().max(quiet.unwrap_or(0))),
             waits: absences
                 .iter()
                 .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())

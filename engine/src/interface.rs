@@ -69,6 +69,8 @@ pub struct RuleStats {
     pub suppressed_cooldown: u64,
     /// Moments at which only choices silenced by `unless` were complete.
     pub suppressed_unless: u64,
+    /// Events that some step, absence or window of the rule wanted.
+    pub wanted: u64,
     /// Events that fitted each step's own tests (drop-off by step).
     pub step_events: Vec<u64>,
     /// For each step, how many times a prefix up to that step was complete.
@@ -77,6 +79,8 @@ pub struct RuleStats {
     pub null_keys: u64,
     /// Matches still waiting (open first events, pending timers).
     pub still_open: u64,
+    /// Events held as candidates, one for each step that holds it.
+    pub candidates: u64,
     /// Times a cap was met.
     pub capped: u64,
     /// Matches that never complete, since a bound that they read is unknown.
@@ -123,6 +127,8 @@ impl RuleStats {
         self.suppressed_unless += other.suppressed_unless;
         self.null_keys += other.null_keys;
         self.still_open += other.still_open;
+        self.wanted += other.wanted;
+        self.candidates += other.candidates;
         self.capped += other.capped;
         self.no_deadline += other.no_deadline;
         self.matches += other.matches;

@@ -153,7 +153,9 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
             && unit.after.is_none()
             && !matches!(unit.within, Some(BoundProgram::Read(..)))
             && !question.program.waits
-            && before.quiet.is_none();
+            && before.quiet.is_none()
+            // Whether an earlier row is in time depends on what a repeat has taken.
+            && (before.max == 1 || unit.within.is_none());
         if step.first_only && independent && before.min == 1 {
             bound = bound.max(at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos));
         }

@@ -16,6 +16,7 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
 use pattern_dsl::types::Micros;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Partition, RuleStats};
@@ -311,6 +312,9 @@ impl Task {
             let kept = Arc::new(event.to_event());
             let mut merged = false;
             for (rule, roles) in &wanted {
+                if let Some(run) = self.rules.get_mut(*rule as usize) {
+                    run.state.stats.wanted += 1;
+                }
                 if self.direct.get(*rule as usize).is_some_and(Option::is_some) {
                     self.run_rule(*rule, &kept, *roles, self.position, out);
                 } else {
@@ -440,14 +444,14 @@ impl Task {
         if let (Some(due), Some(known)) = (run.next_due(), self.due.get_mut(group)) {
             *known = (*known).min(due);
         }
-        self.share_used_up(rule as usize);
+        self.share_used_up(rule as usize, position);
         if self.chain.active {
             self.derive(rule as usize, before, out);
         }
     }
 
     /// Revisions of one rule share what alerts have used up, and the cool-down.
-    fn share_used_up(&mut self, rule: usize) {
+    fn share_used_up(&mut self, rule: usize, position: u64) {
         if self.used.is_empty() {
             return;
         }
@@ -459,7 +463,7 @@ impl Task {
             .filter(|(number, other)| *number != rule && Some(&other.program.name) == name.as_ref())
         {
             for used in &self.used {
-                other.used_elsewhere(used);
+                other.used_elsewhere(used, position);
             }
         }
         self.used.clear();
@@ -469,14 +473,21 @@ impl Task {
     fn ring(&mut self, group: Option<PartitionId>, until: Micros, out: &mut Outputs) {
         let before = out.alerts.len();
         let mut next = Micros::MAX;
-        for number in 0..self.rules.len() {
-            if self.direct.get(number) != Some(&group) {
+        let mut number = 0;
+        while let Some(run) = self.rules.get(number) {
+            let family = number;
+            let name = run.program.name.clone();
+            while self.rules.get(number).is_some_and(|run| run.program.name == name) {
+                number += 1;
+            }
+            if self.direct.get(family) != Some(&group) {
                 continue;
             }
-            self.ring_rule(number, until, out);
-            let Some(run) = self.rules.get_mut(number) else { continue };
-            run.sweep(until);
-            next = next.min(run.next_due().unwrap_or(Micros::MAX));
+            self.ring_family(family..number, until, out);
+            for run in self.rules.get_mut(family..number).unwrap_or_default() {
+                run.sweep(until);
+                next = next.min(run.next_due().unwrap_or(Micros::MAX));
+            }
         }
         let place = self.group(group);
         if let Some(due) = self.due.get_mut(place) {
@@ -484,6 +495,20 @@ impl Task {
         }
         if let Some(fresh) = out.alerts.get_mut(before..) {
             fresh.sort_by_key(|alert| alert.time);
+        }
+    }
+
+    /// Fires timers due at or before `until` of the revisions of one rule, in order of time: they share what is used up.
+    fn ring_family(&mut self, family: Range<usize>, until: Micros, out: &mut Outputs) {
+        if family.len() == 1 {
+            return self.ring_rule(family.start, until, out);
+        }
+        loop {
+            let revisions = self.rules.get(family.clone()).unwrap_or_default();
+            let timers =
+                family.clone().zip(revisions).filter_map(|(number, run)| Some((run.next_timer()?, number)));
+            let Some((due, number)) = timers.min().filter(|(due, _)| *due <= until) else { return };
+            self.ring_rule(number, due, out);
         }
     }
 
@@ -500,7 +525,7 @@ impl Task {
         };
         let Some(run) = self.rules.get_mut(rule) else { return };
         run.ring(until, around, &mut out.alerts, &mut self.used);
-        self.share_used_up(rule);
+        self.share_used_up(rule, 0);
         if self.chain.active {
             self.derive(rule, before, out);
         }
@@ -526,6 +551,7 @@ impl Task {
         for run in &self.rules {
             let mut one = run.state.stats.clone();
             one.still_open = run.still_open();
+            one.candidates = run.state.keys.values().map(|held| held.rows() as u64).sum();
             match stats.last_mut() {
                 Some((name, sum)) if *name == run.program.name.as_str() => sum.add(&one),
                 _ => stats.push((run.program.name.to_string(), one)),
@@ -540,6 +566,6 @@ impl RuleRun {
         let steps = program.steps.len();
         let stats =
             RuleStats { step_events: vec![0; steps], step_reached: vec![0; steps], ..RuleStats::default() };
-        Self { program, state: RuleState { from, stats, ..RuleState::default() } }
+        Self { program, state: RuleState { from, stats, ..RuleState::default() }, closed_at: 0 }
     }
 }

@@ -2,6 +2,7 @@
 
 mod golden;
 mod language;
+mod properties;
 mod why;
 
 #[test]

@@ -1,6 +1,7 @@
 //! `why` beside what happened: it says "fired" exactly where an alert was raised, and gives a reason everywhere else.
 
-use crate::{Feed, compile, drive, task};
+use crate::feed::{Engine, order};
+use crate::{Feed, compile, show};
 use engine::value::Value;
 use engine::why::{Failure, FailureKind, Verdict, Why};
 use oracle::random::Case;
@@ -14,9 +15,14 @@ type Raised = BTreeMap<(String, Vec<String>), Vec<String>>;
 #[must_use]
 pub fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let end = case.events.last()?.ts;
-    let (out, engine) = drive(task(module, feed, true), module, &case.tables, &case.events, end, feed);
+    let mut engine = Engine::with_history(module, &case.tables, feed);
+    for number in order(module, &case.events, feed) {
+        engine.event(number, &case.events[number]);
+    }
+    engine.time(end + 1);
+    let (ran, engine) = engine.end_with_task();
     let mut raised = Raised::new();
-    for alert in &out.alerts {
+    for alert in &ran.alerts {
         let key = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
         raised.entry((alert.rule.to_string(), key)).or_default().push(alert.id.clone());
     }
@@ -116,13 +122,7 @@ pub fn report(case: Case, feed: Feed) -> String {
         compile(case).is_ok_and(|module| wrong(case, &module, feed).is_some())
     });
     let Ok(module) = compile(&small) else { return format!("seed {seed}: does not compile") };
-    let mut text = format!("seed {seed}, {feed:?}\n{}\n", small.text);
-    for (number, event) in small.events.iter().enumerate() {
-        let fields = event.fields.iter().map(|value| Value::from_literal(value).to_string());
-        let (stream, fields) = (&module.streams[event.stream].name, fields.collect::<Vec<_>>().join(" "));
-        text.push_str(&format!("  {number}: {}s {stream} {fields}\n", event.ts as f64 / 1e6));
-    }
-    text + &wrong(&small, &module, feed).unwrap_or_default()
+    format!("seed {seed}, {feed:?}\n{}{}", show(&small), wrong(&small, &module, feed).unwrap_or_default())
 }
 
 /// Looks at `count` cases from `first` on; gives the reports of the first few that are wrong, and how many compiled.
@@ -133,7 +133,8 @@ pub fn check(first: u64, count: u64) -> (Vec<String>, u64) {
         let case = oracle::random::case(seed);
         let Ok(module) = compile(&case) else { continue };
         compiled += 1;
-        let feed = [Feed::Sorted, Feed::Interleaved(seed), Feed::Direct][(seed % 3) as usize];
+        let feed =
+            [Feed::Sorted, Feed::Interleaved(seed), Feed::Late(seed), Feed::Direct][(seed % 4) as usize];
         if wrong(&case, &module, feed).is_some() {
             reports.push(report(case, feed));
         }

@@ -24,7 +24,7 @@ pub mod random;
 mod run;
 mod value;
 
-pub use run::{Everything, run, run_all};
+pub use run::{Everything, Revision, run, run_all, run_revisions};
 
 use pattern_dsl::ir::Content;
 use pattern_dsl::types::Literal;

@@ -124,6 +124,32 @@ pub fn case_with(seed: u64, features: Features) -> Case {
     Case { seed, text: file.text(), events, tables, streams, constructs: writer.constructs, file }
 }
 
+/// The case with its only rule changed in one place, or one part less; it may not compile. None if it has several rules.
+#[must_use]
+pub fn revised(case: &Case, seed: u64) -> Option<Case> {
+    let mut random = Random(seed ^ case.seed.rotate_left(32));
+    if case.file.rules.len() != 1 {
+        return None;
+    }
+    if random.chance(30) {
+        let smaller = case.file.smaller();
+        let file = smaller.get(random.below(smaller.len()))?.clone();
+        return Some(Case { text: file.text(), file, ..case.clone() });
+    }
+    // A number's last digit.
+    let bytes = case.text.as_bytes();
+    let number = |at: usize| {
+        let before = bytes.get(at.wrapping_sub(1)).copied().unwrap_or(b' ');
+        bytes[at].is_ascii_digit() && !(before.is_ascii_alphanumeric() || matches!(before, b'_' | b'.'))
+    };
+    let digits: Vec<usize> = (0..bytes.len()).filter(|at| number(*at)).collect();
+    let at = *digits.get(random.below(digits.len()))?;
+    let mut text = case.text.clone();
+    let digit = (bytes[at] - b'0' + 1 + random.below(3) as u8) % 10;
+    text.replace_range(at..=at, &digit.to_string());
+    Some(Case { text, ..case.clone() })
+}
+
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);

@@ -21,12 +21,75 @@ type Placed = ((i64, bool, usize, usize), Firing);
 /// filters, duplicates, lateness. Alerts of other rules are not read: see [`run_all`].
 #[must_use]
 pub fn run(module: &Module, rule: &Rule, tables: &Tables, events: &[Event], end: i64) -> Outcome {
-    let versions = versions(module, tables);
+    let only = Revision { module, rule, from: i64::MIN, until: i64::MAX };
+    run_revisions(&[only], tables, events, end).pop().unwrap_or_default()
+}
+
+/// A rule as it stands for first events of some time.
+#[derive(Debug, Clone, Copy)]
+pub struct Revision<'a> {
+    /// Where its tables are.
+    pub module: &'a Module,
+    /// The rule.
+    pub rule: &'a Rule,
+    /// It accepts first events from this time on.
+    pub from: i64,
+    /// It accepts first events before this time.
+    pub until: i64,
+}
+
+/// What the revisions of one rule say, by revision, in the order in which they follow each other: all see every event, and
+/// what one uses up or sends counts for all.
+///
+/// They must name the same streams in the same order, with the same keys and filters; windows and latches must be the same.
+#[must_use]
+pub fn run_revisions(
+    revisions: &[Revision<'_>],
+    tables: &Tables,
+    events: &[Event],
+    end: i64,
+) -> Vec<Outcome> {
+    let versions: Vec<Vec<Versions<'_>>> =
+        revisions.iter().map(|revision| versions(revision.module, tables)).collect();
     let mut keys: Vec<Vec<Literal>> = Vec::new();
-    let mut slots: Vec<Vec<Slot<'_>>> = Vec::new();
+    let mut slots: Vec<Vec<Vec<Slot<'_>>>> = Vec::new();
+    for (number, (revision, versions)) in revisions.iter().zip(&versions).enumerate() {
+        let lines = slots_by_key(*revision, versions, events, &mut keys);
+        slots.resize_with(keys.len(), || revisions.iter().map(|_| Vec::new()).collect());
+        for (key, line) in lines.into_iter().enumerate() {
+            slots[key][number] = line;
+        }
+    }
+    let mut outcomes = vec![Outcome::default(); revisions.len()];
+    let mut placed: Vec<Vec<Placed>> = vec![Vec::new(); revisions.len()];
+    for (key, slots) in keys.iter().zip(slots) {
+        let lines = revisions.iter().zip(&versions).zip(slots).map(|((revision, versions), slots)| {
+            let rule = revision.rule;
+            let latches = latches(rule).iter().map(|(latch, ..)| latch + 1).max().unwrap_or(0);
+            let reached = vec![vec![false; slots.len()]; latches];
+            Line { module: revision.module, rule, tables: versions, key, slots, reached }
+        });
+        run_key(lines.collect(), revisions, end, &mut outcomes, &mut placed);
+    }
+    for (outcome, mut placed) in outcomes.iter_mut().zip(placed) {
+        placed.sort_by_key(|(place, _)| *place);
+        outcome.firings = placed.into_iter().map(|(_, firing)| firing).collect();
+    }
+    outcomes
+}
+
+/// The events as each key of the rule sees them; adds keys that are new.
+fn slots_by_key<'a>(
+    revision: Revision<'a>,
+    versions: &'a [Versions<'a>],
+    events: &'a [Event],
+    keys: &mut Vec<Vec<Literal>>,
+) -> Vec<Vec<Slot<'a>>> {
+    let Revision { module, rule, .. } = revision;
+    let mut slots: Vec<Vec<Slot<'a>>> = keys.iter().map(|_| Vec::new()).collect();
     for (place, (stream, index)) in in_order(module, rule, events).into_iter().enumerate() {
         let event = &events[index];
-        if !exists(module, rule, &versions, &rule.streams[stream].filter, event, stream) {
+        if !exists(module, rule, versions, &rule.streams[stream].filter, event, stream) {
             continue;
         }
         for (route, (key, by_stream, serves)) in routes(rule, stream, event).into_iter().enumerate() {
@@ -38,17 +101,7 @@ pub fn run(module: &Module, rule: &Rule, tables: &Tables, events: &[Event], end:
             slots[at].push(Slot { event, index, place, route, stream, by_stream, serves });
         }
     }
-    let mut outcome = Outcome::default();
-    let mut placed: Vec<Placed> = Vec::new();
-    for (key, slots) in keys.iter().zip(slots) {
-        let latches = latches(rule).iter().map(|(latch, ..)| latch + 1).max().unwrap_or(0);
-        let reached = vec![vec![false; slots.len()]; latches];
-        let line = Line { module, rule, tables: &versions, key, slots, reached };
-        run_key(line, end, &mut outcome, &mut placed);
-    }
-    placed.sort_by_key(|(place, _)| *place);
-    outcome.firings = placed.into_iter().map(|(_, firing)| firing).collect();
-    outcome
+    slots
 }
 
 /// What all rules of the module say, with alerts as events of the stream `alert`.
@@ -263,7 +316,8 @@ fn latches(rule: &Rule) -> Vec<(usize, &Expr, &Expr)> {
 
 /// The moments of one key.
 struct KeyRun<'l, 'a> {
-    line: Line<'a>,
+    /// By revision.
+    lines: Vec<Line<'a>>,
     open: Vec<bool>,
     /// Events before this position are used up.
     unused: usize,
@@ -271,44 +325,56 @@ struct KeyRun<'l, 'a> {
     begun: BTreeSet<usize>,
     /// When an alert was last sent, by the values of `cooldown .. per`.
     sent: Vec<(Vec<Literal>, i64)>,
-    outcome: &'l mut Outcome,
-    placed: &'l mut Vec<Placed>,
+    outcomes: &'l mut [Outcome],
+    placed: &'l mut [Vec<Placed>],
 }
 
-fn run_key(line: Line<'_>, end: i64, outcome: &mut Outcome, placed: &mut Vec<Placed>) {
-    let (rule, latches) = (line.rule, latches(line.rule));
-    let events = (0..line.slots.len()).map(|p| ((line.ts(p), false, p), Vec::new()));
-    let mut moments: BTreeMap<Moment, Vec<Choice>> = events.collect();
-    let open = vec![true; line.reached.len()];
-    let mut key = KeyRun { line, open, unused: 0, begun: BTreeSet::new(), sent: Vec::new(), outcome, placed };
-    while let Some((moment, mut complete)) = moments.pop_first() {
+fn run_key(
+    lines: Vec<Line<'_>>,
+    revisions: &[Revision<'_>],
+    end: i64,
+    outcomes: &mut [Outcome],
+    placed: &mut [Vec<Placed>],
+) {
+    let mut moments: BTreeMap<(Moment, usize), Vec<Choice>> = BTreeMap::new();
+    for (number, line) in lines.iter().enumerate() {
+        moments.extend((0..line.slots.len()).map(|p| (((line.ts(p), false, p), number), Vec::new())));
+    }
+    let open = vec![true; lines.iter().map(|line| line.reached.len()).max().unwrap_or(0)];
+    let (begun, sent) = (BTreeSet::new(), Vec::new());
+    let mut key = KeyRun { lines, open, unused: 0, begun, sent, outcomes, placed };
+    while let Some(((moment, number), mut complete)) = moments.pop_first() {
         let (time, timer, at) = moment;
+        let Revision { rule, from, until, .. } = revisions[number];
         if timer && rule.timeout.is_some() {
-            key.time_out(moment);
+            key.time_out(number, moment);
             continue;
         }
         if !timer {
-            if key.line.slots[at].serves[0] {
-                key.look(&latches, at);
+            // Latches are the same in all revisions, and look at an event once.
+            if number == 0 && key.lines[number].slots[at].serves[0] {
+                key.look(&latches(rule), at);
             }
-            for choice in choices(&key.line, at) {
+            let accepts = from <= time && time < until;
+            let beginning = accepts.then(|| choices(&key.lines[number], at)).into_iter().flatten();
+            for choice in beginning {
                 let completed = match choice.due {
-                    None => (key.line.ts(choice.last), false, choice.last),
+                    None => (key.lines[number].ts(choice.last), false, choice.last),
                     Some(due) => (due, true, choice.last),
                 };
                 if completed == moment {
                     complete.push(choice);
                 } else if completed.0 <= end {
-                    moments.entry(completed).or_default().push(choice);
+                    moments.entry((completed, number)).or_default().push(choice);
                 }
             }
-            if let (Some(within), Some(_)) = (rule.within, &rule.timeout)
+            if let (Some(within), Some(_), true) = (rule.within, &rule.timeout, accepts)
                 && time.saturating_add(within) <= end
             {
-                moments.insert((time.saturating_add(within), true, at), Vec::new());
+                moments.insert(((time.saturating_add(within), true, at), number), Vec::new());
             }
         }
-        key.fire(moment, complete);
+        key.fire(number, moment, complete);
     }
 }
 
@@ -318,16 +384,18 @@ impl<'a> KeyRun<'_, 'a> {
         for &(latch, value, limit) in latches {
             let view =
                 View { this: Some(at), taken: &[], own: Some(0), as_of: AsOf::Event(at), tables_at: None };
-            let holds = self.line.look(value, limit, &mut self.open[latch], at, view);
-            self.line.reached[latch][at] = holds;
+            let holds = self.lines[0].look(value, limit, &mut self.open[latch], at, view);
+            for line in &mut self.lines {
+                line.reached[latch][at] = holds;
+            }
         }
     }
 
     /// One moment: what is complete, what of it `overlap` allows, what of that is sent.
-    fn fire(&mut self, moment: Moment, mut complete: Vec<Choice>) {
-        let rule = self.line.rule;
+    fn fire(&mut self, number: usize, moment: Moment, mut complete: Vec<Choice>) {
+        let rule = self.lines[number].rule;
         let as_of = if moment.1 { AsOf::Time(moment.0) } else { AsOf::Event(moment.2) };
-        complete.retain(|choice| self.line.holds(&rule.having, after(&choice.taken, as_of)));
+        complete.retain(|choice| self.lines[number].holds(&rule.having, after(&choice.taken, as_of)));
         complete.sort_by_cached_key(|choice| {
             // `per start`: one alert for each first event, in their order.
             let first = if rule.overlap == Overlap::PerStart { first_of(&choice.taken) } else { 0 };
@@ -337,7 +405,8 @@ impl<'a> KeyRun<'_, 'a> {
         if rule.units.iter().any(|unit| unit.kind == UnitKind::One) {
             complete.dedup_by_key(|choice| order(rule, &choice.taken));
         }
-        let silenced: Vec<bool> = complete.iter().map(|choice| self.silenced(&choice.taken, as_of)).collect();
+        let silenced: Vec<bool> =
+            complete.iter().map(|choice| self.silenced(number, &choice.taken, as_of)).collect();
         let mut fired = vec![false; complete.len()];
         loop {
             let any_fired = fired.contains(&true);
@@ -352,7 +421,7 @@ impl<'a> KeyRun<'_, 'a> {
             };
             let Some(at) = (0..complete.len()).find(|at| !silenced[*at] && allowed(at)) else {
                 if !any_fired && (0..complete.len()).any(|at| allowed(&at)) {
-                    self.outcome.suppressed_unless += 1;
+                    self.outcomes[number].suppressed_unless += 1;
                 }
                 break;
             };
@@ -367,40 +436,41 @@ impl<'a> KeyRun<'_, 'a> {
             self.unused = self.unused.max(used.unwrap_or(0));
             self.begun.insert(first_of(&earliest.taken));
             self.open.fill(false);
-            if self.cools_down(moment.0, after(&earliest.taken, as_of)) {
-                self.outcome.suppressed_cooldown += 1;
+            if self.cools_down(number, moment.0, after(&earliest.taken, as_of)) {
+                self.outcomes[number].suppressed_cooldown += 1;
             } else {
                 let by = if moment.1 { FiredBy::Timer } else { FiredBy::Event };
-                self.send(moment, by, &earliest.taken, as_of);
+                self.send(number, moment, by, &earliest.taken, as_of);
             }
         }
     }
 
     /// `on timeout` of the first event at `moment.2`.
-    fn time_out(&mut self, moment: Moment) {
+    fn time_out(&mut self, number: usize, moment: Moment) {
         let first = moment.2;
         if first < self.unused || self.begun.contains(&first) {
             return;
         }
-        let Some(taken) = timeout(&self.line, first) else { return };
+        let Some(taken) = timeout(&self.lines[number], first) else { return };
         let as_of = AsOf::Time(moment.0);
-        if self.silenced(&taken, as_of) {
-            self.outcome.suppressed_unless += 1;
+        if self.silenced(number, &taken, as_of) {
+            self.outcomes[number].suppressed_unless += 1;
         } else {
-            self.send(moment, FiredBy::Timeout, &taken, as_of);
+            self.send(number, moment, FiredBy::Timeout, &taken, as_of);
         }
     }
 
-    fn silenced(&self, taken: &Taken, as_of: AsOf) -> bool {
-        !self.line.rule.unless.is_empty() && self.line.holds(&self.line.rule.unless, after(taken, as_of))
+    fn silenced(&self, number: usize, taken: &Taken, as_of: AsOf) -> bool {
+        let line = &self.lines[number];
+        !line.rule.unless.is_empty() && line.holds(&line.rule.unless, after(taken, as_of))
     }
 
     /// `cooldown`: less than its time has passed since the last alert that was sent for the same values; else this one
     /// counts as sent.
-    fn cools_down(&mut self, time: i64, view: View<'_>) -> bool {
-        let Some(cooldown) = self.line.rule.cooldown else { return false };
-        let per: Vec<Literal> =
-            self.line.rule.cooldown_per.iter().map(|e| self.line.eval(e, view).literal()).collect();
+    fn cools_down(&mut self, number: usize, time: i64, view: View<'_>) -> bool {
+        let line = &self.lines[number];
+        let Some(cooldown) = line.rule.cooldown else { return false };
+        let per: Vec<Literal> = line.rule.cooldown_per.iter().map(|e| line.eval(e, view).literal()).collect();
         match self.sent.iter_mut().find(|(values, _)| same_all(values, &per)) {
             Some((_, last)) if time.saturating_sub(*last) < cooldown => return true,
             Some((_, last)) => *last = time,
@@ -409,11 +479,12 @@ impl<'a> KeyRun<'_, 'a> {
         false
     }
 
-    fn send(&mut self, moment: Moment, by: FiredBy, taken: &Taken, as_of: AsOf) {
-        let slot = &self.line.slots[moment.2];
+    fn send(&mut self, number: usize, moment: Moment, by: FiredBy, taken: &Taken, as_of: AsOf) {
+        let line = &self.lines[number];
+        let slot = &line.slots[moment.2];
         let place = (moment.0, moment.1, slot.place, slot.route);
-        let firing = firing(&self.line, moment.0, by, taken, as_of);
-        self.placed.push((place, firing));
+        let firing = firing(line, moment.0, by, taken, as_of);
+        self.placed[number].push((place, firing));
     }
 }
 
