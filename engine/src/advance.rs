@@ -175,9 +175,10 @@ impl RuleRun {
             })
     }
 
-    /// Takes over what outlives a revision: cool-downs, and windows that mean the same.
+    /// Takes over what outlives a revision: cool-downs, the alerts of the day, and windows that mean the same.
     pub(crate) fn inherit(&mut self, older: &Self) {
         let program = &self.program;
+        self.state.stats.day = older.state.stats.day;
         let same: Vec<Option<usize>> = program
             .rule
             .windows

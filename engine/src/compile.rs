@@ -90,6 +90,27 @@ fn compile_as(
     compiler.program(revision, index)
 }
 
+/// Tells each absence which steps come before what it guards.
+fn look_behind(absences: &mut [AbsenceProgram], units: &[UnitProgram]) {
+    let first = units.first().map_or(0..0, |unit| unit.steps.clone());
+    let last = units.last().map_or(0..0, |unit| unit.steps.clone());
+    for absence in absences.iter_mut() {
+        absence.behind = match absence.place {
+            Place::Leading | Place::Gap => Vec::new(),
+            Place::Trailing => last.clone().collect(),
+            Place::Cancel => first.clone().collect(),
+        };
+    }
+    for unit in units {
+        let before = || unit.before.iter().filter_map(|before| units.get(*before));
+        for number in &unit.gap {
+            if let Some(absence) = absences.get_mut(*number) {
+                absence.behind = before().flat_map(|unit| unit.steps.clone()).collect();
+            }
+        }
+    }
+}
+
 /// Id of a stream in the layout, added if it is new.
 pub(crate) fn stream_id(layout: &mut Layout, stream: &Stream) -> StreamId {
     if let Some(id) = layout.streams.iter().position(|known| known.name == stream.name) {
@@ -115,7 +136,8 @@ impl Compiler<'_> {
         let uniform = matches!(ending, Ending::After(_)) && self.ends_together();
         let trailing = self.absences(&rule.trailing, Place::Trailing, !uniform, &mut parts)?;
         let cancels = self.absences(&rule.cancels, Place::Cancel, false, &mut parts)?;
-        let Parts { mut roles, absences, index } = parts;
+        let Parts { mut roles, mut absences, index } = parts;
+        look_behind(&mut absences, &units);
         let windows = self.windows(&mut roles, index)?;
         let strict = self.look_roles(&steps, &units, &mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
@@ -365,6 +387,7 @@ impl Compiler<'_> {
             text: absence.text.clone(),
             place,
             duration,
+            behind: Vec::new(),
             keeps_rows: self.whole || keep || bounded_gap || read || !cross.is_empty(),
             cross: cross_nodes,
         });

@@ -4,8 +4,10 @@ use crate::alert::Alert;
 use crate::event::{EventRef, PartitionId, StreamId};
 use pattern_dsl::types::Micros;
 
-/// Caps. `None` lifts one.
-#[derive(Debug, Clone)]
+const DAY: Micros = 86_400_000_000;
+
+/// Caps. `None` lifts one; so does the default.
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// Events held as candidates per key and rule.
     pub candidates: Option<usize>,
@@ -13,6 +15,8 @@ pub struct Limits {
     pub matches_per_moment: Option<usize>,
     /// Tests in one search.
     pub search_work: Option<u64>,
+    /// Alerts of a rule in a day (UTC, by the alert's time); further matches are silenced.
+    pub alerts_per_rule_day: Option<u64>,
 }
 
 /// How a task handles events.
@@ -75,6 +79,13 @@ pub struct RuleStats {
     pub step_events: Vec<u64>,
     /// For each step, how many times a prefix up to that step was complete.
     pub step_reached: Vec<u64>,
+    /// For each absence, how many events came that it names while a match was where it looks. In the order: absences
+    /// before each unit in turn, leading, trailing, `cancel on`.
+    pub absence_met: Vec<u64>,
+    /// Matches silenced by `alerts_per_rule_day`.
+    pub suppressed_day: u64,
+    /// The day of the last alert, counted from the epoch, and how many that day had.
+    pub day: (i64, u64),
     /// Events skipped for a null key part.
     pub null_keys: u64,
     /// Matches still waiting (open first events, pending timers).
@@ -120,11 +131,29 @@ impl std::fmt::Display for ActivateError {
 impl std::error::Error for ActivateError {}
 
 impl RuleStats {
+    /// The day of `time` has had as many alerts as it may.
+    pub(crate) fn is_day_full(&self, time: Micros, cap: Option<u64>) -> bool {
+        let (day, sent) = self.day;
+        cap.is_some_and(|cap| cap <= if day == time.div_euclid(DAY) { sent } else { 0 })
+    }
+
+    /// Counts an alert.
+    pub(crate) fn sent(&mut self, time: Micros) {
+        let day = time.div_euclid(DAY);
+        if self.day.0 != day {
+            self.day = (day, 0);
+        }
+        self.day.1 += 1;
+        self.alerts += 1;
+    }
+
     /// Adds the counts of another revision; steps shown are those of the newest.
     pub(crate) fn add(&mut self, other: &Self) {
         self.alerts += other.alerts;
         self.suppressed_cooldown += other.suppressed_cooldown;
         self.suppressed_unless += other.suppressed_unless;
+        self.suppressed_day += other.suppressed_day;
+        self.day = other.day;
         self.null_keys += other.null_keys;
         self.still_open += other.still_open;
         self.wanted += other.wanted;
@@ -136,5 +165,6 @@ impl RuleStats {
         // Steps of the newest revision are the ones to show.
         self.step_events.clone_from(&other.step_events);
         self.step_reached.clone_from(&other.step_reached);
+        self.absence_met.clone_from(&other.absence_met);
     }
 }

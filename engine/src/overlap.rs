@@ -1,7 +1,7 @@
 //! What happens at a moment at which choices may be complete: which of them fire, and what they use up.
 //!
-//! In the order of the language: `unless` (inside the search), `overlap`, cool-down. A match that the cool-down silences
-//! counts as fired: it uses events up and closes latches, but does not restart the cool-down.
+//! In the order of the language: `unless` (inside the search), `overlap`, cool-down. A match that the cool-down or the
+//! cap of a day silences counts as fired: it uses events up and closes latches, but does not restart the cool-down.
 
 use crate::alert::{Alert, FiredBy};
 use crate::emit;
@@ -185,7 +185,7 @@ struct Choice<'c, 'a> {
     truncated: bool,
 }
 
-/// The alert of a choice; none if it is silenced by the cool-down, or only counted.
+/// The alert of a choice; none if it is silenced by the cool-down or the cap of its day, or only counted.
 fn send(
     program: &Program,
     sent: &mut Vec<(Key, Sent)>,
@@ -195,6 +195,7 @@ fn send(
     choice: &Choice<'_, '_>,
 ) -> Option<Alert> {
     let timeout = moment.by == FiredBy::Timeout;
+    let full = stats.is_day_full(moment.time, around.limits.alerts_per_rule_day);
     let mut own = Sent::default();
     if let Some(cooldown) = program.cooldown.filter(|_| !timeout) {
         let per: Key = program.per.iter().map(|node| node.eval(choice.scope)).collect();
@@ -208,11 +209,20 @@ fn send(
             note(around, moment, choice, None, known.last);
             return None;
         }
+        if full {
+            stats.suppressed_day += 1;
+            known.suppressed += 1;
+            return None;
+        }
         own = if known.is_forgotten(cooldown, moment.time) { Sent::default() } else { *known };
         *known = Sent { last: Some(moment.time), suppressed: 0 };
     }
+    if full {
+        stats.suppressed_day += 1;
+        return None;
+    }
     stats.matches += 1;
-    stats.alerts += 1;
+    stats.sent(moment.time);
     if around.count_only {
         stats.checksum = stats.checksum.wrapping_add(checksum(choice.taken));
     }

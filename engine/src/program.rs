@@ -223,6 +223,8 @@ pub(crate) struct AbsenceProgram {
     pub(crate) duration: Option<BoundProgram>,
     /// By its streams: terms that read steps. None has any = the floor decides.
     pub(crate) cross: Vec<(StreamId, Vec<Node>)>,
+    /// Steps of which one must have an event for the absence to matter; none = it always does.
+    pub(crate) behind: Vec<usize>,
     /// Forbidding events must be kept, since the last of them does not decide alone.
     pub(crate) keeps_rows: bool,
 }

@@ -86,7 +86,10 @@ impl Stepping<'_> {
                 continue;
             }
             match role.kind {
-                RoleKind::Absence(number) if all_true(&role.keyed, scope) => self.absence(number),
+                RoleKind::Absence(number) if all_true(&role.keyed, scope) => {
+                    self.meet(number);
+                    self.absence(number);
+                }
                 RoleKind::Look if program.strict && all_true(&role.keyed, scope) => {
                     if let Some(seen) = self.state.seen.get_mut(role.stream) {
                         *seen = self.pos;
@@ -336,7 +339,22 @@ impl Stepping<'_> {
         }
     }
 
+    /// Counts an event that an absence names, if a match is where it looks.
+    fn meet(&mut self, number: usize) {
+        let Some(absence) = self.program.absences.get(number) else { return };
+        let begun = |step: &usize| {
+            let list = self.state.lists.get(*step);
+            list.and_then(VecDeque::front).is_some_and(|row| row.pos < self.pos)
+        };
+        if (absence.behind.is_empty() || absence.behind.iter().any(begun))
+            && let Some(count) = self.stats.absence_met.get_mut(number)
+        {
+            *count += 1;
+        }
+    }
+
     fn cancel(&mut self, number: usize) {
+        self.meet(number);
         if self.program.absences.get(number).is_some_and(|absence| absence.keeps_rows) {
             self.absence(number);
         } else {

@@ -544,6 +544,12 @@ impl Task {
         Some((name.unwrap_or_default(), watermark))
     }
 
+    /// Matches that `alerts_per_rule_day` silenced, of the rules that have any.
+    pub fn silenced_by_day(&self) -> impl Iterator<Item = (&str, u64)> {
+        let counts = self.rules.iter().map(|run| (run.program.name.as_str(), run.state.stats.suppressed_day));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
     /// Counters by rule name, in name order; revisions of one rule are added up.
     #[must_use]
     pub fn stats(&self) -> Vec<(String, RuleStats)> {
@@ -564,8 +570,12 @@ impl Task {
 impl RuleRun {
     pub(crate) fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
         let steps = program.steps.len();
-        let stats =
-            RuleStats { step_events: vec![0; steps], step_reached: vec![0; steps], ..RuleStats::default() };
+        let stats = RuleStats {
+            step_events: vec![0; steps],
+            step_reached: vec![0; steps],
+            absence_met: vec![0; program.absences.len()],
+            ..RuleStats::default()
+        };
         Self { program, state: RuleState { from, stats, ..RuleState::default() }, closed_at: 0 }
     }
 }

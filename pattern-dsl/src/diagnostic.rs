@@ -5,9 +5,13 @@
 //!
 //! INVARIANT: a message starts in lower case, has the user's text in backticks, and no parser library's words.
 
-use ariadne::{Color, Config, IndexType, Label, Report, ReportKind};
+mod render;
 
-use crate::source::{SourceText, Span};
+use std::collections::BTreeMap;
+
+use crate::source::{Place, Places, SourceText, Span};
+
+pub use render::render;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -163,81 +167,33 @@ pub struct Located {
     pub suggestions: Vec<LocatedSuggestion>,
 }
 
-fn range_of(span: Span, sources: &[SourceText]) -> Range {
-    let place = |offset| {
-        let (line, column) = sources.get(span.source as usize).map_or((1, 1), |s| s.line_column(offset));
-        Position { line, column }
-    };
-    Range { start: place(span.start), end: place(span.end) }
-}
-
 /// Turns byte spans into lines and columns.
 #[must_use]
 pub fn locate(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Vec<Located> {
-    diagnostics
-        .iter()
-        .map(|d| Located {
+    let mut known: BTreeMap<u32, Places<'_>> = BTreeMap::new();
+    let mut range = |span: Span| {
+        let text = sources.get(span.source as usize).map_or("", |s| s.text.as_str());
+        let places = known.entry(span.source).or_insert_with(|| Places::new(text));
+        let mut position = |offset| {
+            let Place { line, column, .. } = places.place(offset);
+            Position { line, column }
+        };
+        Range { start: position(span.start), end: position(span.end) }
+    };
+    let mut located = Vec::new();
+    for d in diagnostics {
+        let suggestions = d.suggestions.iter();
+        located.push(Located {
             file: sources.get(d.span.source as usize).map(|s| s.name.clone()).unwrap_or_default(),
-            range: range_of(d.span, sources),
+            range: range(d.span),
             code: d.code,
             severity: d.severity,
             message: d.message.clone(),
             help: d.help.clone(),
-            suggestions: d
-                .suggestions
-                .iter()
-                .map(|s| LocatedSuggestion {
-                    range: range_of(s.span, sources),
-                    replacement: s.replacement.clone(),
-                })
+            suggestions: suggestions
+                .map(|s| LocatedSuggestion { range: range(s.span), replacement: s.replacement.clone() })
                 .collect(),
-        })
-        .collect()
-}
-
-/// Shows diagnostics with their source lines.
-#[must_use]
-pub fn render(diagnostics: &[Diagnostic], sources: &[SourceText], colour: bool) -> String {
-    let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
-    let mut out = Vec::new();
-    for diagnostic in diagnostics {
-        let Some(name) = names.get(diagnostic.span.source as usize) else {
-            let line = format!("{}: {}\n", diagnostic.code, diagnostic.message);
-            out.extend_from_slice(line.as_bytes());
-            continue;
-        };
-        let (kind, word, paint) = match diagnostic.severity {
-            Severity::Error => (ReportKind::Error, "error", Color::Red),
-            Severity::Warning => (ReportKind::Warning, "warning", Color::Yellow),
-        };
-        let range = diagnostic.span.start as usize
-            ..(diagnostic.span.end as usize).max(diagnostic.span.start as usize);
-        let label = Label::new((name.clone(), range.clone()))
-            .with_color(paint)
-            .with_message(diagnostic.help.as_deref().unwrap_or("here"));
-        let report = Report::build(kind, (name.clone(), range))
-            .with_config(Config::default().with_color(colour).with_index_type(IndexType::Byte))
-            .with_label(label)
-            .finish();
-        let header = format!("{word}[{}]:", diagnostic.code);
-        let header = match (colour, diagnostic.severity) {
-            (false, _) => header,
-            (true, Severity::Error) => format!("\u{1b}[31m{header}\u{1b}[0m"),
-            (true, Severity::Warning) => format!("\u{1b}[33m{header}\u{1b}[0m"),
-        };
-        out.extend_from_slice(format!("{header} {}\n", diagnostic.message).as_bytes());
-        let cache = ariadne::sources(sources.iter().map(|s| (s.name.clone(), s.text.as_str())));
-        // Writing to a Vec does not fail; were it to, the header above is still worth showing. Its own first line is the kind.
-        let mut body = Vec::new();
-        if report.write(cache, &mut body).is_ok() {
-            let first = body.iter().position(|b| *b == b'\n').map_or(body.len(), |at| at + 1);
-            out.extend_from_slice(body.get(first..).unwrap_or(&[]));
-        }
+        });
     }
-    let text = String::from_utf8_lossy(&out).into_owned();
-    text.lines().map(str::trim_end).fold(String::new(), |mut all, line| {
-        all.push_str(line);
-        all.push('\n');
-        all
-    })
+    located
 }

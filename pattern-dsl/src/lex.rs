@@ -151,6 +151,11 @@ fn stand_in(rest: &str, next: char) -> (&str, Option<Kind>) {
     }
 }
 
+/// The text behind the mark that some editors put in front of UTF-8.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 struct Lexer<'a, 'd> {
     source: u32,
     base: usize,
@@ -175,6 +180,9 @@ impl<'a> Lexer<'a, '_> {
     }
 
     fn run(&mut self) {
+        if self.base == 0 {
+            self.rest = without_mark(self.rest);
+        }
         loop {
             self.blank();
             let rest = self.rest;

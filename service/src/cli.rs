@@ -2,7 +2,8 @@
 //!
 //! 0 fine, 1 findings, 2 wrong usage or unreadable input. Alerts and results go to stdout, everything else to stderr.
 
-use crate::commands::{bench, check, infer, run, test, why};
+use crate::commands::{bench, check, explain, fmt, infer, run, test, why};
+use crate::console::say;
 use crate::failure::Failure;
 use crate::files::{FileOptions, Format};
 use crate::ruleset::{name_path, name_value, split_arguments};
@@ -17,7 +18,9 @@ use std::process::ExitCode;
   tripline demo                             the whole product on shipped data
   tripline run rules/ auth.jsonl            alerts of all rules over one file
   tripline check rules/                     what is wrong in the rules
+  tripline fmt rules/                       one layout for all rules
   tripline test rules/                      the tests inside the rules
+  tripline explain card_testing rules/      a rule in words; also of a code: E301
   tripline infer auth.jsonl > streams.cep   declare what a file holds
   tripline serve --dev --rules rules/       the same rules as a service
 
@@ -43,12 +46,24 @@ enum Command {
   tripline check card.cep auth.jsonl     infer undeclared streams from the events
   tripline check rules/ --json           one finding a line")]
     Check(check::CheckArgs),
+    /// Give rules the one layout, in place
+    #[command(after_help = "Examples:
+  tripline fmt rules/
+  tripline fmt rules/ --check    change nothing, exit 1 if a file would change
+  tripline fmt - < card.cep      stdin to stdout")]
+    Fmt(fmt::FmtArgs),
     /// Run the tests inside the rules
     #[command(after_help = "Examples:
   tripline test rules/
   tripline test rules/ --filter \"three probes\"
   tripline test rules/ --junit report.xml")]
     Test(test::TestArgs),
+    /// Tell what a rule says, or what a code such as E301 means
+    #[command(after_help = "Examples:
+  tripline explain card_testing rules/
+  tripline explain card_testing rules/ --format mermaid
+  tripline explain E301")]
+    Explain(explain::ExplainArgs),
     /// Print stream blocks that fit files of events
     #[command(after_help = "Examples:
   tripline infer auth.jsonl payments.csv > streams.cep
@@ -124,8 +139,13 @@ impl EventArgs {
 /// # Errors
 /// An unknown name or a value that is no number.
 pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
-    let mut limits =
-        Limits { candidates: Some(10_000), matches_per_moment: Some(1_000), search_work: Some(1_000_000) };
+    let mut limits = Limits {
+        candidates: Some(10_000),
+        matches_per_moment: Some(1_000),
+        search_work: Some(1_000_000),
+        // A breaker of the service: files are looked at to the end unless it is asked for.
+        alerts_per_rule_day: None,
+    };
     for (name, value) in given {
         let number: Option<u64> =
             match value.as_str() {
@@ -139,7 +159,7 @@ pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
             "candidates" => limits.candidates = size,
             "matches_per_moment" => limits.matches_per_moment = size,
             "search_work" => limits.search_work = number,
-            "alerts_per_rule_day" => {}
+            "alerts_per_rule_day" => limits.alerts_per_rule_day = number,
             _ => {
                 let known = "candidates, matches_per_moment, search_work, alerts_per_rule_day";
                 return Err(Failure::usage(format!("--limit {name}: unknown; known are {known}")));
@@ -152,7 +172,7 @@ pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
 /// `--limit` of a command.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
-    /// Change a cap: candidates, matches_per_moment, search_work
+    /// Change a cap: candidates, matches_per_moment, search_work, alerts_per_rule_day
     #[arg(long = "limit", value_name = "NAME=N|none", value_parser = name_value)]
     pub limits: Vec<(String, String)>,
 }
@@ -176,7 +196,9 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Fmt(args) => fmt::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Infer(args) => infer::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Why(args) => why::run(&args),
@@ -188,7 +210,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("tripline: {}", failure.message);
+                say!("tripline: {}", failure.message);
             }
             ExitCode::from(failure.code)
         }

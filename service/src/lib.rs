@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod failure;
+pub mod console;
 pub mod telemetry;
 
 pub mod files;

@@ -3,6 +3,7 @@
 //! Used by `run` and `why`. Undeclared streams are inferred from the whole of a file (of streaming stdin from its
 //! first 1,000 events); a stream without any event lets the rules that read it be skipped instead of failing.
 
+use crate::console::say;
 use crate::decode::csv as packed;
 use crate::failure::Failure;
 use crate::files::{Compression, EventFile, FileOptions, Format, Next, Records, StreamOf};
@@ -65,7 +66,7 @@ impl Source {
         let mut records = file.open()?;
         match records.header() {
             Ok(header) => self.header = header,
-            Err(error) => eprintln!("{}: {error}", self.file.path.display()),
+            Err(error) => say!("{}: {error}", self.file.path.display()),
         }
         Ok((records, VecDeque::new()))
     }
@@ -128,7 +129,7 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
         if stream.fields.is_empty() {
             continue;
         }
-        eprint!("guessed (write it down with `tripline infer`):\n{}", crate::infer::block(stream));
+        say!("guessed (write it down with `tripline infer`):\n{}", crate::infer::block(stream).trim_end());
     }
     environment.streams = guessed;
     let compiled = compile(&sources, &environment, &empty)?;
@@ -149,7 +150,7 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
         if let StreamOf::Named(name) = &source.file.stream
             && !streams.iter().any(|s| s.stream.name == *name)
         {
-            eprintln!("note: no rule reads stream `{name}` ({})", source.file.path.display());
+            say!("note: no rule reads stream `{name}` ({})", source.file.path.display());
         }
     }
     let (arrival, to_end) = (setup.arrival, setup.to_end);
@@ -201,7 +202,7 @@ fn compile(
         return ruleset::compile(sources, environment, true);
     }
     for name in empty {
-        eprintln!("note: stream `{name}` has no events; rules that read its fields are skipped");
+        say!("note: stream `{name}` has no events; rules that read its fields are skipped");
     }
     Ok(compiled)
 }
@@ -219,7 +220,7 @@ fn open_sources(setup: &Setup) -> Result<Vec<Source>, Failure> {
                 while head.len() < STDIN_SAMPLE {
                     match records.next(&mut buffer)? {
                         Next::Record(line) => head.push_back((line, buffer.clone())),
-                        Next::Bad(_, error) => eprintln!("stdin: {error}"),
+                        Next::Bad(_, error) => say!("stdin: {error}"),
                         Next::End => break,
                     }
                 }
@@ -330,7 +331,7 @@ pub fn infer_files(options: &FileOptions, time: Option<&str>) -> Result<Vec<ir::
                 .map_err(|error| Failure::finding(format!("{}: {error}", file.path.display())))?
             {
                 Next::End => break,
-                Next::Bad(line, error) => eprintln!("{}:{line}: {error}", file.path.display()),
+                Next::Bad(line, error) => say!("{}:{line}: {error}", file.path.display()),
                 Next::Record(_) => {
                     let Some(name) = names.name(&buffer) else { continue };
                     let shape = shape_of(&mut shapes, &name);
@@ -508,7 +509,7 @@ fn by_arrival(
 fn broken(feeder: &mut Feeder<'_>, source: Option<&Source>, error: &std::io::Error) {
     feeder.tally.broken += 1;
     let path = source.map(|s| s.file.path.display().to_string()).unwrap_or_default();
-    eprintln!("{path}: damaged, read up to here only: {error}");
+    say!("{path}: damaged, read up to here only: {error}");
 }
 
 fn by_time(

@@ -3,11 +3,12 @@
 //! `*.cep` files are rules, a folder stands for all of them below it. What is wrong in them is rendered once, on
 //! stderr, and ends the command with 1.
 
+use crate::console::say;
 use crate::failure::Failure;
 use engine::alert::ALERTS;
 use pattern_dsl::types::Literal;
 use pattern_dsl::{Compiled, Environment, SourceText, ir};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Arguments told apart: rules and events.
@@ -25,6 +26,20 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<SourceText>, Failure> {
     if paths.is_empty() {
         return Err(Failure::usage("no rules given: name a .cep file or a folder of them"));
     }
+    let mut sources = Vec::new();
+    for file in files(paths)? {
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        sources.push(SourceText { name: file.display().to_string(), text });
+    }
+    Ok(sources)
+}
+
+/// The rule files that arguments name, each once, folders in name order.
+///
+/// # Errors
+/// A folder that is unreadable or without rules.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -37,13 +52,9 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<SourceText>, Failure> {
             files.push(path.clone());
         }
     }
-    let mut sources = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file)
-            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-        sources.push(SourceText { name: file.display().to_string(), text });
-    }
-    Ok(sources)
+    let mut known = BTreeSet::new();
+    files.retain(|file| known.insert(file.clone()));
+    Ok(files)
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
@@ -76,7 +87,7 @@ pub fn compile(
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let shown: Vec<_> = compiled.diagnostics.iter().filter(|d| warnings || d.is_error()).cloned().collect();
     if !shown.is_empty() {
-        eprint!("{}", pattern_dsl::render(&shown, sources, colour));
+        say!("{}", pattern_dsl::render(&shown, sources, colour).trim_end());
     }
     if compiled.has_errors() {
         let count = compiled.diagnostics.iter().filter(|d| d.is_error()).count();

@@ -68,9 +68,10 @@ pub fn beside(table: &str, from: &str, sources: &[SourceText]) -> PathBuf {
 /// # Errors
 /// A missing file, or a value of another type, with its line.
 pub fn read(path: &Path, kind: &TableKind) -> Result<Content, Failure> {
-    let text = std::fs::read_to_string(path)
+    let read = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    let file = File { path, text: &text };
+    let text = read.strip_prefix('\u{feff}').unwrap_or(&read);
+    let file = File { path, text };
     let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
     match suffix {
         "csv" => file.csv(kind),

@@ -79,7 +79,7 @@ fn rules(block: &Block, known: &Environment) -> Result<(), String> {
 fn tests(compiled: &Compiled, sources: &[SourceText]) -> Result<(), String> {
     let module = &compiled.module;
     let tables = service::tables::fill(module, sources, &[]).map_err(|failure| failure.message)?;
-    let limits = engine::task::Limits { candidates: None, matches_per_moment: None, search_work: None };
+    let limits = engine::task::Limits::default();
     let mut wrong = String::new();
     for (rule, test) in module.rules.iter().flat_map(|rule| rule.tests.iter().map(move |test| (rule, test))) {
         let outcome = service::commands::test::run_test(module, rule, test, &tables, &limits, sources)

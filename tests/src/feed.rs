@@ -198,7 +198,7 @@ fn wants(task: &Task) -> u64 {
 
 /// A task without limits, with the modules' rules and one partition (or one a stream).
 fn task(module: &Module, beside: &[Module], feed: Feed, keep_history: bool) -> Task {
-    let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
+    let limits = Limits::default();
     let late = if matches!(feed, Feed::Late(_) | Feed::LateRestored(_)) { LATE } else { 0 };
     let with_times = |module: &Module| {
         let mut module = module.clone();

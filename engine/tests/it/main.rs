@@ -35,7 +35,7 @@ enum Feed {
 
 /// A task with the module's rules and one partition a stream.
 fn task(module: &Module, feed: Feed, count_only: bool) -> Task {
-    let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
+    let limits = Limits::default();
     let sorted_input = feed == Feed::Sorted;
     let mut task = Task::new(Options { limits, count_only, sorted_input, keep_history: false });
     for stream in &module.streams {

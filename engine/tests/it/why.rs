@@ -18,7 +18,7 @@ fn event(minute: i64, v: i64) -> Event {
 /// Events 1 to 2 and 3 to 4 minutes are matches; the rule is active from `at`.
 fn run(at: Option<i64>, keep_history: bool) -> Task {
     let module = compile(RULE);
-    let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
+    let limits = Limits::default();
     let mut task = Task::new(Options { limits, count_only: false, sorted_input: true, keep_history });
     let stream = task.add_stream(&module.streams[0]);
     task.add_partition(Partition { name: "a".to_owned(), streams: vec![stream] });

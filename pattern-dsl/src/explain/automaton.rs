@@ -5,7 +5,7 @@ use super::words::{Words, duration, listed, literal};
 use crate::ir::{Absence, Arrow, Condition, Module, Rule, Step, Unit, UnitKind};
 
 /// States and edges of one rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Automaton {
     /// The rule's name.
     pub rule: String,
@@ -18,7 +18,7 @@ pub struct Automaton {
 }
 
 /// A state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct State {
     /// Name of the step, set or end.
     pub name: String,
@@ -29,7 +29,8 @@ pub struct State {
 }
 
 /// What a state is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StateKind {
     /// Nothing has begun.
     Start,
@@ -46,7 +47,7 @@ pub enum StateKind {
 }
 
 /// What moves a match from one state to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Edge {
     /// Index of the state it leaves.
     pub from: usize,
@@ -59,7 +60,8 @@ pub struct Edge {
 }
 
 /// How an edge is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EdgeKind {
     /// By an event that fits.
     Event,

@@ -13,7 +13,7 @@ mod expr;
 mod layout;
 
 use crate::diagnostic::Diagnostic;
-use crate::lex::{Kind, lex};
+use crate::lex::{Kind, lex, without_mark};
 use crate::parse;
 use layout::Doc;
 use trivia::{Comment, Item};
@@ -30,6 +30,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     if found.iter().any(Diagnostic::is_error) {
         return Err(found);
     }
+    let text = without_mark(text);
     let mut ignored = Vec::new();
     let tokens = lex(0, text, 0, &mut ignored);
     let mut walk = Walk { items: trivia::attach(text, &tokens), at: 0 };

@@ -69,6 +69,15 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The fenced blocks of a document.
+fn blocks(document: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(document).unwrap();
+    let name = |at: usize| format!("{} block {at}", document.display());
+    // Between fences: outside, inside, outside, ..; the first line inside says what the block is.
+    let inside = text.split("\n```").skip(1).step_by(2).enumerate();
+    inside.filter_map(|(at, block)| Some((name(at), block.split_once('\n')?.1.to_owned()))).collect()
+}
+
 /// Every rule text at hand that parses.
 fn corpus() -> Vec<(String, String)> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -78,9 +87,12 @@ fn corpus() -> Vec<(String, String)> {
     }
     found.sort();
     let texts = found.into_iter().map(|p| (p.display().to_string(), fs::read_to_string(p).unwrap()));
+    let examples = ["LANGUAGE.md", "README.md", "docs/tutorial.md", "docs/coming-from.md"];
+    let texts = texts.chain(examples.into_iter().flat_map(|name| blocks(&home.join("..").join(name))));
     let good: Vec<_> = texts.filter(|(_, text)| !parse(0, text).1.iter().any(Diagnostic::is_error)).collect();
     assert!(good.len() > 30, "{}", good.len());
     assert!(good.iter().any(|(name, _)| name.ends_with("examples.cep")));
+    assert!(good.iter().filter(|(name, _)| name.contains("LANGUAGE.md")).count() > 20);
     good
 }
 

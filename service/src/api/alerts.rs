@@ -54,7 +54,7 @@ pub(super) async fn list(
     let Query(filter) = query.map_err(|e| Problem::new(400, e.body_text()))?;
     filter.check()?;
     let after = cursor(filter.after.as_deref())?;
-    let limit = page_size(filter.limit);
+    let limit = page_size(filter.limit)?;
     let mut items = Vec::new();
     let (mut last, mut next) = (after, None);
     for (scanned, alert) in shared.store.alerts_after(after).enumerate() {
@@ -134,7 +134,7 @@ pub(super) async fn topic_records(
     }
     // A cursor is one more than the last offset that was read.
     let from = cursor(query.after.as_deref())?;
-    let limit = page_size(query.limit);
+    let limit = page_size(query.limit)?;
     let mut records = shared.store.topic_records(&topic, from, limit + 1)?;
     let more = records.len() > limit;
     records.truncate(limit);

@@ -105,7 +105,7 @@ pub(super) async fn deliveries(
     if shared.store.endpoint(&name)?.is_none() {
         return Err(Problem::new(404, format!("no endpoint `{name}`")));
     }
-    let limit = page_size(query.limit);
+    let limit = page_size(query.limit)?;
     let mut items = Vec::new();
     let (mut last, mut next) = (0, None);
     for delivery in shared.store.deliveries(&name, cursor(query.after.as_deref())?) {

@@ -50,6 +50,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/rules", get(rules::list))
         .route("/v1/rules:check", post(rules::check))
         .route("/v1/rules/{id}", get(rules::get).put(rules::put).delete(rules::delete))
+        .route("/v1/rules/{id}/explain", get(rules::explain))
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/stream", get(alerts::stream))
         .route("/v1/topics/{topic}/records", get(alerts::topic_records))
@@ -136,9 +137,12 @@ fn raw(text: String) -> Result<Box<RawValue>, Problem> {
     RawValue::from_string(text).map_err(|e| Problem::new(503, format!("a damaged record: {e}")))
 }
 
-/// Limits of a page: default 100, at most [`PAGE`].
-fn page_size(limit: Option<usize>) -> usize {
-    limit.unwrap_or(100).clamp(1, PAGE)
+/// Size of a page: default 100, at most [`PAGE`].
+fn page_size(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        Some(0) => Err(Problem::new(400, format!("limit is 1 to {PAGE}, not 0"))),
+        limit => Ok(limit.unwrap_or(100).min(PAGE)),
+    }
 }
 
 /// A cursor from a query or header; empty = the beginning.

@@ -2,9 +2,10 @@
 
 use super::problem::Problem;
 use super::{App, ask, body, cursor, page, page_size};
+use crate::commands::explain::{Form, explained};
 use crate::config::nearest;
 use crate::serve::matcher::{Ask, Condition};
-use crate::serve::view::mode;
+use crate::serve::view::{View, mode};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -27,6 +28,11 @@ pub(super) struct Filter {
 }
 
 #[derive(Deserialize)]
+pub(super) struct Shown {
+    format: Option<Form>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct PutOptions {
     #[serde(default)]
     dry_run: bool,
@@ -40,7 +46,7 @@ pub(super) async fn list(
     let Query(filter) = query.map_err(|e| Problem::new(400, e.body_text()))?;
     let view = shared.view();
     let after = cursor(filter.after.as_deref())? as usize;
-    let limit = page_size(filter.limit);
+    let limit = page_size(filter.limit)?;
     let fits =
         |given: &Option<String>, value: Option<&str>| given.as_deref().is_none_or(|g| value == Some(g));
     let mut all = view
@@ -65,15 +71,35 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let view = shared.view();
-    let Some((shown, tag)) = view.rule(&id) else {
-        let near = nearest(&id, view.rules.keys().map(String::as_str));
-        let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-        return Err(Problem::new(404, format!("no rule `{id}`{hint}")));
-    };
+    let Some((shown, tag)) = view.rule(&id) else { return Err(unknown(&view, &id)) };
     if text_of(&headers, &header::IF_NONE_MATCH)?.is_some_and(|h| h.split(',').any(|t| t.trim() == tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     Ok(([(header::ETAG, tag)], Json(shown)).into_response())
+}
+
+/// `GET /v1/rules/{id}/explain`.
+pub(super) async fn explain(
+    State(shared): App,
+    Path(id): Path<String>,
+    query: Result<Query<Shown>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(shown) = query.map_err(|e| Problem::new(400, e.body_text()))?;
+    let form = shown.format.unwrap_or(Form::Json);
+    let view = shared.view();
+    let Some(active) = view.rules.get(&id) else { return Err(unknown(&view, &id)) };
+    let media = match form {
+        Form::Json => "application/json",
+        Form::Svg => "image/svg+xml",
+        Form::Text | Form::Mermaid | Form::Dot => "text/plain; charset=utf-8",
+    };
+    Ok(([(header::CONTENT_TYPE, media)], explained(&active.declared, &active.rule, form)).into_response())
+}
+
+fn unknown(view: &View, id: &str) -> Problem {
+    let near = nearest(id, view.rules.keys().map(String::as_str));
+    let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+    Problem::new(404, format!("no rule `{id}`{hint}"))
 }
 
 /// `PUT /v1/rules/{id}`.

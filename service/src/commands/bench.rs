@@ -3,6 +3,7 @@
 //! Events are made before the clock starts. CPU time and peak memory are the process's own, from `/proc`.
 
 use super::workload::{Generator, SEED, Words, Workload};
+use crate::console::{say, tell};
 use crate::failure::Failure;
 use clap::Args;
 use engine::event::EventRef;
@@ -58,24 +59,24 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let peak = peak_rss();
     if args.json {
         let name = &workload.name;
-        println!(
+        tell!(
             "{{\"workload\":\"{name}\",\"events\":{events},\"matches\":{matches},\"checksum\":\"{checksum:016x}\",\
              \"cpu_s\":{cpu_s:.6},\"wall_s\":{wall_s:.6},\"peak_rss_bytes\":{peak}}}"
         );
     } else {
         let rate = |seconds: f64| if seconds > 0.0 { events as f64 / seconds } else { 0.0 };
-        println!("{}: {events} events, {matches} matches, checksum {checksum:016x}", workload.name);
-        println!("cpu {cpu_s:.3} s ({:.0} events per CPU-second), wall {wall_s:.3} s", rate(*cpu_s));
-        println!("peak memory {} MiB (events included), load average {}", peak >> 20, load());
+        tell!("{}: {events} events, {matches} matches, checksum {checksum:016x}", workload.name);
+        tell!("cpu {cpu_s:.3} s ({:.0} events per CPU-second), wall {wall_s:.3} s", rate(*cpu_s));
+        tell!("peak memory {} MiB (events included), load average {}", peak >> 20, load());
     }
     match workload.answer(events).filter(|_| seed == SEED) {
         Some((m, c)) if (m, c) != (*matches, *checksum) => {
-            eprintln!("wrong: expected {m} matches, checksum {c:016x}");
+            say!("wrong: expected {m} matches, checksum {c:016x}");
             Ok(1)
         }
         Some(_) => Ok(0),
         None => {
-            eprintln!("no published answer for {events} events and this seed");
+            say!("no published answer for {events} events and this seed");
             Ok(0)
         }
     }
@@ -84,7 +85,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
 fn measure(workload: &Workload, events: u64, seed: u64) -> Result<Measured, Failure> {
     let sources = [SourceText { name: format!("{}.cep", workload.name), text: workload.rules() }];
     let compiled = crate::ruleset::compile(&sources, &Environment::default(), false)?;
-    let limits = Limits { candidates: None, matches_per_moment: None, search_work: None };
+    let limits = Limits::default();
     let mut task = Task::new(Options { limits, count_only: true, sorted_input: false, keep_history: false });
     task.activate(&compiled.module, &BTreeMap::new(), None)
         .map_err(|error| Failure::finding(error.to_string()))?;

@@ -3,11 +3,16 @@
 //! Undeclared streams are inferred from the events given, else from the events of the rules' own tests.
 
 use crate::cli::{EventArgs, rules_and_events};
+use crate::console::{plural, say, show};
 use crate::failure::Failure;
+use crate::files::FileOptions;
 use crate::pipeline::infer_files;
 use crate::ruleset::{self, name_path};
 use clap::Args;
+use pattern_dsl::source::Places;
 use pattern_dsl::{Diagnostic, Environment, SourceText, Span, locate};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Arguments of `check`.
@@ -34,42 +39,64 @@ pub fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let (rules, events) = rules_and_events(&args.paths)?;
     let sources = ruleset::load(&rules)?;
     let options = args.events.options(&events);
-    let streams = if options.events.is_empty() && options.streams.is_empty() {
-        ruleset::streams_of_tests(&sources)
-    } else {
-        infer_files(&options, args.events.time.as_deref())?
-    };
-    let tables = args.lists.iter().map(|(name, _)| (name.clone(), None)).collect();
-    let environment = Environment { streams, tables, require_declared: false };
+    let environment = environment(&sources, &options, args.events.time.as_deref(), &args.lists)?;
     let compiled = pattern_dsl::compile(&sources, &environment);
     if args.json {
-        for line in findings(&compiled.diagnostics, &sources) {
-            println!("{line}");
-        }
+        let lines = findings(&compiled.diagnostics, &sources);
+        show(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     } else {
         let colour = std::io::IsTerminal::is_terminal(&std::io::stdout());
-        print!("{}", pattern_dsl::render(&compiled.diagnostics, &sources, colour));
+        show(&pattern_dsl::render(&compiled.diagnostics, &sources, colour))?;
         let errors = compiled.diagnostics.iter().filter(|d| d.is_error()).count();
-        let (files, warnings) = (sources.len(), compiled.diagnostics.len() - errors);
-        eprintln!(
-            "{files} files, {} rules: {errors} errors, {warnings} warnings",
-            compiled.module.rules.len()
+        let warnings = compiled.diagnostics.len() - errors;
+        say!(
+            "{}, {}: {}, {}",
+            plural(sources.len(), "file"),
+            plural(compiled.module.rules.len(), "rule"),
+            plural(errors, "error"),
+            plural(warnings, "warning")
         );
     }
     Ok(u8::from(compiled.has_errors()))
+}
+
+/// What is known besides the rules: undeclared streams as the events show them, else as the rules' own tests do.
+pub(super) fn environment(
+    sources: &[SourceText],
+    events: &FileOptions,
+    time: Option<&str>,
+    lists: &[(String, PathBuf)],
+) -> Result<Environment, Failure> {
+    let streams = if events.events.is_empty() && events.streams.is_empty() {
+        ruleset::streams_of_tests(sources)
+    } else {
+        infer_files(events, time)?
+    };
+    let tables = lists.iter().map(|(name, _)| (name.clone(), None)).collect();
+    Ok(Environment { streams, tables, require_declared: false })
 }
 
 /// One JSON object a finding; `range` counts as LSP does, lines and UTF-16 characters from 0.
 #[must_use]
 pub fn findings(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Vec<String> {
     let located = locate(diagnostics, sources);
+    let mut known: BTreeMap<u32, Places<'_>> = BTreeMap::new();
+    let mut range = |span: Span| {
+        let text = sources.get(span.source as usize).map_or("", |s| s.text.as_str());
+        let places = known.entry(span.source).or_insert_with(|| Places::new(text));
+        let mut place = |offset| {
+            let place = places.place(offset);
+            json!({ "line": place.line - 1, "character": place.utf16 })
+        };
+        json!({ "start": place(span.start), "end": place(span.end) })
+    };
     let rows = diagnostics.iter().zip(located).map(|(diagnostic, place)| {
         let suggestions: Vec<_> = diagnostic
             .suggestions
             .iter()
-            .map(|s| serde_json::json!({ "range": range(s.span, sources), "text": s.replacement }))
+            .map(|s| json!({ "range": range(s.span), "text": s.replacement }))
             .collect();
-        serde_json::json!({
+        json!({
             "code": diagnostic.code,
             "severity": if diagnostic.is_error() { "error" } else { "warning" },
             "message": diagnostic.message,
@@ -77,21 +104,10 @@ pub fn findings(diagnostics: &[Diagnostic], sources: &[SourceText]) -> Vec<Strin
             "file": place.file,
             "line": place.range.start.line,
             "column": place.range.start.column,
-            "range": range(diagnostic.span, sources),
+            "range": range(diagnostic.span),
             "suggestions": suggestions,
         })
         .to_string()
     });
     rows.collect()
-}
-
-fn range(span: Span, sources: &[SourceText]) -> serde_json::Value {
-    let text = sources.get(span.source as usize).map_or("", |s| s.text.as_str());
-    let place = |offset: u32| {
-        let before = text.get(..(offset as usize).min(text.len())).unwrap_or("");
-        let line = before.matches('\n').count();
-        let character = before.rsplit('\n').next().map_or(0, |l| l.encode_utf16().count());
-        serde_json::json!({ "line": line, "character": character })
-    };
-    serde_json::json!({ "start": place(span.start), "end": place(span.end) })
 }

@@ -1,6 +1,7 @@
 //! `infer`: prints the `stream` blocks that fit files of events.
 
 use crate::cli::EventArgs;
+use crate::console::show;
 use crate::failure::Failure;
 use crate::pipeline::infer_files;
 use clap::Args;
@@ -27,6 +28,6 @@ pub fn run(args: &InferArgs) -> Result<u8, Failure> {
     }
     let streams = infer_files(&options, args.events.time.as_deref())?;
     let blocks: Vec<String> = streams.iter().map(crate::infer::block).collect();
-    print!("{}", blocks.join("\n"));
+    show(&blocks.join("\n"))?;
     Ok(0)
 }

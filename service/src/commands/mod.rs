@@ -2,7 +2,12 @@
 
 pub mod bench;
 pub mod check;
+pub mod coverage;
+mod diff;
+pub mod explain;
+pub mod fmt;
 pub mod infer;
+mod judge;
 pub mod run;
 mod summary;
 pub mod test;

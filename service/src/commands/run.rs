@@ -2,6 +2,7 @@
 
 use super::summary::{Counts, Summary};
 use crate::cli::{EventArgs, LimitArgs, limits, rules_and_events};
+use crate::console::say;
 use crate::failure::Failure;
 use crate::input::{Rejects, sorted};
 use crate::pipeline::{Setup, prepare};
@@ -103,6 +104,6 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         module: &ready.module,
         took: started.elapsed(),
     };
-    eprint!("{}", summary.text());
+    say!("{}", summary.text().trim_end());
     Ok(u8::from(tally.broken > 0))
 }

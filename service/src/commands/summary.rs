@@ -2,6 +2,7 @@
 //!
 //! A run without an alert shows how far each rule got, step by step.
 
+use crate::console::plural;
 use crate::decode::time::format_rfc3339;
 use crate::pipeline::Tally;
 use engine::alert::Alert;
@@ -57,8 +58,10 @@ impl Summary<'_> {
             };
             out.push_str(&format!("by day: {}{more}\n", days.get(..shown).unwrap_or_default().join(", ")));
         }
-        let suppressed = cooldown + unless;
-        out.push_str(&format!("suppressed: {suppressed} (cool-down {cooldown}, unless {unless})\n"));
+        let day = sum(|s| s.suppressed_day);
+        let suppressed = cooldown + unless + day;
+        let capped = if day > 0 { format!(", alerts_per_rule_day {day}") } else { String::new() };
+        out.push_str(&format!("suppressed: {suppressed} (cool-down {cooldown}, unless {unless}{capped})\n"));
         out.push_str(&format!(
             "late: {}, null keys: {}, rejected: {}, duplicates: {}, still open: {}\n",
             tally.late,
@@ -67,11 +70,12 @@ impl Summary<'_> {
             tally.duplicates,
             sum(|s| s.still_open)
         ));
-        for (rule, stats) in self.stats.iter().filter(|(_, s)| s.capped > 0) {
-            out.push_str(&format!(
-                "{rule}: met a limit {} times; --limit NAME=none lifts one\n",
-                stats.capped
-            ));
+        for (rule, stats) in self.stats {
+            let met = stats.capped + stats.suppressed_day;
+            if met > 0 {
+                let times = plural(usize::try_from(met).unwrap_or(usize::MAX), "time");
+                out.push_str(&format!("{rule}: met a limit {times}; --limit NAME=none lifts one\n"));
+            }
         }
         if counts.total == 0 {
             out.push_str(&self.drop_off());

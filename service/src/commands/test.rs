@@ -1,11 +1,15 @@
-//! `test`: the `test` blocks of rules on the real engine. Alerts that nothing expects fail a test.
+//! `test`: the `test` blocks of rules on the real engine. Alerts that nothing expects fail a test. What no test of a rule
+//! reached is told.
 //!
 //! A test's time 0s is its `start`; time ends at its last `at` or `advance to`, timers included.
 
+use super::coverage::{Coverage, Reached, Totals};
+use super::judge::judge;
 use crate::cli::{LimitArgs, limits, rules_and_events};
-use crate::decode::time::{format_duration, parse_duration, parse_rfc3339};
+use crate::console::{plural, show};
+use crate::decode::time::{parse_duration, parse_rfc3339};
 use crate::failure::Failure;
-use crate::render::{text::key_text, value_text};
+use crate::render::value_text;
 use crate::ruleset::{self, name_path};
 use crate::tables::Tables;
 use clap::Args;
@@ -14,9 +18,10 @@ use engine::event::{EventRef, StreamLayout};
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use engine::value::Value;
 use pattern_dsl::decimal::Decimal;
-use pattern_dsl::ir::{Expectation, Mode, Module, Rule, Test};
+use pattern_dsl::ir::{Mode, Module, Rule, Test};
 use pattern_dsl::types::{Literal, Micros, Type};
 use pattern_dsl::{Environment, SourceText};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// 2026-01-01T00:00:00Z, where a test begins that does not say.
@@ -31,6 +36,12 @@ pub struct TestArgs {
     /// Only tests whose rule or title contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// One JSON object a line: each test, each rule's coverage, a summary
+    #[arg(long)]
+    json: bool,
+    /// Exit 1 if a step or clause of a rule was reached by none of its tests
+    #[arg(long, conflicts_with = "filter")]
+    require_coverage: bool,
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -52,6 +63,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     /// Where the test stands.
     pub place: String,
+    /// What the test reached of its rule.
+    pub reached: Reached,
 }
 
 /// Runs it.
@@ -69,30 +82,75 @@ pub fn run(args: &TestArgs) -> Result<u8, Failure> {
     let compiled = ruleset::compile(&sources, &environment, false)?;
     let tables = crate::tables::fill(&compiled.module, &sources, &args.lists)?;
     let caps = limits(&args.limits.limits)?;
-    let mut outcomes = Vec::new();
+    let named = |rule: &Rule, test: &Test| match &args.filter {
+        Some(text) => rule.name.contains(text.as_str()) || test.name.contains(text.as_str()),
+        None => true,
+    };
+    let (mut outcomes, mut coverage) = (Vec::new(), Vec::new());
     for rule in &compiled.module.rules {
-        for test in &rule.tests {
-            let named =
-                |filter: &String| rule.name.contains(filter.as_str()) || test.name.contains(filter.as_str());
-            if args.filter.as_ref().is_none_or(named) {
-                outcomes.push(run_test(&compiled.module, rule, test, &tables, &caps, &sources)?);
-            }
+        let mut covered = Coverage::new(rule);
+        for test in rule.tests.iter().filter(|test| named(rule, test)) {
+            let outcome = run_test(&compiled.module, rule, test, &tables, &caps, &sources)?;
+            covered.add(&outcome.reached);
+            outcomes.push(outcome);
         }
+        coverage.push(covered);
     }
-    for outcome in &outcomes {
-        let word = if outcome.problems.is_empty() { "ok  " } else { "FAIL" };
-        println!("{word} {} / {}", outcome.rule, outcome.test);
-        for problem in &outcome.problems {
-            println!("     {}: {problem}", outcome.place);
-        }
+    if args.filter.is_some() {
+        // Tests that were left out may reach the rest.
+        coverage.clear();
     }
-    let failed = outcomes.iter().filter(|o| !o.problems.is_empty()).count();
-    println!("{} tests, {failed} failed", outcomes.len());
+    show(&if args.json { json_lines(&outcomes, &coverage) } else { text(&outcomes, &coverage) })?;
     if let Some(path) = &args.junit {
         std::fs::write(path, junit(&outcomes))
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     }
-    Ok(u8::from(failed > 0))
+    let uncovered = args.require_coverage && !coverage.iter().all(Coverage::is_whole);
+    Ok(u8::from(failed(&outcomes) > 0 || uncovered))
+}
+
+fn failed(outcomes: &[Outcome]) -> usize {
+    outcomes.iter().filter(|o| !o.problems.is_empty()).count()
+}
+
+fn text(outcomes: &[Outcome], coverage: &[Coverage]) -> String {
+    let mut out = String::new();
+    for outcome in outcomes {
+        let word = if outcome.problems.is_empty() { "ok  " } else { "FAIL" };
+        out.push_str(&format!("{word} {} / {}\n", outcome.rule, outcome.test));
+        for problem in &outcome.problems {
+            out.push_str(&format!("     {}: {problem}\n", outcome.place));
+        }
+    }
+    for line in coverage.iter().flat_map(Coverage::lines) {
+        out.push_str(&format!("{line}\n"));
+    }
+    if !coverage.is_empty() {
+        out.push_str(&format!("{}\n", Totals::of(coverage).line()));
+    }
+    out.push_str(&format!("{}, {} failed\n", plural(outcomes.len(), "test"), failed(outcomes)));
+    if let Some(outcome) = outcomes.iter().find(|o| !o.problems.is_empty()) {
+        let rule = &outcome.rule;
+        out.push_str(&format!(
+            "what stops a match, on a file of events: tripline why RULES EVENTS --rule {rule} --key KEY\n"
+        ));
+    }
+    out
+}
+
+fn json_lines(outcomes: &[Outcome], coverage: &[Coverage]) -> String {
+    let tests = outcomes.iter().map(|outcome| {
+        json!({
+            "type": "test", "rule": outcome.rule, "test": outcome.test, "place": outcome.place,
+            "passed": outcome.problems.is_empty(), "problems": outcome.problems,
+        })
+    });
+    let mut summary = json!({ "type": "summary", "tests": outcomes.len(), "failed": failed(outcomes) });
+    if !coverage.is_empty() {
+        summary["coverage"] = Totals::of(coverage).json();
+    }
+    let lines = tests.chain(coverage.iter().map(Coverage::json)).chain([summary]);
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Runs one test.
@@ -108,13 +166,13 @@ pub fn run_test(
     sources: &[SourceText],
 ) -> Result<Outcome, Failure> {
     let start = test.start.unwrap_or(DEFAULT_START);
-    let alerts = alerts_of(module, rule, test, tables, limits, start)?;
-    let problems = judge(&test.expect, &alerts, start);
+    let (alerts, reached) = alerts_of(module, rule, test, tables, limits, start)?;
+    let problems = judge(rule, &test.expect, &alerts, start, &reached);
     let place = sources.get(test.span.source as usize).map_or_else(String::new, |source| {
         let (line, column) = source.line_column(test.span.start);
         format!("{}:{line}:{column}", source.name)
     });
-    Ok(Outcome { rule: rule.name.clone(), test: test.name.clone(), problems, place })
+    Ok(Outcome { rule: rule.name.clone(), test: test.name.clone(), problems, place, reached })
 }
 
 fn alerts_of(
@@ -124,7 +182,7 @@ fn alerts_of(
     tables: &Tables,
     limits: &Limits,
     start: Micros,
-) -> Result<Vec<Alert>, Failure> {
+) -> Result<(Vec<Alert>, Reached), Failure> {
     let single = with_what_it_reads(module, rule, test);
     let mut task = Task::new(Options {
         limits: limits.clone(),
@@ -165,7 +223,8 @@ fn alerts_of(
     task.step(Input::Time(start + test.end), &mut out);
     task.step(Input::End, &mut out);
     out.alerts.retain(|alert| alert.rule == rule.name);
-    Ok(out.alerts)
+    let reached = Reached::of(task.stats(), &rule.name, &out.alerts);
+    Ok((out.alerts, reached))
 }
 
 /// The rule, live; and the rules whose alerts it reads, unless the test gives alerts itself.
@@ -224,81 +283,11 @@ fn typed(literal: &Literal, ty: &Type) -> Value {
     }
 }
 
-/// What is wrong with the alerts of a test.
-fn judge(expect: &[Expectation], alerts: &[Alert], start: Micros) -> Vec<String> {
-    let mut free: Vec<&Alert> = alerts.iter().collect();
-    let mut problems = Vec::new();
-    for expectation in expect {
-        let mut found = 0;
-        free.retain(|alert| {
-            let fits = found < expectation.count && fits(expectation, alert, start);
-            found += usize::from(fits);
-            !fits
-        });
-        if found < expectation.count {
-            let at = expectation.at.map_or_else(String::new, |at| format!(" at {}", format_duration(at)));
-            let (wanted, had) = (expectation.count, alerts.len());
-            problems.push(format!("expected {wanted} alerts{at}, {found} fit; the rule gave {had} in all"));
-        }
-    }
-    for alert in free {
-        let at = format_duration(alert.time - start);
-        problems.push(format!("unexpected alert {}", describe(alert, &at)));
-    }
-    problems
-}
-
-fn describe(alert: &Alert, at: &str) -> String {
-    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(v))).collect();
-    format!(
-        "at {at}, key {}, severity {}, {{ {} }} {}",
-        key_text(alert),
-        alert.severity,
-        fields.join(", "),
-        alert.reason
-    )
-}
-
-fn fits(expectation: &Expectation, alert: &Alert, start: Micros) -> bool {
-    expectation.at.is_none_or(|at| alert.time == start + at)
-        && expectation.fields.iter().all(|(name, wanted)| equal(&alert_value(alert, name), wanted))
-}
-
-fn alert_value(alert: &Alert, name: &str) -> Value {
-    let named =
-        |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    named(&alert.fields).or_else(|| named(&alert.keys)).unwrap_or_else(|| match name {
-        "severity" => Value::String(alert.severity.clone()),
-        "score" => alert.score.clone(),
-        "reason" => Value::String(alert.reason.as_str().into()),
-        "rule" => Value::String(alert.rule.clone()),
-        _ => Value::Null,
-    })
-}
-
-fn equal(value: &Value, wanted: &Literal) -> bool {
-    let number = |v: &Value| match v {
-        Value::Int(v) => Some(Decimal::from_int(*v)),
-        Value::Decimal(v) => Some(**v),
-        Value::Float(v) => Decimal::parse(&v.to_string()),
-        _ => None,
-    };
-    let wanted = Value::from_literal(wanted);
-    match (value, &wanted) {
-        (Value::Float(a), Value::Float(b)) => a == b,
-        (Value::List(a), Value::List(_)) => value_text(&Value::List(a.clone())) == value_text(&wanted),
-        _ => match (number(value), number(&wanted)) {
-            (Some(a), Some(b)) => a == b,
-            _ => value_text(value) == value_text(&wanted),
-        },
-    }
-}
-
 fn junit(outcomes: &[Outcome]) -> String {
     let escape = |text: &str| {
         text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
     };
-    let failed = outcomes.iter().filter(|o| !o.problems.is_empty()).count();
+    let failed = failed(outcomes);
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"tripline\" tests=\"{}\" failures=\"{failed}\">\n",
         outcomes.len()

@@ -54,7 +54,7 @@ pub fn run(args: &WhyArgs) -> Result<u8, Failure> {
         time: args.events.time.clone(),
         arrival: args.arrival_order,
         to_end: args.to_end,
-        limits: Limits { candidates: None, matches_per_moment: None, search_work: None },
+        limits: Limits::default(),
         sort_memory: sorted::DEFAULT_MEMORY,
         keep_history: true,
     };

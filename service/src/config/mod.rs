@@ -112,6 +112,8 @@ pub struct Limits {
     pub matches_per_moment: usize,
     /// Tests in one search.
     pub search_work: u64,
+    /// Alerts of a rule in a day (UTC).
+    pub alerts_per_rule_day: u64,
 }
 
 /// Delivery to endpoints.
@@ -152,7 +154,12 @@ impl Default for Time {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { candidates: 10_000, matches_per_moment: 1_000, search_work: 1_000_000 }
+        Self {
+            candidates: 10_000,
+            matches_per_moment: 1_000,
+            search_work: 1_000_000,
+            alerts_per_rule_day: 10_000,
+        }
     }
 }
 

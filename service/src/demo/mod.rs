@@ -3,6 +3,7 @@
 mod show;
 
 use crate::config::Config;
+use crate::console::tell;
 use crate::failure::Failure;
 use crate::feed::{Client, Event, send, time_of};
 use crate::serve::{self, Running};
@@ -154,13 +155,13 @@ fn write(demo: &rules::Demo, folder: &Path) -> Result<(), Failure> {
         std::fs::write(&path, packed)?;
         paths.push(path.display().to_string());
     }
-    println!(
+    tell!(
         "Wrote {} rule files and {} recordings to {}. Try:",
         demo.rules.len(),
         paths.len(),
         folder.display()
     );
-    println!("  tripline run {} {}", folder.join("rules").display(), paths.join(" "));
-    println!("  tripline test {}", folder.join("rules").display());
+    tell!("  tripline run {} {}", folder.join("rules").display(), paths.join(" "));
+    tell!("  tripline test {}", folder.join("rules").display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the demo prints.
 
+use crate::console::tell;
 use crate::decode::time::format_rfc3339;
 use crate::feed::Event;
 use serde_json::Value;
@@ -30,11 +31,11 @@ pub(super) fn opening(base: &str, rules: usize, events: &[Event]) {
         let entry = streams.entry(&event.stream).or_insert((0, event.ts, event.ts));
         *entry = (entry.0 + 1, entry.1, event.ts);
     }
-    println!("Tripline runs at {base} with {rules} rules. It reads recorded events:");
+    tell!("Tripline runs at {base} with {rules} rules. It reads recorded events:");
     for (stream, (count, from, to)) in streams {
-        println!("  {stream:<12} {count} events, {} to {}", format_rfc3339(from), format_rfc3339(to));
+        tell!("  {stream:<12} {count} events, {} to {}", format_rfc3339(from), format_rfc3339(to));
     }
-    println!();
+    tell!();
 }
 
 /// One alert for a person.
@@ -44,29 +45,29 @@ pub(super) fn alert(event: &Value) {
     let severity = word(&data["severity"]);
     let (on, off) = colour(&severity);
     let time = word(&event["time"]);
-    println!(
+    tell!(
         "{on}{:<8}{off} {time}  {}  {}",
         severity.to_uppercase(),
         word(&data["rule"]),
         word(&event["subject"])
     );
     let reason = word(&data["reason"]);
-    println!("         {}", if reason.is_empty() { word(&data["title"]) } else { reason });
+    tell!("         {}", if reason.is_empty() { word(&data["title"]) } else { reason });
     for step in data["why"].as_array().into_iter().flatten() {
         if let Some(absent) = step["absent"].as_str() {
-            println!("         - {absent}: nothing from {} to {}", word(&step["from"]), word(&step["until"]));
+            tell!("         - {absent}: nothing from {} to {}", word(&step["from"]), word(&step["until"]));
             continue;
         }
         let events = step["events"].as_array().map(Vec::as_slice).unwrap_or_default();
         for event in events.iter().take(SHOWN) {
-            println!("         - {:<14} {}", word(&step["step"]), evidence(event));
+            tell!("         - {:<14} {}", word(&step["step"]), evidence(event));
         }
         let count = step["count"].as_u64().unwrap_or_default() as usize;
         if count > events.len().min(SHOWN) {
-            println!("           and {} more", count - events.len().min(SHOWN));
+            tell!("           and {} more", count - events.len().min(SHOWN));
         }
     }
-    println!();
+    tell!();
 }
 
 /// One event behind an alert on one line.
@@ -89,43 +90,43 @@ fn evidence(event: &Value) -> String {
 /// Counts by rule against what the data holds. True if they agree.
 pub(super) fn summary(expected: &[(&str, usize)], counts: &BTreeMap<String, usize>, events: usize) -> bool {
     let total: usize = counts.values().sum();
-    println!("{events} events, {total} alerts:");
+    tell!("{events} events, {total} alerts:");
     let mut right = true;
     for (rule, wanted) in expected {
         let found = counts.get(*rule).copied().unwrap_or_default();
         let mark = if found == *wanted { String::new() } else { format!("   expected {wanted}") };
         right &= found == *wanted;
-        println!("  {found:>4}  {rule}{mark}");
+        tell!("  {found:>4}  {rule}{mark}");
     }
     for (rule, found) in counts {
         if !expected.iter().any(|(r, _)| r == rule) {
             right = false;
-            println!("  {found:>4}  {rule}   expected none");
+            tell!("  {found:>4}  {rule}   expected none");
         }
     }
-    println!();
+    tell!();
     right
 }
 
 /// Lines that work as they stand.
 pub(super) fn next_steps(base: &str, once: bool) {
     if once {
-        println!("Next:");
-        println!("  tripline demo                      # the same, and the service stays up");
-        println!("  tripline demo --write tripline-demo   # the rules and the data as files");
+        tell!("Next:");
+        tell!("  tripline demo                      # the same, and the service stays up");
+        tell!("  tripline demo --write tripline-demo   # the rules and the data as files");
         return;
     }
-    println!("The service stays up until Ctrl-C. Next, in another terminal:");
-    println!("  curl -s '{base}/v1/alerts?severity=high&limit=5'");
-    println!("  curl -s '{base}/v1/rules/brute_force_success'");
-    println!("  curl -sN '{base}/v1/alerts/stream?after=0'");
-    println!(
+    tell!("The service stays up until Ctrl-C. Next, in another terminal:");
+    tell!("  curl -s '{base}/v1/alerts?severity=high&limit=5'");
+    tell!("  curl -s '{base}/v1/rules/brute_force_success'");
+    tell!("  curl -sN '{base}/v1/alerts/stream?after=0'");
+    tell!(
         "  curl -s -X PUT '{base}/v1/rules/root_login' -H 'content-type: text/plain' --data-binary '{RULE}'"
     );
-    println!(
+    tell!(
         "  curl -s '{base}/v1/events/auth' -H 'content-type: application/x-ndjson' --data-binary \"{EVENT}\""
     );
-    println!("  sleep 5; curl -s '{base}/v1/alerts?rule=root_login'");
+    tell!("  sleep 5; curl -s '{base}/v1/alerts?rule=root_login'");
 }
 
 /// A rule for a stream that the demo has.

@@ -1,5 +1,6 @@
 //! The HTTP side of `feed`: one request until it is answered, with the same `Idempotency-Key` at each attempt.
 
+use crate::console::say;
 use crate::failure::Failure;
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,14 +37,9 @@ impl Sent {
 
     /// The summary.
     pub(super) fn print(&self, took: Duration) {
-        eprintln!(
-            "{} events accepted, {} rejected, {:.1} s",
-            self.accepted,
-            self.rejected,
-            took.as_secs_f64()
-        );
+        say!("{} events accepted, {} rejected, {:.1} s", self.accepted, self.rejected, took.as_secs_f64());
         for message in &self.first {
-            eprintln!("  {message}");
+            say!("  {message}");
         }
     }
 }

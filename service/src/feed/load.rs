@@ -1,5 +1,6 @@
 //! Files of events as JSON lines with their time and stream.
 
+use crate::console::say;
 use crate::decode::csv::unpack;
 use crate::decode::time::{Unit, parse_rfc3339};
 use crate::failure::Failure;
@@ -23,7 +24,7 @@ pub(super) fn read(file: &EventFile, time: Option<&str>, out: &mut Vec<Event>) -
     loop {
         match records.next(&mut buffer)? {
             Next::End => return Ok(()),
-            Next::Bad(line, error) => eprintln!("{}:{line}: {}", file.path.display(), error.message),
+            Next::Bad(line, error) => say!("{}:{line}: {}", file.path.display(), error.message),
             Next::Record(number) => {
                 let line = match (&header, file.format) {
                     (Some(header), Format::Csv) => from_csv(header, &buffer),
@@ -35,10 +36,7 @@ pub(super) fn read(file: &EventFile, time: Option<&str>, out: &mut Vec<Event>) -
                     StreamOf::Field(field) => match at(&object, field) {
                         Some(Value::String(name)) => name.clone(),
                         _ => {
-                            eprintln!(
-                                "{}:{number}: no text field `{field}` to split by",
-                                file.path.display()
-                            );
+                            say!("{}:{number}: no text field `{field}` to split by", file.path.display());
                             continue;
                         }
                     },

@@ -6,6 +6,7 @@
 pub mod arrival;
 pub mod sorted;
 
+use crate::console::say;
 use crate::decode::{DecodeError, Decoded, Decoder, FieldReader, csv as packed};
 use crate::failure::Failure;
 use crate::files::{EventFile, Format, StreamOf, record_text};
@@ -231,9 +232,9 @@ impl Rejects {
             return Err(Failure::finding(format!("{said} (--strict stops here)")));
         }
         if self.count <= Self::SHOWN {
-            eprintln!("{said}");
+            say!("{said}");
         } else if self.count == Self::SHOWN + 1 {
-            eprintln!("further rejected lines are counted only; --rejected FILE keeps them all");
+            say!("further rejected lines are counted only; --rejected FILE keeps them all");
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use engine::task::{Input, Options, Outputs, Partition, Task};
 use pattern_dsl::ir::{self, Content};
 use pattern_dsl::types::Micros;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How far a recorded tick stays behind the wall clock at least, so that an event on its way is not made late.
@@ -33,6 +34,8 @@ pub(crate) struct ActiveRule {
     pub(crate) recorded: i64,
     pub(crate) rule: ir::Rule,
     pub(crate) streams: Vec<String>,
+    /// The streams and tables that `rule` indexes; no rules.
+    pub(crate) declared: Arc<ir::Module>,
     print: String,
 }
 
@@ -205,8 +208,9 @@ impl Core {
     ) -> Result<u32, CompileError> {
         let checked = self.check_rule(id, text)?;
         let revision = self.activate(&checked.module, Some(at))?.get(id).copied().unwrap_or(1);
+        let declared = declarations(&checked.module);
         for rule in &checked.module.rules {
-            let active = self.active(&checked.module, rule, Origin::Api, text, revision, Some(at), recorded);
+            let active = self.active(&declared, rule, Origin::Api, text, revision, Some(at), recorded);
             self.rules.insert(id.to_owned(), active);
         }
         Ok(revision)
@@ -250,9 +254,10 @@ impl Core {
             .collect();
         module.rules = changed;
         let revisions = self.activate(&module, at)?;
+        let declared = declarations(&module);
         for rule in &module.rules {
             let revision = revisions.get(&rule.name).copied().unwrap_or(1);
-            let active = self.active(&module, rule, Origin::Folder, &rule.text, revision, at, recorded);
+            let active = self.active(&declared, rule, Origin::Folder, &rule.text, revision, at, recorded);
             self.rules.insert(rule.name.clone(), active);
         }
         for name in gone {
@@ -265,7 +270,7 @@ impl Core {
     #[expect(clippy::too_many_arguments, reason = "one place builds the record from its parts")]
     fn active(
         &self,
-        module: &ir::Module,
+        declared: &Arc<ir::Module>,
         rule: &ir::Rule,
         origin: Origin,
         text: &str,
@@ -280,8 +285,9 @@ impl Core {
             effective_from: at,
             recorded,
             rule: rule.clone(),
-            streams: rule.streams.iter().map(|s| module.streams[s.stream].name.clone()).collect(),
-            print: self.print(module, rule),
+            streams: rule.streams.iter().map(|s| declared.streams[s.stream].name.clone()).collect(),
+            print: self.print(declared, rule),
+            declared: Arc::clone(declared),
         }
     }
 
@@ -435,6 +441,12 @@ impl Core {
             },
         }
     }
+}
+
+/// A module without its rules.
+fn declarations(module: &ir::Module) -> Arc<ir::Module> {
+    let (streams, tables) = (module.streams.clone(), module.tables.clone());
+    Arc::new(ir::Module { streams, tables, rules: Vec::new() })
 }
 
 fn layout_of(task: &Task, id: StreamId, name: &str) -> StreamLayout {

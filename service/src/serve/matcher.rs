@@ -358,6 +358,10 @@ impl Matcher {
             self.head = group.head;
             self.shared.committed.send_replace(self.head.alerts);
         }
+        for (rule, count) in self.core.task().silenced_by_day() {
+            counter!("tripline_alerts_suppressed_total", "rule" => rule.to_owned(), "reason" => "day")
+                .absolute(count);
+        }
         if changed_rules {
             self.publish();
         }

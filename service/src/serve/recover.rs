@@ -41,6 +41,7 @@ fn new_core(config: &Config) -> Core {
         candidates: Some(config.limits.candidates),
         matches_per_moment: Some(config.limits.matches_per_moment),
         search_work: Some(config.limits.search_work),
+        alerts_per_rule_day: Some(config.limits.alerts_per_rule_day),
     };
     let idle_max = config.time.idle_max.as_deref().and_then(duration);
     let live_within = duration(&config.time.live_within).unwrap_or(Duration::from_secs(600));

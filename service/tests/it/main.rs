@@ -1,9 +1,12 @@
 //! The binary and the decoders as their users see them.
 
 mod command;
+mod coverage;
 mod crash;
 mod decoding;
+mod explain;
 mod files;
+mod fmt;
 mod serve;
 mod shipped;
 mod tutorial;

@@ -1,0 +1,154 @@
+//! `explain`: what a diagnostic code means, or what a rule says: in words, as a picture, with its defaults and its cost.
+
+use super::check;
+use crate::cli::rules_and_events;
+use crate::console::show;
+use crate::failure::Failure;
+use crate::files::FileOptions;
+use crate::ruleset::{self, name_path};
+use clap::{Args, ValueEnum};
+use pattern_dsl::diagnostic::nearest;
+use pattern_dsl::ir::{Module, Rule};
+use pattern_dsl::{CodeDocument, SourceText, code_documents, explain};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A rule's name, or a code such as E301
+    #[arg(value_name = "RULE|CODE")]
+    subject: String,
+    /// Of a rule: the rules (.cep files or folders), then events to infer undeclared streams from
+    #[arg(value_name = "RULES... [EVENTS...]")]
+    paths: Vec<PathBuf>,
+    /// How it is shown; mermaid, dot and svg draw a rule
+    #[arg(long, value_enum, default_value = "text")]
+    format: Form,
+    /// The time field of inferred streams
+    #[arg(long, value_name = "FIELD")]
+    time: Option<String>,
+    /// A list that the rules use
+    #[arg(long = "list", value_name = "NAME=FILE", value_parser = name_path)]
+    lists: Vec<(String, PathBuf)>,
+}
+
+/// How an explanation is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// Words
+    Text,
+    /// The automaton as a Mermaid diagram
+    Mermaid,
+    /// The automaton for Graphviz
+    Dot,
+    /// The automaton as a picture
+    Svg,
+    /// Everything, for programs
+    Json,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// An unknown code or rule, a rule with errors, unreadable input.
+pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
+    let shown = if is_code(&args.subject) { code(&args.subject, args.format)? } else { rule(args)? };
+    show(&shown)?;
+    Ok(0)
+}
+
+/// `E301`, in either case.
+fn is_code(subject: &str) -> bool {
+    let digits = subject.strip_prefix(['E', 'e', 'W', 'w']);
+    digits.is_some_and(|d| !d.is_empty() && d.chars().all(|c| c.is_ascii_digit()))
+}
+
+fn code(subject: &str, form: Form) -> Result<String, Failure> {
+    let Some(document) = code_documents().find(|d| d.code.eq_ignore_ascii_case(subject)) else {
+        let near = nearest(&subject.to_uppercase(), code_documents().map(|d| d.code));
+        let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
+        return Err(Failure::usage(format!("no code `{subject}`{hint}")));
+    };
+    match form {
+        Form::Text => Ok(document.to_string()),
+        Form::Json => Ok(format!("{}\n", document_json(document))),
+        Form::Mermaid | Form::Dot | Form::Svg => {
+            Err(Failure::usage("a code has no picture: --format text or json"))
+        }
+    }
+}
+
+fn document_json(document: &CodeDocument) -> Value {
+    json!({
+        "code": document.code,
+        "title": document.title,
+        "meaning": document.meaning,
+        "wrong": document.wrong,
+        "mended": document.mended,
+    })
+}
+
+fn rule(args: &ExplainArgs) -> Result<String, Failure> {
+    let wanted = args.subject.as_str();
+    if args.paths.is_empty() {
+        let hint = format!("name the files of the rule: tripline explain {wanted} rules/");
+        return Err(Failure::usage(hint));
+    }
+    let (rules, events) = rules_and_events(&args.paths)?;
+    let sources = ruleset::load(&rules)?;
+    let options = FileOptions { events, ..FileOptions::default() };
+    let environment = check::environment(&sources, &options, args.time.as_deref(), &args.lists)?;
+    let compiled = pattern_dsl::compile(&sources, &environment);
+    if let Some(rule) = compiled.module.rules.iter().find(|rule| rule.name == wanted) {
+        return Ok(explained(&compiled.module, rule, args.format));
+    }
+    let names = written_names(&sources);
+    if names.iter().any(|name| name == wanted) {
+        // What keeps it from being explained may stand elsewhere, as in a stream's block.
+        ruleset::compile(&sources, &environment, false)?;
+    }
+    let near = nearest(wanted, names.iter().map(String::as_str));
+    let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+    Err(Failure::usage(format!("no rule `{wanted}` in these files{hint}")))
+}
+
+/// Names of all rules, also of those with errors.
+fn written_names(sources: &[SourceText]) -> Vec<String> {
+    let files = sources.iter().map(|source| pattern_dsl::parse(0, &source.text).0);
+    files.flat_map(|file| file.rules).map(|rule| rule.name.name).collect()
+}
+
+/// A rule in one of the forms.
+pub(crate) fn explained(module: &Module, rule: &Rule, form: Form) -> String {
+    let automaton = explain::automaton(module, rule);
+    match form {
+        Form::Mermaid => automaton.to_mermaid(),
+        Form::Dot => automaton.to_dot(),
+        Form::Svg => automaton.to_svg(),
+        Form::Json => format!("{}\n", rule_json(module, rule)),
+        Form::Text => {
+            let title = rule.title.as_ref().map_or_else(String::new, |title| format!(": {title}"));
+            let mut out = format!("{}{title}\n\n{}\n", rule.name, explain::paraphrase(module, rule));
+            for (head, lines) in
+                [("Defaults", explain::defaults(module, rule)), ("Cost", explain::cost(module, rule))]
+            {
+                out.push_str(&format!("\n{head}:\n"));
+                lines.iter().for_each(|line| out.push_str(&format!("- {line}\n")));
+            }
+            format!("{out}\n{}", automaton.to_text())
+        }
+    }
+}
+
+fn rule_json(module: &Module, rule: &Rule) -> Value {
+    json!({
+        "rule": rule.name,
+        "title": rule.title,
+        "text": explain::paraphrase(module, rule),
+        "defaults": explain::defaults(module, rule),
+        "cost": explain::cost(module, rule),
+        "automaton": explain::automaton(module, rule),
+    })
+}

@@ -1,0 +1,141 @@
+//! A test's alerts against what it expects: which expectation is not met, and what comes nearest to it.
+
+use crate::console::plural;
+use crate::decode::time::format_duration;
+use crate::render::{text::key_text, value_text};
+use engine::alert::Alert;
+use engine::value::Value;
+use pattern_dsl::decimal::Decimal;
+use pattern_dsl::ir::{Expectation, Rule};
+use pattern_dsl::types::{Literal, Micros};
+
+use super::coverage::Reached;
+
+/// What is wrong with the alerts of a test.
+pub(super) fn judge(
+    rule: &Rule,
+    expect: &[Expectation],
+    alerts: &[Alert],
+    start: Micros,
+    reached: &Reached,
+) -> Vec<String> {
+    let mut free: Vec<&Alert> = alerts.iter().collect();
+    let mut unmet = Vec::new();
+    for expectation in expect {
+        let mut found = 0;
+        free.retain(|alert| {
+            let fits = found < expectation.count && differences(expectation, alert, start).is_empty();
+            found += usize::from(fits);
+            !fits
+        });
+        if found < expectation.count {
+            unmet.push((expectation, found));
+        }
+    }
+    let mut problems: Vec<String> = Vec::new();
+    for (expectation, found) in unmet {
+        let hint = match nearest(expectation, &free, start) {
+            Some(near) => near,
+            None if alerts.is_empty() => how_far(rule, reached),
+            None => format!("the rule gave {} in all", plural(alerts.len(), "alert")),
+        };
+        let fit = if found == 1 { "1 fits".to_owned() } else { format!("{found} fit") };
+        problems.push(format!("expected {}, {fit}; {hint}", wanted(expectation)));
+    }
+    for alert in free {
+        problems.push(format!("unexpected alert {}", describe(alert, start)));
+    }
+    problems
+}
+
+/// `1 alert at 5m { probes: 4 }`.
+fn wanted(expectation: &Expectation) -> String {
+    let at = expectation.at.map_or_else(String::new, |at| format!(" at {}", format_duration(at)));
+    let fields: Vec<_> =
+        expectation.fields.iter().map(|(name, value)| format!("{name}: {}", shown(value))).collect();
+    let fields = if fields.is_empty() { String::new() } else { format!(" {{ {} }}", fields.join(", ")) };
+    format!("{}{at}{fields}", plural(expectation.count, "alert"))
+}
+
+fn shown(literal: &Literal) -> String {
+    value_text(&Value::from_literal(literal))
+}
+
+/// The alert that nothing else expects and that differs least, and how it differs.
+fn nearest(expectation: &Expectation, free: &[&Alert], start: Micros) -> Option<String> {
+    let differing = free.iter().map(|alert| (*alert, differences(expectation, alert, start)));
+    let (alert, differences) = differing.min_by_key(|(_, differences)| differences.len())?;
+    let at = format_duration(alert.time - start);
+    Some(format!("the nearest is the one at {at}: {}", differences.join(", ")))
+}
+
+/// Of a test without an alert: the first step that was not reached, else what silenced the match.
+fn how_far(rule: &Rule, reached: &Reached) -> String {
+    let stats = &reached.stats;
+    let missing = rule.steps.iter().zip(&stats.step_reached).zip(&stats.step_events);
+    let required = missing.filter(|((step, reached), _)| !step.optional && **reached == 0);
+    let silenced = [(stats.suppressed_unless, "unless"), (stats.suppressed_cooldown, "cooldown")];
+    let silenced = silenced.into_iter().find(|(count, _)| *count > 0);
+    match (silenced, required.map(|((step, _), events)| (&step.name, *events)).next()) {
+        (Some((count, word)), _) => format!("`{word}` silenced {}", plural(count as usize, "match")),
+        (None, Some((step, 0))) => format!("no event fits step `{step}`"),
+        (None, Some((step, events))) => {
+            let (events, fit) = (plural(events as usize, "event"), if events == 1 { "fits" } else { "fit" });
+            format!("{events} {fit} step `{step}`, but no match had come so far")
+        }
+        (None, None) => "events fit every step, but no choice of them meets all conditions".to_owned(),
+    }
+}
+
+fn describe(alert: &Alert, start: Micros) -> String {
+    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(v))).collect();
+    let at = format_duration(alert.time - start);
+    let (key, severity) = (key_text(alert), &alert.severity);
+    format!("at {at}, key {key}, severity {severity}, {{ {} }} {}", fields.join(", "), alert.reason)
+}
+
+/// How an alert differs from what is expected; empty = it fits.
+fn differences(expectation: &Expectation, alert: &Alert, start: Micros) -> Vec<String> {
+    let mut differences = Vec::new();
+    if let Some(at) = expectation.at.filter(|at| alert.time != start + at) {
+        let had = format_duration(alert.time - start);
+        differences.push(format!("at {had}, not {}", format_duration(at)));
+    }
+    for (name, wanted) in &expectation.fields {
+        let had = alert_value(alert, name);
+        if !equal(&had, wanted) {
+            differences.push(format!("{name} is {}, not {}", value_text(&had), shown(wanted)));
+        }
+    }
+    differences
+}
+
+fn alert_value(alert: &Alert, name: &str) -> Value {
+    let named =
+        |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    named(&alert.fields).or_else(|| named(&alert.keys)).unwrap_or_else(|| match name {
+        "severity" => Value::String(alert.severity.clone()),
+        "score" => alert.score.clone(),
+        "reason" => Value::String(alert.reason.as_str().into()),
+        "rule" => Value::String(alert.rule.clone()),
+        _ => Value::Null,
+    })
+}
+
+fn equal(value: &Value, wanted: &Literal) -> bool {
+    let number = |v: &Value| match v {
+        Value::Int(v) => Some(Decimal::from_int(*v)),
+        Value::Decimal(v) => Some(**v),
+        Value::Float(v) => Decimal::parse(&v.to_string()),
+        _ => None,
+    };
+    let wanted = Value::from_literal(wanted);
+    match (value, &wanted) {
+        (Value::Float(a), Value::Float(b)) => a == b,
+        (Value::List(a), Value::List(_)) => value_text(&Value::List(a.clone())) == value_text(&wanted),
+        _ => match (number(value), number(&wanted)) {
+            (Some(a), Some(b)) => a == b,
+            _ => value_text(value) == value_text(&wanted),
+        },
+    }
+}
