@@ -61,7 +61,7 @@ rule r { by card_id  match { paid } }",
     CodeDocument {
         code: "E208",
         title: "an unknown list, lookup, template or rule",
-        meaning: "Lists and lookups are declared beside the rules; their items may change without a new revision, their types may not.",
+        meaning: "Lists and lookups are declared beside the rules; their items may change without a new revision, their types may not. A rule that `alert where rule in [..]` names must be in these files; a service does not ask for that, since its rules come and go.",
         wrong: "rule r { by card_id  match { auth where merchant in @bad_merchants } }",
         mended: r#"
 list bad_merchants: string = ["m1", "m2"]

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use ariadne::{Cache, Color, Config, IndexType, Label, Report, ReportKind, Source};
 
 use super::{Diagnostic, Severity};
+use crate::lex::without_mark;
 use crate::source::{Places, SourceText, boundary};
 
 /// Bytes of a line that are shown whole.
@@ -35,17 +36,24 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[SourceText], colour: bool) 
         let (start, end) = (diagnostic.span.start as usize, diagnostic.span.end as usize);
         let (line_start, line) = places.line(diagnostic.span.start);
         if line.len() <= LONG {
-            let text = whole.entry(at).or_insert_with(|| Source::from(source.text.as_str()));
-            body(diagnostic, (&source.name, text), start..end.max(start), colour, &mut out);
+            // The mark in front of a file takes no column.
+            let shown = without_mark(&source.text);
+            let mark = source.text.len() - shown.len();
+            let text = whole.entry(at).or_insert_with(|| Source::from(shown));
+            let span = start.saturating_sub(mark)..end.max(start).saturating_sub(mark);
+            body(diagnostic, (&source.name, text), span, colour, &mut out);
             continue;
         }
         let end = end.clamp(start, line_start + line.len());
         let (text, span) = excerpt(line, start - line_start..end - line_start);
         let place = places.place(diagnostic.span.start);
         let column = text.get(..span.start).map_or(0, |before| before.chars().count()) + 1;
-        let excerpt = Source::from(text.as_str()).with_display_line_offset(place.line as usize - 1);
+        // Empty lines before it, so that it has its own number.
+        let above = place.line as usize - 1;
+        let text = "\n".repeat(above) + &text;
         let mut shown = String::new();
-        body(diagnostic, (&source.name, &excerpt), span, colour, &mut shown);
+        let span = span.start + above..span.end + above;
+        body(diagnostic, (&source.name, &Source::from(text.as_str())), span, colour, &mut shown);
         let place_of = |column: usize| format!("{}:{}:{column} ", source.name, place.line);
         out.push_str(&shown.replacen(&place_of(column), &place_of(place.column as usize), 1));
     }

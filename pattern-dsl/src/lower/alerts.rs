@@ -9,7 +9,7 @@ use super::{Lowering, rule, rule_streams};
 use crate::Environment;
 use crate::ast::{self, Expr, ExprKind, Ident, Op, UnitKind};
 use crate::check::{Ty, join};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::ir::{BinaryOp, Field, Rule, Stream, TimeField, TimeFormat};
 use crate::source::Span;
 use crate::types::{Literal, Type};
@@ -213,6 +213,7 @@ impl Lowering<'_> {
             }
         }
         let named: Vec<Names> = readers.iter().map(|(_, rule)| self.rules_read(rule)).collect();
+        named.iter().for_each(|names| self.check_rules_read(names));
         let order = self.by_stratum(&readers, &named);
         // Twice: types of what readers emit are known after the first time.
         for last in [false, true] {
@@ -339,24 +340,45 @@ impl Lowering<'_> {
         }
     }
 
+    /// E208: a rule that nothing can read alerts of. In the service rules come and go one by one, so there it is no error.
+    fn check_rules_read(&mut self, names: &Names) {
+        if self.require_declared {
+            return;
+        }
+        for (name, span) in names.iter().filter(|(name, _)| !self.rule_names.contains(name)) {
+            let near = nearest(name, self.rule_names.iter().map(String::as_str));
+            let diagnostic = Diagnostic::error("E208", *span, format!("no rule `{name}`"));
+            let diagnostic = match near {
+                Some(near) => {
+                    // A list that is a `const` is written elsewhere.
+                    let written = self.slice(*span).starts_with('"');
+                    let diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+                    if written { diagnostic.replace(format!("\"{near}\"")) } else { diagnostic }
+                }
+                None => diagnostic.help("name a rule of these files, or add the file of that rule"),
+            };
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
     /// Indices of readers, each after those it names; those in a circle are E361 and left out.
     fn by_stratum(&mut self, readers: &[(usize, &ast::Rule)], named: &[Names]) -> Vec<usize> {
-        let position = |name: &str| readers.iter().position(|(_, rule)| rule.name.name == name);
+        let numbers: BTreeMap<&str, usize> =
+            readers.iter().enumerate().rev().map(|(at, (_, rule))| (rule.name.name.as_str(), at)).collect();
+        let position = |name: &str| numbers.get(name).copied();
         let edges: Vec<Vec<(usize, Span)>> = named
             .iter()
             .map(|names| names.iter().filter_map(|(name, span)| Some((position(name)?, *span))).collect())
             .collect();
         let mut order: Vec<usize> = Vec::new();
+        let mut taken = vec![false; readers.len()];
         // Each round takes what reads only what is taken already; what is left then is in a circle, or reads one.
         loop {
-            let next = (0..readers.len()).find(|at| {
-                !order.contains(at)
-                    && edges.get(*at).is_none_or(|edges| edges.iter().all(|(to, _)| order.contains(to)))
-            });
-            match next {
-                Some(at) => order.push(at),
-                None => break,
-            }
+            let next =
+                (0..readers.len()).find(|at| !taken[*at] && edges[*at].iter().all(|(to, _)| taken[*to]));
+            let Some(next) = next else { break };
+            taken[next] = true;
+            order.push(next);
         }
         let mut told: Vec<usize> = Vec::new();
         for at in (0..readers.len()).filter(|at| !order.contains(at)) {

@@ -104,6 +104,21 @@ fn may_be(value: &Literal, says: &Says<'_>) -> bool {
     }
 }
 
+/// An event that passes this test of its stream's `from` has a value in the field.
+fn needs_a_value(test: &Expr, field: usize) -> bool {
+    let is_field = |e: &Expr| *e == Expr::Field(Of::This, field);
+    match test {
+        Expr::Not(inner) => match &**inner {
+            Expr::IsNull(inner) => is_field(inner),
+            other => is_field(other),
+        },
+        // Unknown passes no filter.
+        Expr::Binary(BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce, ..) => false,
+        Expr::Binary(_, a, b) => is_field(a) || is_field(b),
+        other => is_field(other),
+    }
+}
+
 impl RuleLowering<'_, '_> {
     /// W211: two terms of one conjunction that no event satisfies both.
     pub(super) fn warn_never(&mut self, terms: &[Term]) {
@@ -166,6 +181,10 @@ impl RuleLowering<'_, '_> {
             Of::Step(step) => self.names.get(*step).map(|n| n.module_stream),
             Of::This => scope.this.first().copied(),
         };
+        let filtered = self.streams.iter().filter(|s| Some(s.stream) == stream).flat_map(|s| &s.filter);
+        if filtered.into_iter().any(|term| needs_a_value(&term.expr, *field)) {
+            return;
+        }
         let stream = stream.and_then(|stream| self.all.streams.get(stream));
         if stream.and_then(|s| s.fields.get(*field)).is_some_and(|f| f.nullable) {
             self.unknowns.push((span, value.clone()));

@@ -26,7 +26,7 @@ mod structure;
 mod tables;
 mod test;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use expand::{Expander, Macros};
 use streams::rule_streams;
@@ -34,7 +34,7 @@ use streams::rule_streams;
 use crate::ast::{self, File, Ident};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{Module, Rule, Stream, Table};
-use crate::source::{SourceText, Span};
+use crate::source::{Places, SourceText, Span};
 use crate::types::Literal;
 use crate::{Compiled, Environment, parse};
 
@@ -63,7 +63,30 @@ struct Lowering<'a> {
     macros: &'a Macros<'a>,
     alert_types: alerts::AlertTypes,
     outside_alert_types: alerts::AlertTypes,
+    /// Names of all rules, also of those with errors.
+    rule_names: BTreeSet<String>,
     diagnostics: Vec<Diagnostic>,
+    errors: Errors,
+    places: BTreeMap<u32, Places<'a>>,
+}
+
+/// Where errors begin, so that asking for those in a span does not look at all of them.
+#[derive(Default)]
+struct Errors {
+    starts: BTreeSet<(u32, u32)>,
+    /// Diagnostics looked at.
+    seen: usize,
+}
+
+impl Errors {
+    fn update(&mut self, diagnostics: &[Diagnostic]) {
+        if self.seen > diagnostics.len() {
+            *self = Self::default();
+        }
+        let fresh = diagnostics.iter().skip(self.seen).filter(|d| d.is_error());
+        self.starts.extend(fresh.map(|d| (d.span.source, d.span.start)));
+        self.seen = diagnostics.len();
+    }
 }
 
 /// Compiles files together.
@@ -87,7 +110,10 @@ pub(crate) fn compile(sources: &[SourceText], environment: &Environment) -> Comp
         macros: &macros,
         alert_types: alerts::AlertTypes::new(),
         outside_alert_types: alerts::AlertTypes::new(),
+        rule_names: files.iter().flat_map(|f| &f.rules).map(|rule| rule.name.name.clone()).collect(),
         diagnostics,
+        errors: Errors::default(),
+        places: BTreeMap::new(),
     };
     for (name, first) in twice {
         lowering.twice(name, first.span);
@@ -145,7 +171,7 @@ impl Lowering<'_> {
     /// Rules without errors, in written order.
     fn rules(&mut self, files: &[File]) -> Vec<Rule> {
         let mut rules: Vec<Option<ast::Rule>> = Vec::new();
-        let mut names: Vec<&Ident> = Vec::new();
+        let mut names: BTreeMap<&str, Span> = BTreeMap::new();
         for rule in files.iter().flat_map(|f| &f.rules) {
             let mut fine = !self.has_error_in(rule.span);
             if let Some(uses) = &rule.uses
@@ -154,12 +180,12 @@ impl Lowering<'_> {
             {
                 fine = false;
             }
-            if let Some(first) = names.iter().find(|n| n.name == rule.name.name) {
-                let first = first.span;
-                self.twice(&rule.name, first);
+            if let Some(first) = names.get(rule.name.name.as_str()) {
+                self.twice(&rule.name, *first);
                 fine = false;
+            } else {
+                names.insert(&rule.name.name, rule.name.span);
             }
-            names.push(&rule.name);
             rules.push(if fine { self.expanded(|e| e.rule(rule)) } else { None });
         }
         self.lower_all(&rules).into_iter().flatten().collect()
@@ -185,19 +211,19 @@ impl Lowering<'_> {
             .unwrap_or("")
     }
 
-    fn has_error_in(&self, span: Span) -> bool {
-        self.diagnostics.iter().any(|d| {
-            d.is_error()
-                && d.span.source == span.source
-                && d.span.start >= span.start
-                && d.span.start < span.end.max(span.start + 1)
-        })
+    fn has_error_in(&mut self, span: Span) -> bool {
+        self.errors.update(&self.diagnostics);
+        let inside = (span.source, span.start)..(span.source, span.end.max(span.start + 1));
+        self.errors.starts.range(inside).next().is_some()
     }
 
     /// E109.
     fn twice(&mut self, name: &Ident, first: Span) {
         let place = match self.sources.get(first.source as usize) {
-            Some(source) => format!("{}:{}", source.name, source.line_column(first.start).0),
+            Some(source) => {
+                let places = self.places.entry(first.source).or_insert_with(|| Places::new(&source.text));
+                format!("{}:{}", source.name, places.place(first.start).line)
+            }
             None => "the environment".to_owned(),
         };
         let message = format!("`{}` is already declared at {place}", name.name);

@@ -112,11 +112,13 @@ pub(super) fn topic_filter(all: &mut Lowering<'_>, stream: usize, e: &Expr) -> O
 /// A rule; `None` if it has an error.
 pub(super) fn lower(all: &mut Lowering<'_>, rule: &ast::Rule) -> Option<Rule> {
     let before = all.diagnostics.len();
-    let (consts, written) = (all.consts.clone(), all.written.clone());
+    let outer = (!rule.params.is_empty()).then(|| (all.consts.clone(), all.written.clone()));
     let params = all.params(rule);
     let lowered = params.and_then(|params| RuleLowering::new(all).rule(rule, params));
-    all.consts = consts;
-    all.written = written;
+    if let Some((consts, written)) = outer {
+        all.consts = consts;
+        all.written = written;
+    }
     for diagnostic in all.diagnostics.iter_mut().skip(before) {
         // Text of a `def` or template: say whose rule it serves.
         let own = diagnostic.span.source == rule.span.source

@@ -1,5 +1,7 @@
 //! Declarations of streams, and which streams a rule names.
 
+use std::collections::BTreeMap;
+
 use super::Lowering;
 use super::alerts::ALERT;
 use crate::Environment;
@@ -53,14 +55,13 @@ pub(super) fn lower_fields(all: &mut Lowering<'_>, written: &[ast::Field], owner
 
 impl Lowering<'_> {
     pub(super) fn declare(&mut self, files: &[File], environment: &Environment) {
-        let mut seen: Vec<&Ident> = Vec::new();
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         for stream in files.iter().flat_map(|f| &f.streams) {
-            if let Some(first) = seen.iter().find(|s| s.name == stream.name.name) {
-                let first = first.span;
-                self.twice(&stream.name, first);
+            if let Some(first) = seen.get(stream.name.name.as_str()) {
+                self.twice(&stream.name, *first);
                 continue;
             }
-            seen.push(&stream.name);
+            seen.insert(&stream.name.name, stream.name.span);
             if stream.name.name == ALERT {
                 self.no_stream_alert(&stream.name);
                 continue;
@@ -72,7 +73,7 @@ impl Lowering<'_> {
             self.streams.push(lowered);
         }
         for stream in &environment.streams {
-            if stream.name != ALERT && !self.streams.iter().any(|s| s.name == stream.name) {
+            if stream.name != ALERT && seen.insert(&stream.name, Span::default()).is_none() {
                 self.streams.push(stream.clone());
             }
         }

@@ -3,7 +3,7 @@
 use crate::console::say;
 use crate::failure::Failure;
 use serde_json::Value;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a request is tried again before the command gives up.
@@ -16,6 +16,8 @@ pub(crate) struct Client {
     token: Option<String>,
     run: String,
     sent: AtomicU64,
+    /// It was said that requests are tried again.
+    told: AtomicBool,
 }
 
 /// What the service said.
@@ -67,6 +69,7 @@ impl Client {
             token,
             run: format!("feed-{:016x}", u64::from_be_bytes(seed)),
             sent: AtomicU64::new(0),
+            told: AtomicBool::new(false),
         })
     }
 
@@ -82,7 +85,11 @@ impl Client {
                 Attempt::Again(why, _) if begun.elapsed() > PATIENCE => {
                     return Err(Failure::finding(format!("gave up after {} s: {why}", PATIENCE.as_secs())));
                 }
-                Attempt::Again(_, wait) => {
+                Attempt::Again(why, wait) => {
+                    if !self.told.swap(true, Ordering::Relaxed) {
+                        let patience = PATIENCE.as_secs();
+                        say!("{why}; trying again, for up to {patience} s each time");
+                    }
                     tokio::time::sleep(wait.unwrap_or(delay)).await;
                     delay = (delay * 2).min(Duration::from_secs(5));
                 }
@@ -101,7 +108,7 @@ impl Client {
         let request = self.authorized(self.http.post(url)).header("content-type", "application/x-ndjson");
         let answer = match request.header("idempotency-key", key).body(body).send().await {
             Ok(answer) => answer,
-            Err(error) => return Attempt::Again(format!("{}: {error}", self.base), None),
+            Err(error) => return Attempt::Again(format!("{}: {}", self.base, cause(&error)), None),
         };
         let status = answer.status();
         let wait = answer
@@ -133,6 +140,15 @@ impl Client {
             None => request,
         }
     }
+}
+
+/// The innermost cause: `connection refused` instead of `error sending request`.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
 }
 
 fn read(stream: &str, answer: &Value) -> Sent {

@@ -95,11 +95,24 @@ pub(crate) fn compile_rule(
         (many, None) => Some(format!("the body holds {} rules, the path says `{id}`", many.len())),
     };
     if let Some(message) = message {
-        let span =
-            pattern_dsl::Span { source: 0, start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
-        return Err(CompileError::of(&[Diagnostic::error("E108", span, message)], &sources));
+        return Err(CompileError::of(&[not_the_one(id, text, &names, message)], &sources));
     }
     Ok(Checked { warnings: located(&compiled.diagnostics, &sources), module: compiled.module })
+}
+
+/// E108 at the name of the rule, or of the whole text.
+fn not_the_one(id: &str, text: &str, names: &[&str], message: String) -> Diagnostic {
+    let (file, _) = pattern_dsl::parse(0, text);
+    match (names, file.rules.as_slice()) {
+        ([name], [rule]) if *name != id => Diagnostic::error("E108", rule.name.span, message)
+            .help(format!("name the rule `{id}`, or put it to /v1/rules/{name}"))
+            .replace(id),
+        _ => {
+            let end = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            let span = pattern_dsl::Span { source: 0, start: 0, end };
+            Diagnostic::error("E108", span, message).help(format!("send the one rule `{id}`"))
+        }
+    }
 }
 
 /// The files of the rules folder.

@@ -138,7 +138,7 @@ fn tests_in_rules_run_and_failures_are_told() {
     assert!(std::fs::read_to_string(f.path().join("report.xml")).expect("report").contains("failures=\"0\""));
     let bad = tripline(f.path(), &["test", "bad.cep", "--filter", "three probes"], "");
     assert_eq!(bad.status.code(), Some(1), "{}", err(&bad));
-    assert!(out(&bad).contains("1 tests, 1 failed"), "{}", out(&bad));
+    assert!(out(&bad).contains("1 test, 1 failed"), "{}", out(&bad));
 }
 
 #[test]
@@ -171,4 +171,79 @@ fn a_small_bench_is_verified() {
     let line: serde_json::Value = serde_json::from_str(out(&output).trim()).expect("json");
     assert_eq!(line["matches"], 526);
     assert_eq!(line["checksum"], "90ae8f9832194b5e");
+}
+
+/// A closed pipe is no fault of the command: it ends quietly, and what it writes elsewhere is written.
+#[test]
+fn nobody_has_to_read_the_output() {
+    let f = folder(&[("card.cep", RULE), ("auth.jsonl", EVENTS), ("alerts.jsonl", "")]);
+    let unread = |arguments: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tripline"))
+            .args(arguments)
+            .current_dir(f.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        drop((child.stdout.take(), child.stderr.take()));
+        child.wait().expect("ends").code()
+    };
+    for arguments in [
+        vec!["run", "card.cep", "auth.jsonl", "--json"],
+        vec!["run", "card.cep", "auth.jsonl", "--json", "--alerts", "alerts.jsonl"],
+        vec!["check", "card.cep"],
+        vec!["check", "card.cep", "--json"],
+        vec!["test", "card.cep"],
+        vec!["explain", "E301"],
+        vec!["infer", "auth.jsonl"],
+        vec!["fmt", "card.cep", "--check"],
+        vec!["bench", "W1", "--events", "1000"],
+    ] {
+        assert_eq!(unread(&arguments), Some(0), "{arguments:?}");
+    }
+    let alerts = std::fs::read_to_string(f.path().join("alerts.jsonl")).expect("alerts");
+    assert_eq!(alerts.lines().count(), 1);
+}
+
+#[test]
+fn a_mark_in_front_of_a_file_is_no_part_of_it() {
+    let marked = |text: &str| format!("\u{feff}{text}");
+    let commented = marked(&format!("# of cards\n{RULE}"));
+    let csv = "ts,id,card_id,approved,amount,merchant\n\
+               1772359200,a1,c1,true,1.10,m1\n1772359240,a2,c1,true,1.10,m1\n\
+               1772359280,a3,c1,true,1.10,m1\n1772359500,a4,c1,true,900.00,m1\n";
+    let quoted = marked(&csv.replace("ts,id", "\"ts\",id"));
+    let f = folder(&[("card.cep", &commented), ("auth.jsonl", &marked(EVENTS)), ("auth.csv", &quoted)]);
+    for events in ["auth.jsonl", "auth.csv"] {
+        let output = tripline(f.path(), &["run", "card.cep", events, "--json"], "");
+        assert_eq!(out(&output).lines().count(), 1, "{events}: {}", err(&output));
+        assert!(!err(&output).contains("rejected: 1"), "{}", err(&output));
+    }
+    let output = tripline(f.path(), &["fmt", "-"], &commented);
+    assert!(out(&output).starts_with("# of cards\n"), "{}", out(&output));
+    let broken = marked("rule x { by k match { nothing_here } }\n");
+    std::fs::write(f.path().join("card.cep"), broken).expect("write");
+    let output = tripline(f.path(), &["check", "card.cep"], "");
+    assert!(out(&output).contains("card.cep:1:23"), "{}", out(&output));
+}
+
+#[test]
+fn a_day_has_as_many_alerts_as_it_may() {
+    let rule = "rule each { by k match { e as x } }\n";
+    let line = |day: u32, hour: u32| format!("{{\"ts\":\"2026-03-0{day}T{hour:02}:00:00Z\",\"k\":\"a\"}}\n");
+    let events: String =
+        (1..=2).flat_map(|day| (0..5).map(move |hour| (day, hour))).map(|(d, h)| line(d, h)).collect();
+    let f = folder(&[("r.cep", rule), ("e.jsonl", &events)]);
+    let run =
+        |more: &[&str]| tripline(f.path(), &[&["run", "r.cep", "e.jsonl", "--json"], more].concat(), "");
+    assert_eq!(out(&run(&[])).lines().count(), 10);
+    let capped = run(&["--limit", "alerts_per_rule_day=3"]);
+    assert_eq!(out(&capped).lines().count(), 6, "{}", err(&capped));
+    assert!(
+        err(&capped).contains("suppressed: 4 (cool-down 0, unless 0, alerts_per_rule_day 4)"),
+        "{}",
+        err(&capped)
+    );
+    assert!(err(&capped).contains("each: met a limit 4 times"), "{}", err(&capped));
 }
