@@ -1,6 +1,7 @@
 //! `why`: tells for one key how far each rule got, and what dropped its events.
 
 use crate::cli::{EventArgs, rules_and_events};
+use crate::console::show;
 use crate::failure::Failure;
 use crate::input::{Rejects, sorted};
 use crate::pipeline::{Setup, Tally, prepare};
@@ -73,17 +74,15 @@ pub fn run(args: &WhyArgs) -> Result<u8, Failure> {
     for name in names.iter().filter(|n| args.rule.as_ref().is_none_or(|r| r == *n)) {
         let Some(why) = ready.task.why(name, &parts) else { continue };
         if args.json {
-            println!("{}", why_json(name, &args.key, &why));
+            show(&format!("{}\n", why_json(name, &args.key, &why)))?;
             continue;
         }
-        if !first {
-            println!();
-        }
+        let gap = if first { "" } else { "\n" };
         first = false;
-        print!("{}", why_text(name, &args.key, &why, args.all));
+        show(&format!("{gap}{}", why_text(name, &args.key, &why, args.all)))?;
     }
     if !args.json {
-        print!("{}", dropped(&tally, rejects.count));
+        show(&dropped(&tally, rejects.count))?;
     }
     Ok(u8::from(tally.broken > 0))
 }
