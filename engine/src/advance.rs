@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::expr::Scope;
 use crate::interface::RuleStats;
 use crate::overlap::{Moment, Surroundings, UsedUp, close_latches, complete};
+use crate::past::{same_leading, same_windows};
 use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
 use crate::row::Position;
 use crate::search::all_true;
@@ -175,16 +176,12 @@ impl RuleRun {
             })
     }
 
-    /// Takes over what outlives a revision: cool-downs, the alerts of the day, and windows that mean the same.
+    /// Takes over what outlives a revision: cool-downs, the alerts of the day, latches, windows and leading absences that mean the same.
     pub(crate) fn inherit(&mut self, older: &Self) {
         let program = &self.program;
         self.state.stats.day = older.state.stats.day;
-        let same: Vec<Option<usize>> = program
-            .rule
-            .windows
-            .iter()
-            .map(|window| older.program.rule.windows.iter().position(|other| other == window))
-            .collect();
+        let windows = same_windows(program, &older.program);
+        let leading = same_leading(program, &older.program);
         let mut keys: Vec<(&Key, &KeyState)> = older.state.keys.iter().collect();
         keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
         for (key, held) in keys {
@@ -193,14 +190,24 @@ impl RuleRun {
             if program.latches.len() == older.program.latches.len() {
                 state.latches = held.latches;
             }
-            for (window, from) in state.windows.iter_mut().zip(&same) {
+            for (window, from) in state.windows.iter_mut().zip(&windows) {
                 if let Some(kept) = from.and_then(|from| held.windows.get(from)) {
                     window.clone_from(kept);
                 }
             }
+            for (number, from) in program.leading.iter().zip(&leading) {
+                let from = from.and_then(|from| held.absences.get(*older.program.leading.get(from)?));
+                if let (Some(state), Some(kept)) = (state.absences.get_mut(*number), from) {
+                    state.clone_from(kept);
+                }
+            }
             let outlives = !state.sent.is_empty()
                 || state.latches != u32::MAX
-                || state.windows.iter().any(|window| !window.is_empty());
+                || state.windows.iter().any(|window| !window.is_empty())
+                || state
+                    .absences
+                    .iter()
+                    .any(|absence| !absence.rows.is_empty() || absence.floor_ts.is_some());
             if outlives {
                 state.queued = true;
                 self.state.sweeps.push_back((Micros::MIN, key.clone()));
@@ -379,9 +386,16 @@ pub(crate) fn windows_at(
             *value = state.value(window);
         }
     }
+    for (number, window) in program.windows.iter().enumerate().filter(|(_, w)| w.before.is_some()) {
+        let since = program.past.window(number);
+        if since > Micros::MIN && event.ts.saturating_sub(window.span) < since {
+            values[number] = Value::Null;
+        }
+    }
     for (bit, role) in program.roles.iter().enumerate() {
         let RoleKind::Window(number) = role.kind else { continue };
-        if roles >> bit & 1 == 0 || !all_true(&role.keyed, &scope) {
+        let known = event.ts >= program.past.window(number);
+        if roles >> bit & 1 == 0 || !known || !all_true(&role.keyed, &scope) {
             continue;
         }
         if let (Some(window), Some(state)) = (program.windows.get(number), held.windows.get_mut(number)) {

@@ -8,6 +8,7 @@ use crate::expr::Node;
 use crate::index::Index;
 use crate::interface::ActivateError;
 use crate::node::{collect_fields, is_comparison, needs_key, reads_steps};
+use crate::past::Past;
 use crate::program::{
     AbsenceProgram, BoundProgram, Ending, LatchProgram, Place, Program, ReasonProgram, Role, RoleKind,
     StepProgram, TermProgram, UnitProgram, WindowProgram,
@@ -197,6 +198,7 @@ impl Compiler<'_> {
                 .collect(),
             streams: self.streams.clone(),
             latches: std::mem::take(&mut self.latches),
+            past: Past::from(rule, i64::MIN),
             rule: rule.clone(),
             roles,
             units,

@@ -28,6 +28,7 @@ mod tables;
 mod row;
 mod expr;
 mod program;
+mod past;
 mod node;
 mod compile;
 mod window;

@@ -2,10 +2,11 @@
 //!
 //! Neighbours: [`crate::compile`] makes it; [`crate::index`] finds the roles an event may play; [`crate::advance`] and
 //! [`crate::search`] run it.
-//! INVARIANT: immutable once compiled; shared by `Arc`.
+//! INVARIANT: immutable once active; shared by `Arc`.
 
 use crate::event::StreamId;
 use crate::expr::{Node, Scope};
+use crate::past::Past;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, Overlap, Rule, UnitKind};
@@ -67,6 +68,7 @@ pub(crate) struct Program {
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.
     pub(crate) reading: u64,
+    pub(crate) past: Past,
 }
 
 impl Program {

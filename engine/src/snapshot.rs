@@ -8,6 +8,7 @@ use crate::chain::Derived;
 use crate::collections::Map;
 use crate::event::Layout;
 use crate::interface::RuleStats;
+use crate::past::Past;
 use crate::row::Position;
 use crate::state::{Key, KeyState};
 use crate::tables::SavedTable;
@@ -16,6 +17,7 @@ use crate::time::Clock;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Raised with every change of the format.
 const VERSION: u32 = 3;
@@ -41,6 +43,7 @@ struct SavedRule<'a> {
     sweeps: &'a VecDeque<(Micros, Key)>,
     from: Option<Micros>,
     until: Option<Micros>,
+    past: &'a Past,
     stats: &'a RuleStats,
 }
 
@@ -65,6 +68,7 @@ struct LoadedRule {
     sweeps: VecDeque<(Micros, Key)>,
     from: Option<Micros>,
     until: Option<Micros>,
+    past: Past,
     stats: RuleStats,
 }
 
@@ -83,6 +87,7 @@ impl Task {
                 sweeps: &run.state.sweeps,
                 from: run.state.from,
                 until: run.state.until,
+                past: &run.program.past,
                 stats: &run.state.stats,
             }
         });
@@ -132,6 +137,9 @@ impl Task {
             stream.id_order = ids.into();
         }
         for (run, rule) in self.rules.iter_mut().zip(loaded.rules) {
+            // Nobody else holds a program between two steps.
+            let program = Arc::get_mut(&mut run.program).ok_or("a rule is at work")?;
+            program.past = rule.past;
             run.state = RuleState {
                 keys: rule.keys.into_iter().collect::<Map<_, _>>(),
                 timers: rule.timers,

@@ -409,13 +409,16 @@ pub(crate) fn forbidding<'a>(
         first.push(row);
     }
     let question = Question { ..*question };
-    program.leading.iter().find_map(|number| {
+    program.leading.iter().enumerate().find_map(|(place, number)| {
         let (absence, state) = (program.absences.get(*number)?, question.state.absences.get(*number)?);
         let begun = scope(&question, &taken, 0, Some(row));
         let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else {
             return Some((*number, None, None));
         };
         let from = row.ts.saturating_sub(wait);
+        if from < program.past.leading(place) {
+            return Some((*number, None, Some(wait)));
+        }
         if !absence.keeps_rows {
             return state.floor_ts.is_some_and(|ts| ts >= from).then_some((*number, None, Some(wait)));
         }

@@ -6,6 +6,7 @@ use crate::compile;
 use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
 use crate::overlap::{Surroundings, UsedUp};
+use crate::past::Past;
 use crate::program::Program;
 use crate::stream::StreamTime;
 use crate::tables::Tables;
@@ -155,8 +156,15 @@ impl Task {
                 return Err(ActivateError::DrainFull(rule.name.clone()));
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
-            let program =
+            let mut program =
                 compile::compile(module, rule, revision, &numbers, &mut self.layout, &mut self.index)?;
+            let older = self.rules.iter().rfind(|run| run.program.name == rule.name);
+            if let Some(at) = at {
+                program.past = Past::from(rule, at);
+            }
+            if let Some(older) = older {
+                program.past = Past::inherit(&program, &older.program, at.unwrap_or(Micros::MIN));
+            }
             if let Some(history) = &mut self.history {
                 let (layout, index) = (&mut self.layout, &mut self.index);
                 let whole = compile::compile_whole(module, rule, revision, &numbers, layout, index)?;
@@ -548,6 +556,15 @@ impl Task {
     pub fn silenced_by_day(&self) -> impl Iterator<Item = (&str, u64)> {
         let counts = self.rules.iter().map(|run| (run.program.name.as_str(), run.state.stats.suppressed_day));
         counts.filter(|(_, count)| *count > 0)
+    }
+
+    /// When the past that a rule looks back on will be known: until then its baselines are null and its leading absences
+    /// forbid (`warming`). None if it is known.
+    #[must_use]
+    pub fn warm_at(&self, rule: &str) -> Option<Micros> {
+        let run = self.rules.iter().rfind(|run| run.program.name == rule)?;
+        let at = run.program.past.warm_at(&run.program.rule)?;
+        self.clock.newest.is_some_and(|newest| newest < at).then_some(at)
     }
 
     /// Counters by rule name, in name order; revisions of one rule are added up.

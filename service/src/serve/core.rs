@@ -31,6 +31,8 @@ pub(crate) struct ActiveRule {
     pub(crate) text: String,
     pub(crate) revision: u32,
     pub(crate) effective_from: Option<Micros>,
+    /// Until when it does not know the past that it looks back on.
+    pub(crate) warm_at: Option<Micros>,
     pub(crate) recorded: i64,
     pub(crate) rule: ir::Rule,
     pub(crate) streams: Vec<String>,
@@ -283,6 +285,7 @@ impl Core {
             text: text.to_owned(),
             revision,
             effective_from: at,
+            warm_at: self.task.warm_at(&rule.name),
             recorded,
             rule: rule.clone(),
             streams: rule.streams.iter().map(|s| declared.streams[s.stream].name.clone()).collect(),

@@ -293,8 +293,9 @@ impl Matcher {
         group.log(&Entry::Control(Box::new(control)));
         group.changed_rules = true;
         self.collect(group);
+        let warming = self.core.rules().get(id).and_then(|active| active.warm_at).map(super::rfc3339);
         let body = json!({"id": id, "revision": revision, "change": change,
-            "effective_from": super::rfc3339(at), "warnings": checked.warnings});
+            "effective_from": super::rfc3339(at), "warming_until": warming, "warnings": checked.warnings});
         let tag = self.core.rules().get(id).map(etag);
         Ok((if created { 201 } else { 200 }, body, tag))
     }

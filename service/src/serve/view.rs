@@ -37,6 +37,7 @@ impl View {
             "state": if rule.mode == Mode::Off { "off" } else { "active" },
             "origin": if active.origin == Origin::Folder { "folder" } else { "api" },
             "etag": etag(active),
+            "warming_until": active.warm_at.map(super::rfc3339),
             "effective_from": active.effective_from.map(super::rfc3339),
             "recorded": super::rfc3339(active.recorded),
             "title": rule.title, "owner": rule.owner, "tags": rule.tags,

@@ -398,11 +398,11 @@ impl<'a> Walk<'_, 'a> {
         if line.rule.units[0].kind == UnitKind::Step {
             taken[0].push(self.first);
         }
-        line.rule.leading.iter().any(|absence| {
+        line.rule.leading.iter().zip(&line.known.1).any(|(absence, known)| {
             let Some(duration) = absence.duration.as_ref() else { return false };
             let Some(back) = self.bound(duration, &taken, self.first) else { return true };
             let since = line.ts(self.first).saturating_sub(back);
-            (0..self.first).any(|p| line.ts(p) >= since && self.breaks(absence, p, &taken))
+            since < *known || (0..self.first).any(|p| line.ts(p) >= since && self.breaks(absence, p, &taken))
         })
     }
 

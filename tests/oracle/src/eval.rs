@@ -39,6 +39,8 @@ pub(crate) struct Line<'a> {
     pub(crate) slots: Vec<Slot<'a>>,
     /// For each `reaches` of the rule and each position: was it true there?
     pub(crate) reached: Vec<Vec<bool>>,
+    /// By window, and by leading absence: nothing before this time is known.
+    pub(crate) known: (Vec<i64>, Vec<i64>),
 }
 
 /// As of when windows, lists and lookups are read.
@@ -130,8 +132,11 @@ impl<'a> Line<'a> {
                 let taken = view.taken.get(*step).map_or(&[][..], Vec::as_slice);
                 self.aggregate(*aggregate, taken, argument.as_deref(), view)
             }
-            Expr::Window(window) => {
-                let window = &self.rule.windows[*window];
+            Expr::Window(number) => {
+                let window = &self.rule.windows[*number];
+                if self.is_unknown(*number, window, view) {
+                    return Value::Null;
+                }
                 let held = self.windowed(window, view);
                 self.aggregate_in(window, &held, view)
             }
@@ -237,6 +242,17 @@ impl<'a> Line<'a> {
         self.window_events(window, stop, time, view)
     }
 
+    /// The window looks back from a step to before all that is known.
+    fn is_unknown(&self, number: usize, window: &Window, view: View<'_>) -> bool {
+        let since = self.known.0[number];
+        let at = match window.before {
+            Some(step) if view.own == Some(step) => view.this,
+            Some(step) => view.taken.get(step).and_then(|taken| taken.first()).copied(),
+            None => None,
+        };
+        since > i64::MIN && at.is_some_and(|at| self.ts(at).saturating_sub(window.span) < since)
+    }
+
     /// The view of an event in a window.
     fn within<'v>(&self, position: usize, view: View<'v>) -> View<'v> {
         View { this: Some(position), tables_at: Some(self.ts(position)), ..view }
@@ -250,12 +266,15 @@ impl<'a> Line<'a> {
 
     fn window_events(&self, window: &'a Window, stop: usize, time: i64, view: View<'_>) -> Vec<usize> {
         let after = time.saturating_sub(window.span);
+        let number = self.rule.windows.iter().position(|other| std::ptr::eq(other, window));
+        let since = number.map_or(i64::MIN, |number| self.known.0[number]);
         (0..stop)
             .filter(|&p| {
                 let slot = &self.slots[p];
                 slot.stream == window.stream
                     && slot.by_stream
                     && slot.event.ts > after
+                    && slot.event.ts >= since
                     && self.holds(&window.filter, self.within(p, view))
             })
             .collect()

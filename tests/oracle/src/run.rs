@@ -21,7 +21,8 @@ type Placed = ((i64, bool, usize, usize), Firing);
 /// filters, duplicates, lateness. Alerts of other rules are not read: see [`run_all`].
 #[must_use]
 pub fn run(module: &Module, rule: &Rule, tables: &Tables, events: &[Event], end: i64) -> Outcome {
-    let only = Revision { module, rule, from: i64::MIN, until: i64::MAX };
+    let (windows, leading) = (vec![i64::MIN; rule.windows.len()], vec![i64::MIN; rule.leading.len()]);
+    let only = Revision { module, rule, from: i64::MIN, until: i64::MAX, known: (&windows, &leading) };
     run_revisions(&[only], tables, events, end).pop().unwrap_or_default()
 }
 
@@ -36,12 +37,14 @@ pub struct Revision<'a> {
     pub from: i64,
     /// It accepts first events before this time.
     pub until: i64,
+    /// From when on the past is known to it: by window, and by leading absence.
+    pub known: (&'a [i64], &'a [i64]),
 }
 
 /// What the revisions of one rule say, by revision, in the order in which they follow each other: all see every event, and
 /// what one uses up or sends counts for all.
 ///
-/// They must name the same streams in the same order, with the same keys and filters; windows and latches must be the same.
+/// They must name the same streams in the same order, with the same keys and filters; latches must be the same.
 #[must_use]
 pub fn run_revisions(
     revisions: &[Revision<'_>],
@@ -67,7 +70,8 @@ pub fn run_revisions(
             let rule = revision.rule;
             let latches = latches(rule).iter().map(|(latch, ..)| latch + 1).max().unwrap_or(0);
             let reached = vec![vec![false; slots.len()]; latches];
-            Line { module: revision.module, rule, tables: versions, key, slots, reached }
+            let known = (revision.known.0.to_vec(), revision.known.1.to_vec());
+            Line { module: revision.module, rule, tables: versions, key, slots, reached, known }
         });
         run_key(lines.collect(), revisions, end, &mut outcomes, &mut placed);
     }
@@ -263,7 +267,8 @@ fn exists(
         return true;
     }
     let slot = Slot { event, index: 0, place: 0, route: 0, stream, by_stream: false, serves: Vec::new() };
-    let line = Line { module, rule, tables, key: &[], slots: vec![slot], reached: Vec::new() };
+    let known = (vec![i64::MIN; rule.windows.len()], Vec::new());
+    let line = Line { module, rule, tables, key: &[], slots: vec![slot], reached: Vec::new(), known };
     let view = View { this: Some(0), taken: &[], own: None, as_of: AsOf::Event(0), tables_at: None };
     line.holds(filter, view)
 }
