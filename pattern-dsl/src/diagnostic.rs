@@ -111,9 +111,11 @@ impl Diagnostic {
 /// The candidate nearest to `written` by edit distance, at most max(1, len/3) away.
 #[must_use]
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (written.chars().count() / 3).max(1);
+    let length = written.chars().count();
+    let limit = (length / 3).max(1);
     candidates
         .into_iter()
+        .filter(|c| c.chars().count().abs_diff(length) <= limit)
         .map(|c| (strsim::damerau_levenshtein(&written.to_lowercase(), &c.to_lowercase()), c))
         .filter(|(distance, c)| *distance <= limit && *c != written)
         .min_by_key(|(distance, _)| *distance)

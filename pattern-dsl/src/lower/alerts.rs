@@ -213,7 +213,7 @@ impl Lowering<'_> {
             }
         }
         let named: Vec<Names> = readers.iter().map(|(_, rule)| self.rules_read(rule)).collect();
-        named.iter().for_each(|names| self.check_rules_read(names));
+        self.check_rules_read(named.iter().flatten());
         let order = self.by_stratum(&readers, &named);
         // Twice: types of what readers emit are known after the first time.
         for last in [false, true] {
@@ -341,12 +341,15 @@ impl Lowering<'_> {
     }
 
     /// E208: a rule that nothing can read alerts of. In the service rules come and go one by one, so there it is no error.
-    fn check_rules_read(&mut self, names: &Names) {
+    fn check_rules_read<'n>(&mut self, names: impl Iterator<Item = &'n (String, Span)>) {
         if self.require_declared {
             return;
         }
-        for (name, span) in names.iter().filter(|(name, _)| !self.rule_names.contains(name)) {
-            let near = nearest(name, self.rule_names.iter().map(String::as_str));
+        // Looking through all names for each use would take long in a large set that lacks one file.
+        let mut near: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        for (name, span) in names.filter(|(name, _)| !self.rule_names.contains(name)) {
+            let search = || nearest(name, self.rule_names.iter().map(String::as_str)).map(str::to_owned);
+            let near = near.entry(name).or_insert_with(search);
             let diagnostic = Diagnostic::error("E208", *span, format!("no rule `{name}`"));
             let diagnostic = match near {
                 Some(near) => {
