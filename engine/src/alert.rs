@@ -41,8 +41,10 @@ pub struct Alert {
     pub fields: Vec<(ArcStr, Value)>,
     /// One entry a step or absence, in written order.
     pub evidence: Vec<Evidence>,
-    /// `within 10m` and how much of it was used, in microseconds.
-    pub bounds: Vec<(String, Micros)>,
+    /// The bound of the whole match, and bounds that a lookup gave and a limit has cut.
+    pub bounds: Vec<BoundUsed>,
+    /// Lists and lookups that the rule reads: name, and the version that held at the alert's time, counted from 1.
+    pub lists: Vec<(ArcStr, u64)>,
     /// Where the rule sends it; empty = the default topic.
     pub send: Vec<Destination>,
     /// Matches suppressed by the cool-down for this key since the last alert.
@@ -60,6 +62,17 @@ pub enum FiredBy {
     Timer,
     /// The end of `match within`, with a rule that has `on timeout`.
     Timeout,
+}
+
+/// How far a bound was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundUsed {
+    /// Its text, such as `within 10m`.
+    pub text: String,
+    /// How much of it was used, in microseconds; of a bound that was cut, all that its limit allowed.
+    pub used: Micros,
+    /// The longer duration that a lookup gave, in microseconds.
+    pub cut_from: Option<Micros>,
 }
 
 /// Evidence for one part of a rule.

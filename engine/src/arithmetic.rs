@@ -3,6 +3,16 @@
 use crate::value::Value;
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::BinaryOp;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A count for operators; nothing in the engine reads it.
+static NULLS: AtomicU64 = AtomicU64::new(0);
+
+/// How often overflow or division by zero has given null since the process began.
+#[must_use]
+pub fn nulls() -> u64 {
+    NULLS.load(Ordering::Relaxed)
+}
 
 /// `-value`; null on overflow.
 pub(crate) fn negate(value: &Value) -> Value {
@@ -15,8 +25,16 @@ pub(crate) fn negate(value: &Value) -> Value {
     }
 }
 
-/// `left op right`; null on overflow and division by zero.
+/// `left op right`; null on overflow and division by zero, which is counted.
 pub(crate) fn arithmetic(op: BinaryOp, left: &Value, right: &Value) -> Value {
+    let value = unchecked(op, left, right);
+    if value.is_null() && !left.is_null() && !right.is_null() {
+        NULLS.fetch_add(1, Ordering::Relaxed);
+    }
+    value
+}
+
+fn unchecked(op: BinaryOp, left: &Value, right: &Value) -> Value {
     use BinaryOp::{Add, Divide, Multiply, Subtract};
     match (left, right) {
         (Value::Int(a), Value::Int(b)) if op != Divide => {

@@ -10,14 +10,14 @@ use crate::interface::ActivateError;
 use crate::node::{collect_fields, is_comparison, needs_key, reads_steps};
 use crate::past::Past;
 use crate::program::{
-    AbsenceProgram, BoundProgram, Ending, LatchProgram, Place, Program, ReasonProgram, Role, RoleKind,
-    StepProgram, TermProgram, UnitProgram, WindowProgram,
+    AbsenceProgram, BoundProgram, Ending, LatchProgram, Place, Program, ReadBound, ReasonProgram, Role,
+    RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
 };
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
-    Absence, Arrow, BinaryOp, Bound, Expr, Module, Of, Overlap, ReasonPart, Rule, Step, Stream, Term,
-    UnitKind,
+    Absence, Arrow, BinaryOp, Bound, Expr, Module, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
 };
+use std::collections::BTreeSet;
 
 /// Ways in which one rule may want events: a bit each.
 const ROLES_MAX: usize = 64;
@@ -29,6 +29,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) rule: &'a Rule,
     /// By table of the module: its number in the task.
     pub(crate) tables: &'a [usize],
+    /// The task's numbers of those that the rule reads.
+    pub(crate) read_tables: BTreeSet<usize>,
     pub(crate) streams: Vec<StreamId>,
     pub(crate) layout: &'a mut Layout,
     pub(crate) latches: Vec<LatchProgram>,
@@ -86,8 +88,17 @@ fn compile_as(
         .map(|stream| stream_id(layout, stream))
         .collect();
     index.ensure(layout.streams.len());
-    let mut compiler =
-        Compiler { module, rule, tables, streams, layout, latches: Vec::new(), own: None, whole };
+    let mut compiler = Compiler {
+        module,
+        rule,
+        tables,
+        read_tables: BTreeSet::new(),
+        streams,
+        layout,
+        latches: Vec::new(),
+        own: None,
+        whole,
+    };
     compiler.program(revision, index)
 }
 
@@ -198,6 +209,7 @@ impl Compiler<'_> {
                 .collect(),
             streams: self.streams.clone(),
             latches: std::mem::take(&mut self.latches),
+            tables: self.read_tables.iter().copied().collect(),
             past: Past::from(rule, i64::MIN),
             rule: rule.clone(),
             roles,
@@ -238,7 +250,11 @@ impl Compiler<'_> {
     fn bound(&mut self, bound: &Bound, stream: usize) -> Result<BoundProgram, ActivateError> {
         Ok(match bound {
             Bound::Fixed(micros) => BoundProgram::Fixed(*micros),
-            Bound::Read { expr, max, .. } => BoundProgram::Read(self.node(expr, stream)?, *max),
+            Bound::Read { expr, max, text } => BoundProgram::Read(Box::new(ReadBound {
+                value: self.node(expr, stream)?,
+                max: *max,
+                text: text.clone(),
+            })),
         })
     }
 
@@ -541,7 +557,7 @@ impl Compiler<'_> {
         let rule = self.rule;
         let mut fields: Vec<usize> = step.keys.clone();
         for term in &step.condition {
-            collect_fields(&term.expr, Of::This, &mut fields);
+            collect_fields(&term.expr, number, true, &mut fields);
         }
         let clauses = rule.having.iter().chain(&rule.unless).map(|term| &term.expr);
         let values = rule.emit.iter().map(|(_, expr)| expr).chain(&rule.severity).chain(&rule.score);
@@ -549,12 +565,22 @@ impl Compiler<'_> {
             ReasonPart::Value(expr) => Some(expr),
             ReasonPart::Text(_) => None,
         });
-        let elsewhere = rule.steps.iter().flat_map(|step| step.condition.iter().map(|term| &term.expr));
+        let outputs = rule.timeout.iter().flatten().map(|(_, expr)| expr).chain(&rule.cooldown_per);
+        let others = rule.steps.iter().enumerate().filter(|(other, _)| *other != number);
+        let elsewhere = others.flat_map(|(_, step)| step.condition.iter().map(|term| &term.expr));
         let gaps = rule.units.iter().flat_map(|unit| &unit.gap);
-        let silent = gaps.chain(&rule.leading).chain(&rule.trailing).chain(&rule.cancels);
-        let silent = silent.flat_map(|absence| &absence.condition).map(|term| &term.expr);
-        for expr in clauses.chain(values).chain(reasons).chain(elsewhere).chain(silent) {
-            collect_fields(expr, Of::Step(number), &mut fields);
+        let silent = || gaps.clone().chain(&rule.leading).chain(&rule.trailing).chain(&rule.cancels);
+        let forbidden = silent().flat_map(|absence| &absence.condition).map(|term| &term.expr);
+        let arrows = rule.units.iter().flat_map(|unit| [&unit.within, &unit.after]).flatten();
+        let waits = rule.steps.iter().filter_map(|step| step.quiet.as_ref());
+        let waits = waits.chain(silent().filter_map(|absence| absence.duration.as_ref()));
+        let looked_up = arrows.chain(waits).filter_map(|bound| match bound {
+            Bound::Read { expr, .. } => Some(expr),
+            Bound::Fixed(_) => None,
+        });
+        let after = clauses.chain(values).chain(reasons).chain(outputs);
+        for expr in after.chain(elsewhere).chain(forbidden).chain(looked_up) {
+            collect_fields(expr, number, false, &mut fields);
         }
         fields.sort_unstable();
         fields.dedup();

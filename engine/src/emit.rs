@@ -2,11 +2,11 @@
 //!
 //! INVARIANT: the id depends on rule name, key, what fired it, its time and the identities of its events - on nothing else.
 
-use crate::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
+use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held};
 use crate::event::Event;
 use crate::expr::{Scope, identity};
 use crate::overlap::{first_of, last_of};
-use crate::program::{Program, ReasonProgram, StepProgram};
+use crate::program::{BoundProgram, Program, ReasonProgram, StepProgram};
 use crate::row::Row;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -34,11 +34,6 @@ pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, f
     };
     let timeout = program.timeout.as_ref().filter(|_| facts.by == FiredBy::Timeout);
     let fields = timeout.unwrap_or(&program.emit);
-    let mut bounds = Vec::new();
-    if program.rule.within.is_some() {
-        let text = format!("within {}", crate::value::format_duration(program.within));
-        bounds.push((text, ended - started));
-    }
     Alert {
         id: alert_id(program, taken, scope, facts),
         rule: program.name.clone(),
@@ -55,11 +50,48 @@ pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, f
         reason: reason(program, scope),
         fields: fields.iter().map(|(name, node)| (name.clone(), node.eval(scope))).collect(),
         evidence: evidence(program, taken, scope, facts),
-        bounds,
+        bounds: bounds(program, taken, scope, ended - started),
+        lists: program.tables.iter().filter_map(|table| scope.tables.version(*table, facts.time)).collect(),
         send: program.rule.send.clone(),
         suppressed_since_last: facts.suppressed,
         truncated: facts.truncated,
     }
+}
+
+/// `match within`, and looked-up bounds that their limit has cut. Each is read as of the last event before it.
+fn bounds(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, used: Micros) -> Vec<BoundUsed> {
+    let mut bounds = Vec::new();
+    if program.rule.within.is_some() {
+        let text = format!("within {}", crate::value::format_duration(program.within));
+        bounds.push(BoundUsed { text, used, cut_from: None });
+    }
+    let mut note = |bound: &Option<BoundProgram>, time: Micros| {
+        let cut = bound.as_ref().and_then(|bound| bound.cut(&Scope { time, ..*scope }));
+        bounds.extend(cut.map(|(text, max, read)| BoundUsed {
+            text: text.to_owned(),
+            used: max,
+            cut_from: Some(read),
+        }));
+    };
+    let absences = |numbers: &[usize]| {
+        let numbers = numbers.to_vec();
+        numbers.into_iter().filter_map(|number| program.absences.get(number))
+    };
+    let mut last = first_of(taken).map_or(scope.time, |row| row.ts);
+    absences(&program.leading).for_each(|absence| note(&absence.duration, last));
+    for unit in &program.units {
+        let own = taken.get(unit.steps.clone()).unwrap_or_default();
+        let Some(end) = last_of(own) else { continue };
+        note(&unit.within, last);
+        note(&unit.after, last);
+        absences(&unit.gap).for_each(|absence| note(&absence.duration, last));
+        for step in program.steps.get(unit.steps.clone()).unwrap_or_default() {
+            note(&step.quiet, last);
+        }
+        last = end.ts;
+    }
+    absences(&program.trailing).for_each(|absence| note(&absence.duration, last));
+    bounds
 }
 
 fn default_score(severity: &str) -> i64 {

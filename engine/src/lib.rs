@@ -13,7 +13,7 @@
 
 pub mod value;
 mod collections;
-mod arithmetic;
+pub mod arithmetic;
 mod aggregate;
 mod function;
 

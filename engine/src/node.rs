@@ -112,8 +112,10 @@ impl Compiler<'_> {
     }
 
     /// The task's number of a table of the module.
-    fn table(&self, table: usize) -> usize {
-        self.tables.get(table).copied().unwrap_or(usize::MAX)
+    fn table(&mut self, table: usize) -> usize {
+        let number = self.tables.get(table).copied().unwrap_or(usize::MAX);
+        self.read_tables.insert(number);
+        number
     }
 
     fn reaches(
@@ -191,17 +193,25 @@ pub(crate) fn needs_key(expr: &Expr) -> bool {
     found
 }
 
-/// Fields of `of` that the expression reads; inside an aggregate over that step, also the argument's.
-pub(crate) fn collect_fields(expr: &Expr, of: Of, fields: &mut Vec<usize>) {
+/// Fields of a step's events that an expression reads, also in aggregates over the step. In the step's `own` condition bare
+/// fields are its event's.
+pub(crate) fn collect_fields(expr: &Expr, number: usize, own: bool, fields: &mut Vec<usize>) {
+    let mut of_others = Vec::new();
     expr.walk(&mut |inner| match inner {
-        Expr::Field(owner, field) if *owner == of => fields.push(*field),
-        Expr::Aggregate(_, step, Some(argument)) if of == Of::Step(*step) => {
+        Expr::Field(Of::Step(step), field) if *step == number => fields.push(*field),
+        Expr::Field(Of::This, field) if own => fields.push(*field),
+        Expr::Aggregate(_, step, Some(argument)) if own != (*step == number) => {
             argument.walk(&mut |expr| {
                 if let Expr::Field(Of::This, field) = expr {
-                    fields.push(*field);
+                    if own { of_others.push(*field) } else { fields.push(*field) }
                 }
             });
         }
         _ => {}
     });
+    for field in of_others {
+        if let Some(at) = fields.iter().rposition(|known| *known == field) {
+            fields.swap_remove(at);
+        }
+    }
 }

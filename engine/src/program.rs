@@ -68,6 +68,8 @@ pub(crate) struct Program {
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.
     pub(crate) reading: u64,
+    /// The task's numbers of the lists and lookups that it reads.
+    pub(crate) tables: Vec<usize>,
     pub(crate) past: Past,
 }
 
@@ -155,13 +157,23 @@ pub(crate) struct UnitProgram {
 pub(crate) enum BoundProgram {
     Fixed(Micros),
     /// Read for each choice, cut to the limit.
-    Read(Node, Micros),
+    Read(Box<ReadBound>),
+}
+
+/// A bound that lookups, keys and earlier steps give.
+#[derive(Debug)]
+pub(crate) struct ReadBound {
+    pub(crate) value: Node,
+    /// Longer is cut to this.
+    pub(crate) max: Micros,
+    pub(crate) text: String,
 }
 
 impl BoundProgram {
     pub(crate) fn longest(&self) -> Micros {
         match self {
-            Self::Fixed(bound) | Self::Read(_, bound) => *bound,
+            Self::Fixed(bound) => *bound,
+            Self::Read(read) => read.max,
         }
     }
 
@@ -169,10 +181,19 @@ impl BoundProgram {
     pub(crate) fn value(&self, scope: &Scope<'_>) -> Option<Micros> {
         match self {
             Self::Fixed(bound) => Some(*bound),
-            Self::Read(node, max) => match node.eval(scope) {
-                Value::Duration(bound) => Some(bound.min(*max)),
+            Self::Read(read) => match read.value.eval(scope) {
+                Value::Duration(bound) => Some(bound.min(read.max)),
                 _ => None,
             },
+        }
+    }
+
+    /// What was read, if that is longer than the limit: its source text, the limit, and what it is.
+    pub(crate) fn cut(&self, scope: &Scope<'_>) -> Option<(&str, Micros, Micros)> {
+        let Self::Read(read) = self else { return None };
+        match read.value.eval(scope) {
+            Value::Duration(bound) if bound > read.max => Some((&read.text, read.max, bound)),
+            _ => None,
         }
     }
 }

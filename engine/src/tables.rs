@@ -4,6 +4,7 @@
 
 use crate::collections::Map;
 use crate::value::Value;
+use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Table, TableKind};
 use pattern_dsl::types::{Literal, Micros};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub(crate) struct Tables {
 struct Versions {
     name: String,
     kind: TableKind,
+    /// Versions that have been dropped.
+    dropped: u64,
     versions: Vec<Version>,
 }
 
@@ -42,6 +45,7 @@ enum Rows {
 pub(crate) struct SavedTable {
     name: String,
     kind: TableKind,
+    dropped: u64,
     versions: Vec<(Micros, Content)>,
 }
 
@@ -51,7 +55,12 @@ impl Tables {
         let known = self.tables.iter().position(|known| known.name == table.name && known.kind == table.kind);
         known.unwrap_or_else(|| {
             let versions = vec![Version::new(Micros::MIN, content.clone(), &table.kind)];
-            self.tables.push(Versions { name: table.name.clone(), kind: table.kind.clone(), versions });
+            self.tables.push(Versions {
+                name: table.name.clone(),
+                kind: table.kind.clone(),
+                dropped: 0,
+                versions,
+            });
             self.tables.len() - 1
         })
     }
@@ -75,8 +84,16 @@ impl Tables {
     pub(crate) fn trim(&mut self, oldest: Micros) {
         for table in &mut self.tables {
             let newer = table.versions.partition_point(|version| version.from <= oldest);
+            table.dropped += newer.saturating_sub(1) as u64;
             table.versions.drain(..newer.saturating_sub(1));
         }
+    }
+
+    /// The name of a table, and which of its versions, counted from 1, holds at a time.
+    pub(crate) fn version(&self, table: usize, time: Micros) -> Option<(ArcStr, u64)> {
+        let table = self.tables.get(table)?;
+        let at = table.versions.partition_point(|version| version.from <= time);
+        Some((table.name.as_str().into(), table.dropped + at as u64))
     }
 
     fn rows(&self, table: usize, time: Micros) -> Option<&Rows> {
@@ -110,6 +127,7 @@ impl Tables {
         let saved = self.tables.iter().map(|table| SavedTable {
             name: table.name.clone(),
             kind: table.kind.clone(),
+            dropped: table.dropped,
             versions: table.versions.iter().map(|version| (version.from, version.content.clone())).collect(),
         });
         saved.collect()
@@ -122,6 +140,7 @@ impl Tables {
                 self.tables.iter_mut().find(|known| known.name == table.name && known.kind == table.kind);
             if let Some(known) = known {
                 let versions = table.versions.into_iter();
+                known.dropped = table.dropped;
                 known.versions =
                     versions.map(|(from, content)| Version::new(from, content, &table.kind)).collect();
             }

@@ -80,15 +80,23 @@ pub(super) fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail)
     w.close(']');
     w.key("bounds");
     w.open('[');
-    for (text, used) in &alert.bounds {
+    for bound in &alert.bounds {
         w.item();
         w.open('{');
-        w.text("text", text);
-        w.text("used", &format_duration(*used));
+        w.text("text", &bound.text);
+        w.text("used", &format_duration(bound.used));
+        if let Some(longer) = bound.cut_from {
+            w.text("cut_from", &format_duration(longer));
+        }
         w.close('}');
     }
     w.close(']');
-    w.raw("lists", "{}");
+    w.key("lists");
+    w.open('{');
+    for (name, version) in &alert.lists {
+        w.raw(name, &version.to_string());
+    }
+    w.close('}');
     w.raw("suppressed_since_last", &alert.suppressed_since_last.to_string());
     w.raw("truncated", if alert.truncated { "true" } else { "false" });
     w.close('}');

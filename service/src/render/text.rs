@@ -3,7 +3,7 @@
 use super::json::{Detail, mode_word};
 use super::{Masks, value_text};
 use crate::decode::time::{format_duration, format_rfc3339};
-use engine::alert::{Alert, Evidence, EvidenceEvent, FiredBy};
+use engine::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy};
 use pattern_dsl::ir::Mode;
 
 /// Several lines, ending with a line break.
@@ -38,8 +38,7 @@ pub fn alert_text(alert: &Alert, detail: Detail, colour: bool) -> String {
     if alert.fired_by == FiredBy::Timer {
         out.push_str("  fired when time ran out\n");
     }
-    let bounds: Vec<_> =
-        alert.bounds.iter().map(|(t, used)| format!("{t} (used {})", format_duration(*used))).collect();
+    let bounds: Vec<_> = alert.bounds.iter().map(bound_text).collect();
     if !bounds.is_empty() {
         out.push_str(&format!("  {}\n", bounds.join(", ")));
     }
@@ -61,6 +60,15 @@ fn tint(severity: &str) -> &'static str {
         "high" => "\x1b[31m",
         "medium" => "\x1b[33m",
         _ => "\x1b[36m",
+    }
+}
+
+/// `within 10m (used 5m)`; of a looked-up bound that its limit has cut, what it would have been.
+fn bound_text(bound: &BoundUsed) -> String {
+    let used = format_duration(bound.used);
+    match bound.cut_from {
+        None => format!("{} (used {used})", bound.text),
+        Some(longer) => format!("{} (cut from {} to {used})", bound.text, format_duration(longer)),
     }
 }
 
