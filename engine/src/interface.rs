@@ -28,7 +28,7 @@ pub struct Options {
     pub count_only: bool,
     /// The caller feeds events in order of time over all partitions: no partition is waited for.
     pub sorted_input: bool,
-    /// Remember every event, for [`crate::task::Task::attempts`].
+    /// Remember every event, for [`crate::task::Task::why`].
     pub keep_history: bool,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Fired {
     pub(crate) by: FiredBy,
     /// The last event of the choice; of a time-out the first.
     pub(crate) end: Position,
-    /// The alert; none if the cool-down silenced it.
+    /// The alert; none if the cool-down or the cap on alerts of a day silenced it.
     pub(crate) alert: Option<Alert>,
     /// When the alert was sent whose cool-down silenced this one.
     pub(crate) cooled_since: Option<Micros>,
@@ -212,6 +212,7 @@ fn send(
         if full {
             stats.suppressed_day += 1;
             known.suppressed += 1;
+            note(around, moment, choice, None, None);
             return None;
         }
         own = if known.is_forgotten(cooldown, moment.time) { Sent::default() } else { *known };
@@ -219,6 +220,7 @@ fn send(
     }
     if full {
         stats.suppressed_day += 1;
+        note(around, moment, choice, None, None);
         return None;
     }
     stats.matches += 1;

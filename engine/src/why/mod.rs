@@ -78,7 +78,7 @@ pub enum Verdict {
     Beaten(Micros, String),
     /// A test failed: which, and how many more events it turned down.
     Stopped(Box<Failure>, u64),
-    /// It is a match, and a cap kept it from being found.
+    /// It is a match, and a cap kept it from being found or sent.
     Capped,
     /// It is a match and did not fire: a fault of the matcher. Tests look for this.
     Missed,

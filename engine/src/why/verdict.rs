@@ -82,7 +82,7 @@ fn fired_attempt(replay: &Replay<'_>, fired: &Fired) -> Attempt {
     let verdict = match (&fired.alert, fired.cooled_since) {
         (Some(alert), _) => Verdict::Fired(Box::new(alert.clone())),
         (None, Some(since)) => Verdict::CoolDown(since, fired.time),
-        (None, None) => Verdict::Missed,
+        (None, None) => Verdict::Capped,
     };
     Attempt { steps: steps(replay, &rows), verdict }
 }

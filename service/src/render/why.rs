@@ -162,7 +162,7 @@ fn attempt_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
             )
         }
         Verdict::Stopped(failure, others) => failure_text(failure, *others, why, masks),
-        Verdict::Capped => "a limit was met before this was looked at to its end".to_owned(),
+        Verdict::Capped => "a match that a limit kept from being looked at or sent".to_owned(),
         Verdict::Missed => "a match that gave no alert: a fault of the matcher, please report it".to_owned(),
     };
     out.push_str(&format!("  -> {text}\n"));
