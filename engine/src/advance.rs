@@ -152,15 +152,15 @@ impl RuleRun {
         }
     }
 
-    /// The earliest timer.
-    pub(crate) fn next_timer(&self) -> Option<Micros> {
-        self.state.timers.front().map(|(due, ..)| *due)
+    /// The earliest timer: when it is due, and the event that it counts from.
+    pub(crate) fn next_timer(&self) -> Option<(Micros, Position)> {
+        self.state.timers.front().map(|(due, event, _)| (*due, *event))
     }
 
     /// The earliest timer or sweep.
     pub(crate) fn next_due(&self) -> Option<Micros> {
         let sweep = self.state.sweeps.front().map(|(due, _)| *due);
-        self.next_timer().into_iter().chain(sweep).min()
+        self.next_timer().map(|(due, _)| due).into_iter().chain(sweep).min()
     }
 
     /// A later revision has taken over by `now` and no match is open.
@@ -216,17 +216,19 @@ impl RuleRun {
         }
     }
 
-    /// Fires every timer due at or before `until`; those due together in the order of their events.
+    /// Fires every timer due at or before `until`, of those due then only such that count from the event `last` or one
+    /// before it; those due together in the order of their events.
     pub(crate) fn ring(
         &mut self,
         until: Micros,
+        last: Position,
         around: Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) {
         let program = Arc::clone(&self.program);
         let by = if program.timeout.is_some() { FiredBy::Timeout } else { FiredBy::Timer };
-        while self.state.timers.front().is_some_and(|(due, ..)| *due <= until) {
+        while self.next_timer().is_some_and(|timer| timer <= (until, last)) {
             let Some((due, event, key)) = self.state.timers.pop_front() else { break };
             let Some(held) = self.state.keys.get_mut(&key) else { continue };
             if !waits(&program, held, event) || broken(&program, held, event) {
@@ -280,7 +282,12 @@ impl RuleRun {
             held.use_up(used.last);
             held.used_to = held.used_to.max(used.last);
         }
-        held.sent.clone_from(&used.sent);
+        for (values, sent) in &used.sent {
+            match held.sent.iter_mut().find(|(known, _)| known == values) {
+                Some((_, known)) => *known = *sent,
+                None => held.sent.push((values.clone(), *sent)),
+            }
+        }
         held.latches = close_latches(program, held.latches);
         self.closed_at = pos;
     }

@@ -208,7 +208,7 @@ impl Task {
             return None;
         }
         let merged = || self.direct.iter().enumerate().filter(|(_, place)| place.is_none());
-        let timers = merged().filter_map(|(rule, _)| self.rules.get(rule)?.next_timer());
+        let timers = merged().filter_map(|(rule, _)| self.rules.get(rule)?.next_timer()).map(|(due, _)| due);
         if let Some(first) = timers.min().filter(|first| *first < until) {
             return Some(first);
         }
@@ -276,9 +276,12 @@ impl Task {
         if self.due.last().is_none_or(|due| *due > time) {
             return;
         }
-        for rule in 0..self.rules.len() {
-            if self.direct.get(rule) == Some(&None) && self.chain.stratum(rule) == stratum {
-                self.ring_rule(rule, time, out);
+        let mut rule = 0;
+        while rule < self.rules.len() {
+            let family = self.revisions_from(rule);
+            rule = family.end;
+            if family.clone().any(|revision| self.chain.stratum(revision) == stratum) {
+                self.ring_family(family, None, time, out);
             }
         }
     }

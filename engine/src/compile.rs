@@ -400,13 +400,12 @@ impl Compiler<'_> {
         let first = self.rule.steps.first().map_or(0, |step| step.stream);
         let duration = absence.duration.as_ref().map(|bound| self.bound(bound, first)).transpose()?;
         let bounded_gap = place == Place::Gap && duration.is_some();
-        let read = place == Place::Leading && matches!(duration, Some(BoundProgram::Read(..)));
         parts.absences.push(AbsenceProgram {
             text: absence.text.clone(),
             place,
             duration,
             behind: Vec::new(),
-            keeps_rows: self.whole || keep || bounded_gap || read || !cross.is_empty(),
+            keeps_rows: self.whole || keep || bounded_gap || !cross.is_empty(),
             cross: cross_nodes,
         });
         Ok(number)

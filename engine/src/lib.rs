@@ -42,6 +42,7 @@ mod overlap;
 mod emit;
 
 pub mod task;
+mod timer;
 mod chain;
 mod snapshot;
 pub mod why;

@@ -17,7 +17,6 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
 use pattern_dsl::types::Micros;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Partition, RuleStats};
@@ -63,7 +62,7 @@ pub struct Task {
     pub(crate) due: Vec<Micros>,
     pub(crate) chain: Chain,
     pub(crate) wanted: Vec<(u32, u64)>,
-    used: Vec<UsedUp>,
+    pub(crate) used: Vec<UsedUp>,
     /// With `keep_history`: what `why` replays.
     pub(crate) history: Option<Box<History>>,
 }
@@ -342,23 +341,6 @@ impl Task {
         }
     }
 
-    /// After a restore: the next timers are to be looked for again.
-    pub(crate) fn ring_all_next(&mut self) {
-        self.due = vec![Micros::MIN; self.partition_names.len() + 1];
-    }
-
-    /// Place in `due`.
-    fn group(&self, partition: Option<PartitionId>) -> usize {
-        partition.map_or(self.partition_names.len(), |partition| partition as usize)
-    }
-
-    /// Timers of all rules that see events as they come.
-    pub(crate) fn ring_direct(&mut self, until: Micros, out: &mut Outputs) {
-        for partition in 0..self.partition_names.len() {
-            self.ring(Some(partition as PartitionId), until, out);
-        }
-    }
-
     /// Releases every instant before `watermark` to the merged rules, and their timers.
     fn release(&mut self, watermark: Micros, out: &mut Outputs) {
         if self.chain.active {
@@ -459,7 +441,7 @@ impl Task {
     }
 
     /// Revisions of one rule share what alerts have used up, and the cool-down.
-    fn share_used_up(&mut self, rule: usize, position: u64) {
+    pub(crate) fn share_used_up(&mut self, rule: usize, position: u64) {
         if self.used.is_empty() {
             return;
         }
@@ -475,68 +457,6 @@ impl Task {
             }
         }
         self.used.clear();
-    }
-
-    /// Fires timers due at or before `until` of the rules of a partition, or of the merged ones, in order of time.
-    fn ring(&mut self, group: Option<PartitionId>, until: Micros, out: &mut Outputs) {
-        let before = out.alerts.len();
-        let mut next = Micros::MAX;
-        let mut number = 0;
-        while let Some(run) = self.rules.get(number) {
-            let family = number;
-            let name = run.program.name.clone();
-            while self.rules.get(number).is_some_and(|run| run.program.name == name) {
-                number += 1;
-            }
-            if self.direct.get(family) != Some(&group) {
-                continue;
-            }
-            self.ring_family(family..number, until, out);
-            for run in self.rules.get_mut(family..number).unwrap_or_default() {
-                run.sweep(until);
-                next = next.min(run.next_due().unwrap_or(Micros::MAX));
-            }
-        }
-        let place = self.group(group);
-        if let Some(due) = self.due.get_mut(place) {
-            *due = next;
-        }
-        if let Some(fresh) = out.alerts.get_mut(before..) {
-            fresh.sort_by_key(|alert| alert.time);
-        }
-    }
-
-    /// Fires timers due at or before `until` of the revisions of one rule, in order of time: they share what is used up.
-    fn ring_family(&mut self, family: Range<usize>, until: Micros, out: &mut Outputs) {
-        if family.len() == 1 {
-            return self.ring_rule(family.start, until, out);
-        }
-        loop {
-            let revisions = self.rules.get(family.clone()).unwrap_or_default();
-            let timers =
-                family.clone().zip(revisions).filter_map(|(number, run)| Some((run.next_timer()?, number)));
-            let Some((due, number)) = timers.min().filter(|(due, _)| *due <= until) else { return };
-            self.ring_rule(number, due, out);
-        }
-    }
-
-    /// Fires timers due at or before `until` of one rule.
-    pub(crate) fn ring_rule(&mut self, rule: usize, until: Micros, out: &mut Outputs) {
-        let before = out.alerts.len();
-        let around = Surroundings {
-            partitions: &self.partition_names,
-            limits: &self.options.limits,
-            count_only: self.options.count_only,
-            is_read: self.chain.is_read(rule),
-            tables: &self.tables,
-            journal: None,
-        };
-        let Some(run) = self.rules.get_mut(rule) else { return };
-        run.ring(until, around, &mut out.alerts, &mut self.used);
-        self.share_used_up(rule, 0);
-        if self.chain.active {
-            self.derive(rule, before, out);
-        }
     }
 
     /// What holds the newest accepted events back: a stream and the time up to which events are released. None = nothing.

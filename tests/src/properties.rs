@@ -259,6 +259,8 @@ fn same_input(old: &Rule, new: &Rule) -> bool {
         && old.keys == new.keys
         && old.overlap == new.overlap
         && old.cooldown_per == new.cooldown_per
+        // A cool-down that is over is forgotten, so a longer one finds nothing of it.
+        && new.cooldown.unwrap_or(0) <= old.cooldown.unwrap_or(0)
         && latches(old) == latches(new)
         && (latches(old).is_empty() || old.windows == new.windows)
 }

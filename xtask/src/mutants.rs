@@ -97,7 +97,7 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "timers of two revisions ring one revision after the other",
-        "task.rs",
+        "timer.rs",
         "timers.min().filter",
         "timers.min_by_key(|(_, number)| *number).filter",
     ),

@@ -112,7 +112,7 @@ impl<'t> Replay<'t> {
         for (place, event) in events.iter().enumerate() {
             let pos = place as Position + 1;
             let known = journal.borrow().len();
-            again.ring(event.ts.saturating_sub(1), around, &mut out, &mut used);
+            again.ring(event.ts.saturating_sub(1), Position::MAX, around, &mut out, &mut used);
             self.close_latches(known < journal.borrow().len());
             let accepts = run.state.from.is_none_or(|from| event.ts >= from)
                 && run.state.until.is_none_or(|until| event.ts < until);
@@ -125,7 +125,7 @@ impl<'t> Replay<'t> {
             }
             self.close_latches(known < journal.borrow().len());
         }
-        again.ring(self.now, around, &mut out, &mut used);
+        again.ring(self.now, Position::MAX, around, &mut out, &mut used);
         self.capped = again.state.stats.capped > 0;
         self.fired = journal.into_inner();
     }
