@@ -5,8 +5,10 @@ use crate::event::{Event, EventRef};
 use crate::expr::identity;
 use crate::program::Program;
 use crate::task::Task;
+use crate::value::Value;
 use crate::why::Drop;
 use arcstr::ArcStr;
+use pattern_dsl::decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -28,6 +30,19 @@ pub(crate) struct History {
     pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
     /// By rule: events with a null key, and the names of the first.
     pub(crate) nulls: BTreeMap<String, (u64, Vec<ArcStr>)>,
+}
+
+/// Is it the value that the text of a key's part names, as far as keys go: `3.1` and `3.10` are one key, as in a rule.
+pub(crate) fn is_named(value: &Value, text: &str) -> bool {
+    let named = match value {
+        Value::Null => return false,
+        Value::Int(_) | Value::Decimal(_) => Decimal::parse(text).map(Value::decimal),
+        Value::Float(_) => text.parse().ok().map(Value::Float),
+        Value::Ip(_) => text.parse().ok().map(Value::ip),
+        Value::String(text_of) => return text_of.as_str() == text,
+        _ => None,
+    };
+    named.map_or_else(|| value.to_string() == text, |named| *value == named)
 }
 
 /// The key of an event in the form of `--key`; none if a part is null.
@@ -53,7 +68,10 @@ impl History {
                     null = true;
                     continue;
                 };
-                wanted |= self.only.as_ref() == Some(&parts);
+                wanted |= self.only.as_ref().is_some_and(|only| {
+                    only.len() == parts.len()
+                        && role.keys.iter().zip(only).all(|(slot, text)| is_named(event.slot(*slot), text))
+                });
                 let keys = self.keys.entry(rule.clone()).or_default();
                 if keys.len() < KEYS {
                     keys.insert(parts.join(","));
@@ -110,6 +128,16 @@ impl Task {
         if let Some(history) = &mut self.history {
             history.only = Some(key.to_vec());
         }
+    }
+
+    /// With `keep_history`: the keys of a rule that occurred, in the form that [`Task::why`] takes, in order of their text.
+    #[must_use]
+    pub fn keys_of(&self, rule: &str) -> Vec<Vec<String>> {
+        let Some(history) = &self.history else { return Vec::new() };
+        let unkeyed = history.programs.get(rule).is_none_or(|p| p.roles.iter().all(|r| r.keys.is_empty()));
+        let keys = history.keys.get(rule).into_iter().flatten();
+        keys.map(|key| if unkeyed { Vec::new() } else { key.split(',').map(str::to_owned).collect() })
+            .collect()
     }
 
     #[inline]

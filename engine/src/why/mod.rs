@@ -18,6 +18,8 @@ use crate::task::Task;
 use crate::value::Value;
 use pattern_dsl::types::Micros;
 
+use history::is_named;
+
 pub use failure::{Failure, FailureKind};
 
 /// What is known of one rule and key.
@@ -181,10 +183,7 @@ fn slots_of<'p>(program: &'p Program, event: &Event, key: &[String]) -> Option<&
     let roles = program.roles.iter().filter(|role| program.streams.get(role.stream) == Some(&event.stream));
     let mut found = roles.filter(|role| {
         role.keys.len() == key.len()
-            && role.keys.iter().zip(key).all(|(slot, part)| {
-                let value = event.view().slot(*slot);
-                !value.is_null() && value.to_string() == *part
-            })
+            && role.keys.iter().zip(key).all(|(slot, part)| is_named(event.view().slot(*slot), part))
     });
     found.next().map(|role| role.keys.as_slice())
 }

@@ -85,10 +85,24 @@ impl Words<'_> {
         let Some(last) = self.rule.units.last() else { return all };
         let step = self.rule.steps.get(last.steps.start);
         match (last.kind, step) {
-            (UnitKind::Step, Some(step)) if step.max != Some(1) => all.push(format!(
-                "A repeat at the end fires at its minimum: at {} number {}, later ones are not waited for.",
-                step.name, step.min
-            )),
+            (UnitKind::Step, Some(step)) if step.max != Some(1) => {
+                let (name, least) = (&step.name, step.min);
+                // What may still turn the choice down when the minimum is there: it is looked at again.
+                let clause = match (self.rule.having.is_empty(), self.rule.unless.is_empty()) {
+                    (true, true) => None,
+                    (false, true) => Some("`having` holds"),
+                    (true, false) => Some("`unless` does not hold"),
+                    (false, false) => Some("`having` holds and `unless` does not"),
+                };
+                all.push(match clause {
+                    None => format!(
+                        "A repeat at the end fires at its minimum: at {name} number {least}, later ones are not waited for."
+                    ),
+                    Some(clause) => format!(
+                        "A repeat at the end is looked at from {name} number {least} on, again with each later one, until {clause}: then it fires."
+                    ),
+                });
+            }
             (UnitKind::All, _) => {
                 all.push("The set at the end fires with the last member that it needs.".to_owned());
             }

@@ -241,10 +241,27 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         self.all.report(diagnostic)
     }
 
+    /// `exec.host` for `host`, as in `distinct(host over 10m)`: no stream, but a field of one that the rule has named before.
+    fn field_for_stream(&self, name: &str) -> Option<String> {
+        if self.all.streams.iter().any(|stream| stream.name == name) {
+            return None;
+        }
+        let named = self.streams.iter().filter_map(|s| self.all.streams.get(s.stream));
+        let mut having = named.filter(|s| s.fields.iter().any(|field| field.path == [name]));
+        having.next().map(|stream| format!("{}.{name}", stream.name))
+    }
+
     fn collect_streams(&mut self, rule: &ast::Rule) -> Lowered<()> {
         let mut unknown: Vec<&str> = Vec::new();
         for name in rule_streams(rule) {
             if unknown.contains(&name.name.as_str()) {
+                continue;
+            }
+            if let Some(field) = self.field_for_stream(&name.name) {
+                let message = format!("no stream `{}`", name.name);
+                let help = format!("it is a field: did you mean `{field}`?");
+                self.report(Diagnostic::error("E202", name.span, message).help(help).replace(field));
+                unknown.push(&name.name);
                 continue;
             }
             match self.all.stream(name) {

@@ -22,7 +22,7 @@ impl Parser<'_> {
         Expr { kind, span: self.since(start), paren: false }
     }
 
-    fn binary(&self, op: Op, left: Expr, right: Expr) -> Expr {
+    pub(super) fn binary(&self, op: Op, left: Expr, right: Expr) -> Expr {
         let start = left.span;
         self.make(start, ExprKind::Binary(op, Box::new(left), Box::new(right)))
     }
@@ -119,6 +119,10 @@ impl Parser<'_> {
             let inner = self.binary(Op::Plain(BinaryOp::In), left, right);
             return Ok(self.make(start, ExprKind::Not(Box::new(inner))));
         }
+        let left = match self.sql_comparison(left)? {
+            Ok(whole) => return Ok(whole),
+            Err(left) => left,
+        };
         let op = match self.kind() {
             Kind::Sign("==") => Op::Plain(BinaryOp::Equal),
             Kind::Sign("!=") => Op::Plain(BinaryOp::NotEqual),
@@ -162,14 +166,17 @@ impl Parser<'_> {
     }
 
     fn in_right(&mut self) -> Parsed<Expr> {
-        self.coalesce()
+        match self.list_in_parentheses()? {
+            Some(list) => Ok(list),
+            None => self.coalesce(),
+        }
     }
 
     fn is_sum(e: &Expr) -> bool {
         !e.paren && matches!(e.kind, ExprKind::Binary(Op::Plain(BinaryOp::Add | BinaryOp::Subtract), ..))
     }
 
-    fn coalesce(&mut self) -> Parsed<Expr> {
+    pub(super) fn coalesce(&mut self) -> Parsed<Expr> {
         let mut parts = vec![self.sum()?];
         let mut signs = Vec::new();
         let mut count = 0;
@@ -220,6 +227,12 @@ impl Parser<'_> {
                 Kind::Sign("%") => BinaryOp::Remainder,
                 _ => return Ok(left),
             };
+            if op == BinaryOp::Remainder
+                && let Some(share) = self.percentage(&left)
+            {
+                left = share;
+                continue;
+            }
             self.link(&mut count)?;
             self.bump();
             let right = self.unary()?;
@@ -245,10 +258,13 @@ impl Parser<'_> {
     pub(super) fn atom(&mut self) -> Parsed<Expr> {
         let start = self.span();
         let kind = match self.kind().clone() {
-            Kind::Number(text) => {
-                self.bump();
-                self.number(&text, start)
-            }
+            Kind::Number(text) => match self.spelled_duration() {
+                Some(value) => ExprKind::Duration(value),
+                None => {
+                    self.bump();
+                    self.number(&text, start)
+                }
+            },
             Kind::Duration(value) => {
                 self.bump();
                 ExprKind::Duration(value)
@@ -331,6 +347,7 @@ impl Parser<'_> {
         if self.eat_sign(")") {
             return Ok(self.make(start, ExprKind::Call(function, Vec::new())));
         }
+        let function = self.count_distinct(function);
         let first = self.value()?;
         if self.at_word("over") {
             return self.window(start, function, first);

@@ -1,5 +1,6 @@
 //! Declarations of a file: `stream`, `list`, `lookup`, `const`, `def`, `template`, `rule`.
 
+use super::sql::type_meant;
 use super::{Parsed, Parser};
 use crate::ast::{
     Const, Def, Field, File, Ident, List, Lookup, Param, Path, Stream, Template, Time, TypeName,
@@ -262,7 +263,10 @@ impl Parser<'_> {
         let name: Ident = self.name("a type")?;
         let mut words = Vec::new();
         let open = self.span();
-        if self.eat_sign("(") {
+        if self.at_sign("(") && type_meant(&name.name).is_some() {
+            // `varchar(20)`: the name alone is told.
+            self.skip_group();
+        } else if self.eat_sign("(") {
             words = self.list_until(")", |p| p.name("a word of the enum"))?;
             if name.name != "enum" {
                 let message = format!("`{}` takes no words", name.name);
@@ -297,11 +301,7 @@ impl Parser<'_> {
             }
             n if TYPES.contains(&n) => {}
             n => {
-                let other =
-                    ["number", "text", "str", "boolean", "integer", "double", "timestamp", "datetime"];
-                let meant = ["decimal", "string", "string", "bool", "int", "float", "instant", "instant"];
-                let known = other.iter().zip(meant).find(|(o, _)| **o == n).map(|(_, m)| m);
-                let known = known.or_else(|| nearest(n, TYPES.iter().copied()));
+                let known = type_meant(n).or_else(|| nearest(n, TYPES.iter().copied()));
                 let help = match known {
                     Some(best) => format!("did you mean `{best}`?"),
                     None => format!("one of `{}`", TYPES.join("`, `")),

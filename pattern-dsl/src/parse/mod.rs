@@ -8,6 +8,7 @@
 mod expr;
 mod file;
 mod rule;
+mod sql;
 mod steps;
 mod test;
 
@@ -189,6 +190,9 @@ impl Parser<'_> {
 
     /// A duration literal.
     fn duration(&mut self) -> Parsed<Micros> {
+        if let Some(value) = self.spelled_duration() {
+            return Ok(value);
+        }
         match self.kind().clone() {
             Kind::Duration(value) => {
                 self.bump();

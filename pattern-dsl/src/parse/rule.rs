@@ -183,12 +183,17 @@ impl Parser<'_> {
 
     /// A clause word begins the line and what follows fits no operand: the expression before it is not finished.
     pub(super) fn clause_begins(&self) -> bool {
+        self.clause_ahead(0)
+    }
+
+    /// The same for a later token.
+    pub(super) fn clause_ahead(&self, from: usize) -> bool {
         const OPERATORS: &[&str] = &[
             "and", "or", "in", "is", "not", "contains", "starts", "ends", "matches", "reaches", "then",
             "else", "over", "before", "where", "until", "cancel", "within",
         ];
-        let first = |ahead: usize| self.tokens.get(self.at + ahead).is_some_and(|t| t.first);
-        let follows = match self.peek(1) {
+        let first = |ahead: usize| self.tokens.get(self.at + from + ahead).is_some_and(|t| t.first);
+        let follows = match self.peek(from + 1) {
             Kind::Text(_) | Kind::Duration(_) | Kind::Number(_) | Kind::Sign("{") => true,
             Kind::Name(next) => !OPERATORS.contains(&next.as_str()),
             _ => false,
@@ -196,7 +201,7 @@ impl Parser<'_> {
         first(0)
             && !first(1)
             && follows
-            && matches!(self.kind(), Kind::Name(n) if CLAUSES.contains(&n.as_str()))
+            && matches!(self.peek(from), Kind::Name(n) if CLAUSES.contains(&n.as_str()))
     }
 
     fn unknown_clause(&mut self, word: &str, span: Span) -> Parsed<()> {
@@ -296,7 +301,10 @@ impl Parser<'_> {
                 Overlap::From(self.name("a step")?)
             }
         } else {
-            return Err(self.expected_with("an overlap", "`none`, `per start`, `per end` or `all`"));
+            return Err(self.expected_with(
+                "an overlap",
+                "`none`, `per start`, `per end`, `from STEP`, `from last STEP` or `all`",
+            ));
         };
         Ok((mode, self.since(start)))
     }

@@ -308,7 +308,11 @@ impl Parser<'_> {
             return Err(self
                 .expected_with("`for`, `where`, `then` or `}`", "an absence is no event and has no alias"));
         }
-        let duration = if self.eat_word("for") { Some(self.bound()?) } else { None };
+        let mut duration = if self.eat_word("for") { Some(self.bound()?) } else { None };
+        if duration.is_none() && self.at_word("within") {
+            self.within_after_absence(&streams);
+            duration = Some(self.bound()?);
+        }
         let condition = if self.eat_word("where") { Some(self.expr()?) } else { None };
         if duration.is_none() && self.at_word("for") {
             return Err(

@@ -25,7 +25,7 @@ fn shown(module: &ir::Module, rule: &ir::Rule) -> String {
 #[test]
 fn rules_are_explained_as_recorded() {
     let module = module();
-    assert_eq!(module.rules.len(), 15);
+    assert_eq!(module.rules.len(), 16);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/explain");
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();

@@ -9,15 +9,15 @@ use crate::ruleset::{self, name_path};
 use clap::{Args, ValueEnum};
 use pattern_dsl::diagnostic::nearest;
 use pattern_dsl::ir::{Module, Rule};
-use pattern_dsl::{CodeDocument, SourceText, code_documents, explain};
+use pattern_dsl::{CodeDocument, Environment, SourceText, code_documents, explain};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A rule's name, or a code such as E301
-    #[arg(value_name = "RULE|CODE")]
+    /// A rule's name, a .cep file or folder (all its rules), or a code such as E301
+    #[arg(value_name = "RULE|FILE|CODE")]
     subject: String,
     /// Of a rule: the rules (.cep files or folders), then events to infer undeclared streams from
     #[arg(value_name = "RULES... [EVENTS...]")]
@@ -54,9 +54,20 @@ pub(crate) enum Form {
 /// # Errors
 /// An unknown code or rule, a rule with errors, unreadable input.
 pub fn run(args: &ExplainArgs) -> Result<u8, Failure> {
-    let shown = if is_code(&args.subject) { code(&args.subject, args.format)? } else { rule(args)? };
+    let subject = args.subject.as_str();
+    let shown = match subject {
+        _ if is_code(subject) => code(subject, args.format)?,
+        _ if is_rules(subject, &args.paths) => every_rule(args)?,
+        _ => rule(args)?,
+    };
     show(&shown)?;
     Ok(0)
+}
+
+/// A `.cep` file, or a lone folder: one beside other paths may have the name of a rule in them.
+fn is_rules(subject: &str, others: &[PathBuf]) -> bool {
+    let path = Path::new(subject);
+    path.extension().is_some_and(|e| e == "cep") || (others.is_empty() && path.is_dir())
 }
 
 /// `E301`, in either case.
@@ -93,13 +104,11 @@ fn document_json(document: &CodeDocument) -> Value {
 fn rule(args: &ExplainArgs) -> Result<String, Failure> {
     let wanted = args.subject.as_str();
     if args.paths.is_empty() {
-        let hint = format!("name the files of the rule: tripline explain {wanted} rules/");
+        let hint =
+            format!("name the files that hold the rule `{wanted}`: tripline explain {wanted} FILE.cep...");
         return Err(Failure::usage(hint));
     }
-    let (rules, events) = rules_and_events(&args.paths)?;
-    let sources = ruleset::load(&rules)?;
-    let options = FileOptions { events, ..FileOptions::default() };
-    let environment = check::environment(&sources, &options, args.time.as_deref(), &args.lists)?;
+    let (sources, environment) = read(args, &args.paths)?;
     let compiled = pattern_dsl::compile(&sources, &environment);
     if let Some(rule) = compiled.module.rules.iter().find(|rule| rule.name == wanted) {
         return Ok(explained(&compiled.module, rule, args.format));
@@ -112,6 +121,34 @@ fn rule(args: &ExplainArgs) -> Result<String, Failure> {
     let near = nearest(wanted, names.iter().map(String::as_str));
     let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
     Err(Failure::usage(format!("no rule `{wanted}` in these files{hint}")))
+}
+
+/// The rules of the files, in order of the files; none of them may have an error.
+fn every_rule(args: &ExplainArgs) -> Result<String, Failure> {
+    let mut paths = vec![PathBuf::from(&args.subject)];
+    paths.extend(args.paths.iter().cloned());
+    let (sources, environment) = read(args, &paths)?;
+    let compiled = ruleset::compile(&sources, &environment, false)?;
+    let rules = &compiled.module.rules;
+    if rules.is_empty() {
+        return Err(Failure::usage("no rule in these files"));
+    }
+    if matches!(args.format, Form::Mermaid | Form::Dot | Form::Svg) && rules.len() > 1 {
+        let names: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
+        let message = format!("a picture shows one rule: name one of {}", names.join(", "));
+        return Err(Failure::usage(message));
+    }
+    let all: Vec<String> = rules.iter().map(|rule| explained(&compiled.module, rule, args.format)).collect();
+    Ok(all.join(if args.format == Form::Text { "\n" } else { "" }))
+}
+
+/// The rules' text, and what they stand on.
+fn read(args: &ExplainArgs, paths: &[PathBuf]) -> Result<(Vec<SourceText>, Environment), Failure> {
+    let (rules, events) = rules_and_events(paths)?;
+    let sources = ruleset::load(&rules)?;
+    let options = FileOptions { events, ..FileOptions::default() };
+    let environment = check::environment(&sources, &options, args.time.as_deref(), &args.lists)?;
+    Ok((sources, environment))
 }
 
 /// Names of all rules, also of those with errors.

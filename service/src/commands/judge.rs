@@ -7,9 +7,21 @@ use engine::alert::Alert;
 use engine::value::Value;
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::{Expectation, Rule};
+use pattern_dsl::source::Span;
 use pattern_dsl::types::{Literal, Micros};
 
 use super::coverage::Reached;
+
+/// One thing that is wrong with a test's alerts.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// What.
+    pub(super) text: String,
+    /// The `expect` that is not met; none = the test as a whole.
+    pub(super) at: Option<Span>,
+    /// An alert is missing, and no other comes near it.
+    pub(super) missing: bool,
+}
 
 /// What is wrong with the alerts of a test.
 pub(super) fn judge(
@@ -18,7 +30,7 @@ pub(super) fn judge(
     alerts: &[Alert],
     start: Micros,
     reached: &Reached,
-) -> Vec<String> {
+) -> Vec<Problem> {
     let mut free: Vec<&Alert> = alerts.iter().collect();
     let mut unmet = Vec::new();
     for expectation in expect {
@@ -32,18 +44,24 @@ pub(super) fn judge(
             unmet.push((expectation, found));
         }
     }
-    let mut problems: Vec<String> = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     for (expectation, found) in unmet {
-        let hint = match nearest(expectation, &free, start) {
+        let near = nearest(expectation, &free, start);
+        let missing = near.is_none();
+        let hint = match near {
             Some(near) => near,
             None if alerts.is_empty() => how_far(rule, reached),
             None => format!("the rule gave {} in all", plural(alerts.len(), "alert")),
         };
         let fit = if found == 1 { "1 fits".to_owned() } else { format!("{found} fit") };
-        problems.push(format!("expected {}, {fit}; {hint}", wanted(expectation)));
+        let text = format!("expected {}, {fit}; {hint}", wanted(expectation));
+        problems.push(Problem { text, at: Some(expectation.span), missing });
     }
     for alert in free {
-        problems.push(format!("unexpected alert {}", describe(alert, start)));
+        // It is `expect nothing` that it contradicts, if there is one.
+        let nothing = expect.iter().find(|expectation| expectation.count == 0);
+        let text = format!("unexpected alert {}", describe(alert, start));
+        problems.push(Problem { text, at: nothing.map(|expectation| expectation.span), missing: false });
     }
     problems
 }

@@ -10,6 +10,7 @@ use crate::console::{plural, show};
 use crate::decode::time::{parse_duration, parse_rfc3339};
 use crate::failure::Failure;
 use crate::render::value_text;
+use crate::render::why::why_sentences;
 use crate::ruleset::{self, name_path};
 use crate::tables::Tables;
 use clap::Args;
@@ -17,8 +18,10 @@ use engine::alert::{ALERTS, Alert};
 use engine::event::{EventRef, StreamLayout};
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use engine::value::Value;
+use engine::why::Verdict;
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::{Mode, Module, Rule, Test};
+use pattern_dsl::source::Span;
 use pattern_dsl::types::{Literal, Micros, Type};
 use pattern_dsl::{Environment, SourceText};
 use serde_json::json;
@@ -26,6 +29,11 @@ use std::path::PathBuf;
 
 /// 2026-01-01T00:00:00Z, where a test begins that does not say.
 pub const DEFAULT_START: Micros = 1_767_225_600_000_000;
+
+/// Keys of a failed test for which it is told what stopped them.
+const KEYS: usize = 3;
+/// Attempts that are told of each.
+const ATTEMPTS: usize = 3;
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -59,8 +67,10 @@ pub struct Outcome {
     pub rule: String,
     /// The test's title.
     pub test: String,
-    /// What was wrong; empty = passed.
-    pub problems: Vec<String>,
+    /// What was wrong, each with its place; empty = passed.
+    pub problems: Vec<(String, String)>,
+    /// Where an alert is missing, what stopped it: sentences of `why`.
+    pub stopped: Vec<String>,
     /// Where the test stands.
     pub place: String,
     /// What the test reached of its rule.
@@ -118,8 +128,11 @@ fn text(outcomes: &[Outcome], coverage: &[Coverage]) -> String {
     for outcome in outcomes {
         let word = if outcome.problems.is_empty() { "ok  " } else { "FAIL" };
         out.push_str(&format!("{word} {} / {}\n", outcome.rule, outcome.test));
-        for problem in &outcome.problems {
-            out.push_str(&format!("     {}: {problem}\n", outcome.place));
+        for (place, problem) in &outcome.problems {
+            out.push_str(&format!("     {place}: {problem}\n"));
+        }
+        for sentence in &outcome.stopped {
+            out.push_str(&format!("       {sentence}\n"));
         }
     }
     for line in coverage.iter().flat_map(Coverage::lines) {
@@ -129,20 +142,16 @@ fn text(outcomes: &[Outcome], coverage: &[Coverage]) -> String {
         out.push_str(&format!("{}\n", Totals::of(coverage).line()));
     }
     out.push_str(&format!("{}, {} failed\n", plural(outcomes.len(), "test"), failed(outcomes)));
-    if let Some(outcome) = outcomes.iter().find(|o| !o.problems.is_empty()) {
-        let rule = &outcome.rule;
-        out.push_str(&format!(
-            "what stops a match, on a file of events: tripline why RULES EVENTS --rule {rule} --key KEY\n"
-        ));
-    }
     out
 }
 
 fn json_lines(outcomes: &[Outcome], coverage: &[Coverage]) -> String {
     let tests = outcomes.iter().map(|outcome| {
+        let problems: Vec<_> = outcome.problems.iter().map(|(_, problem)| problem).collect();
         json!({
             "type": "test", "rule": outcome.rule, "test": outcome.test, "place": outcome.place,
-            "passed": outcome.problems.is_empty(), "problems": outcome.problems,
+            "passed": outcome.problems.is_empty(), "problems": problems,
+            "stopped": outcome.stopped,
         })
     });
     let mut summary = json!({ "type": "summary", "tests": outcomes.len(), "failed": failed(outcomes) });
@@ -166,30 +175,55 @@ pub fn run_test(
     sources: &[SourceText],
 ) -> Result<Outcome, Failure> {
     let start = test.start.unwrap_or(DEFAULT_START);
-    let (alerts, reached) = alerts_of(module, rule, test, tables, limits, start)?;
-    let problems = judge(rule, &test.expect, &alerts, start, &reached);
-    let place = sources.get(test.span.source as usize).map_or_else(String::new, |source| {
-        let (line, column) = source.line_column(test.span.start);
-        format!("{}:{line}:{column}", source.name)
-    });
-    Ok(Outcome { rule: rule.name.clone(), test: test.name.clone(), problems, place, reached })
+    let driven = |keep_history| {
+        let options = Options { limits: limits.clone(), count_only: false, sorted_input: true, keep_history };
+        drive(module, rule, test, tables, options, start)
+    };
+    let (task, alerts) = driven(false)?;
+    let reached = Reached::of(task.stats(), &rule.name, &alerts);
+    let found = judge(rule, &test.expect, &alerts, start, &reached);
+    let stopped = match found.iter().any(|problem| problem.missing) {
+        true => stopped(&driven(true)?.0, &rule.name),
+        false => Vec::new(),
+    };
+    let place = |span: Span| {
+        sources.get(span.source as usize).map_or_else(String::new, |source| {
+            let (line, column) = source.line_column(span.start);
+            format!("{}:{line}:{column}", source.name)
+        })
+    };
+    let problems =
+        found.into_iter().map(|problem| (place(problem.at.unwrap_or(test.span)), problem.text)).collect();
+    let (rule, test, place) = (rule.name.clone(), test.name.clone(), place(test.span));
+    Ok(Outcome { rule, test, problems, stopped, place, reached })
 }
 
-fn alerts_of(
+/// What stopped the alerts that did not come, key by key.
+fn stopped(task: &Task, rule: &str) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for key in task.keys_of(rule).into_iter().take(KEYS) {
+        let Some(why) = task.why(rule, &key) else { continue };
+        let name = if key.is_empty() { String::new() } else { format!("key {}: ", key.join(",")) };
+        sentences.extend(why_sentences(&why, ATTEMPTS).into_iter().map(|text| format!("{name}{text}")));
+        if why.attempts.iter().any(|attempt| matches!(attempt.verdict, Verdict::UsedUp(..))) {
+            let hint = "`overlap` says what an alert leaves for the next; what is in the key is kept apart";
+            sentences.push(format!("{name}{hint}"));
+        }
+    }
+    sentences
+}
+
+/// Runs the events of a test: the task at its end, and the rule's alerts.
+fn drive(
     module: &Module,
     rule: &Rule,
     test: &Test,
     tables: &Tables,
-    limits: &Limits,
+    options: Options,
     start: Micros,
-) -> Result<(Vec<Alert>, Reached), Failure> {
+) -> Result<(Task, Vec<Alert>), Failure> {
     let single = with_what_it_reads(module, rule, test);
-    let mut task = Task::new(Options {
-        limits: limits.clone(),
-        count_only: false,
-        sorted_input: true,
-        keep_history: false,
-    });
+    let mut task = Task::new(options);
     task.activate(&single, tables, None)
         .map_err(|error| Failure::finding(format!("{}: {error}", rule.name)))?;
     for (at, table, content) in &test.sets {
@@ -223,8 +257,7 @@ fn alerts_of(
     task.step(Input::Time(start + test.end), &mut out);
     task.step(Input::End, &mut out);
     out.alerts.retain(|alert| alert.rule == rule.name);
-    let reached = Reached::of(task.stats(), &rule.name, &out.alerts);
-    Ok((out.alerts, reached))
+    Ok((task, out.alerts))
 }
 
 /// The rule, live; and the rules whose alerts it reads, unless the test gives alerts itself.
@@ -298,7 +331,9 @@ fn junit(outcomes: &[Outcome]) -> String {
         if outcome.problems.is_empty() {
             out.push_str("/>\n");
         } else {
-            let text = escape(&format!("{}: {}", outcome.place, outcome.problems.join("; ")));
+            let problems = outcome.problems.iter().map(|(place, problem)| format!("{place}: {problem}"));
+            let all: Vec<String> = problems.chain(outcome.stopped.iter().cloned()).collect();
+            let text = escape(&all.join("; "));
             out.push_str(&format!(">\n    <failure message=\"{text}\"/>\n  </testcase>\n"));
         }
     }

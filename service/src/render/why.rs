@@ -144,7 +144,19 @@ fn attempt_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
     for step in &attempt.steps {
         out.push_str(&step_text(&step.step, &step.stream, &step.events, masks, EVENTS));
     }
-    let text = match &attempt.verdict {
+    out.push_str(&format!("  -> {}\n", verdict_text(attempt, why, masks)));
+    if let (Verdict::Stopped(failure, _), true, Some(now)) = (&attempt.verdict, open, why.now)
+        && let Some(deadline) = &failure.deadline
+    {
+        let (deadline, now) = (format_rfc3339(*deadline), format_rfc3339(now));
+        out.push_str(&format!("     open until {deadline}; time stands at {now}\n"));
+    }
+    out
+}
+
+/// One sentence; empty for an alert.
+fn verdict_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
+    match &attempt.verdict {
         Verdict::Fired(_) => String::new(),
         Verdict::CoolDown(since, at) => format!(
             "a match at {}, but the cool-down of the alert of {} was on: {} had passed",
@@ -164,15 +176,30 @@ fn attempt_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
         Verdict::Stopped(failure, others) => failure_text(failure, *others, why, masks),
         Verdict::Capped => "a match that a limit kept from being looked at or sent".to_owned(),
         Verdict::Missed => "a match that gave no alert: a fault of the matcher, please report it".to_owned(),
-    };
-    out.push_str(&format!("  -> {text}\n"));
-    if let (Verdict::Stopped(failure, _), true, Some(now)) = (&attempt.verdict, open, why.now)
-        && let Some(deadline) = &failure.deadline
-    {
-        let (deadline, now) = (format_rfc3339(*deadline), format_rfc3339(now));
-        out.push_str(&format!("     open until {deadline}; time stands at {now}\n"));
     }
-    out
+}
+
+/// A sentence for each of the attempts without an alert that tell most: those whose events an alert used up, then those that
+/// got furthest; where nothing began a match, the test that the nearest event failed.
+#[must_use]
+pub fn why_sentences(why: &Why, most: usize) -> Vec<String> {
+    let masks = masks(why);
+    let mut attempts: Vec<&Attempt> =
+        why.attempts.iter().filter(|attempt| !matches!(attempt.verdict, Verdict::Fired(_))).collect();
+    attempts.sort_by_key(|attempt| {
+        let used = matches!(attempt.verdict, Verdict::UsedUp(..));
+        (!used, std::cmp::Reverse(attempt.steps.len()))
+    });
+    let mut sentences = Vec::new();
+    for attempt in attempts.into_iter().take(most) {
+        let began = attempt.steps.first().and_then(|step| step.events.first());
+        let began = began.map_or_else(String::new, |event| format!("from {}: ", format_rfc3339(event.ts)));
+        sentences.push(format!("{began}{}", verdict_text(attempt, why, &masks)));
+    }
+    if let (true, Some(closest)) = (sentences.is_empty(), &why.closest) {
+        sentences.push(failure_text(&Failure { deadline: None, ..closest.clone() }, 0, why, &masks));
+    }
+    sentences
 }
 
 fn is_open(failure: &Failure, why: &Why) -> bool {

@@ -113,6 +113,30 @@ fn only_what_could_break_a_match_reaches_an_absence() {
     );
 }
 
+/// The test's own events tell what stopped the alert.
+#[test]
+fn a_missing_alert_is_told_why_it_did_not_come() {
+    let said = |rule: &str| {
+        let f = folder(&[("r.cep", &format!("stream p {{ fields {{ k: string, retry: bool? }} }}\n{rule}"))]);
+        let output = tripline(f.path(), &["test", "r.cep"], "");
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        out(&output)
+    };
+    let text = said(
+        "rule r { by k match within 10m { p as a then p as b where not retry } overlap none\n\
+         test \"t\" { at 0s, 1m p { k: \"x\" }\n expect 1 alert } }",
+    );
+    assert!(text.contains("     r.cep:3:2: expected 1 alert, 0 fit; no event fits step `b`\n"), "{text}");
+    assert!(text.contains("key x: from 2026-01-01T00:00:00.000Z: `b`: `not retry` is unknown"), "{text}");
+    assert!(text.contains("since a value is null"), "{text}");
+    let text = said(
+        "rule r { by k match within 10m { p as a then p as b } overlap none\n\
+         test \"t\" { at 0s, 1m, 2m p { k: \"x\" }\n expect 2 alerts } }",
+    );
+    assert!(text.contains("used up by the alert of 2026-01-01T00:01:00.000Z that began with"), "{text}");
+    assert!(text.contains("key x: `overlap` says what an alert leaves for the next"), "{text}");
+}
+
 #[test]
 fn a_failed_expectation_names_what_comes_nearest() {
     let first = |rule: &str| {
@@ -126,7 +150,8 @@ fn a_failed_expectation_names_what_comes_nearest() {
                   at 5m, not 6m, probes is 3, not 4\n";
     assert!(text.contains(wanted), "{text}");
     assert!(text.contains("\n1 test, 1 failed\n"), "{text}");
-    assert!(text.contains("tripline why RULES EVENTS --rule card_testing --key KEY"), "{text}");
+    let line = RULE.lines().position(|line| line.contains("expect at 5m 1 alert")).expect("a line") + 1;
+    assert!(text.contains(&format!("     card.cep:{line}:")), "{text}");
     let text =
         first(&RULE.replace("{ amount: 900.00 }\n    expect at 5m", "{ amount: 4.00 }\n    expect at 5m"));
     assert!(

@@ -59,7 +59,37 @@ fn unknown_rules_and_rules_with_errors_are_told_apart() {
     // Another rule's error is no reason not to explain this one.
     assert_eq!(tripline(f.path(), &["explain", "card_testing", "."], "").status.code(), Some(0));
     let output = tripline(f.path(), &["explain", "card_testing"], "");
-    assert!(err(&output).contains("tripline explain card_testing rules/"), "{}", err(&output));
+    assert!(err(&output).contains("tripline explain card_testing FILE.cep..."), "{}", err(&output));
+}
+
+#[test]
+fn a_file_or_folder_of_rules_is_explained_as_a_whole() {
+    let two = format!("{RULE}{}", rule_of(RULE).replace("card_testing", "other"));
+    let f = folder(&[("card.cep", RULE)]);
+    let known = tripline(f.path(), &["explain", "card_testing", "card.cep"], "");
+    for one in ["card.cep", "."] {
+        let output = tripline(f.path(), &["explain", one], "");
+        assert_eq!(out(&output), out(&known), "{}", err(&output));
+    }
+    let f = folder(&[("two.cep", &two), ("empty.cep", "")]);
+    let explain = |args: &[&str]| tripline(f.path(), &[&["explain"], args].concat(), "");
+    let text = out(&explain(&["two.cep"]));
+    let (first, second) = (text.find("card_testing: "), text.find("\nother: "));
+    assert!(first.is_some() && first < second, "{text}");
+    assert_eq!(out(&explain(&["two.cep", "--format", "json"])).lines().count(), 2);
+    let output = explain(&["two.cep", "--format", "svg"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("name one of card_testing, other"), "{}", err(&output));
+    for (wrong, said) in [("empty.cep", "no rule in these files"), ("gone.cep", "gone.cep")] {
+        let output = explain(&[wrong]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(err(&output).contains(said), "{}", err(&output));
+    }
+}
+
+/// The text from the rule on: without the streams, which cannot be declared twice.
+fn rule_of(text: &str) -> &str {
+    text.find("rule ").and_then(|at| text.get(at..)).expect("a rule")
 }
 
 #[test]
