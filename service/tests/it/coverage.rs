@@ -126,7 +126,7 @@ fn a_missing_alert_is_told_why_it_did_not_come() {
         "rule r { by k match within 10m { p as a then p as b where not retry } overlap none\n\
          test \"t\" { at 0s, 1m p { k: \"x\" }\n expect 1 alert } }",
     );
-    assert!(text.contains("     r.cep:3:2: expected 1 alert, 0 fit; no event fits step `b`\n"), "{text}");
+    assert!(text.contains("     r.cep:4:2: expected 1 alert, 0 fit; no event fits step `b`\n"), "{text}");
     assert!(text.contains("key x: from 2026-01-01T00:00:00.000Z: `b`: `not retry` is unknown"), "{text}");
     assert!(text.contains("since a value is null"), "{text}");
     let text = said(
