@@ -84,7 +84,7 @@ fn tests(compiled: &Compiled, sources: &[SourceText]) -> Result<(), String> {
     for (rule, test) in module.rules.iter().flat_map(|rule| rule.tests.iter().map(move |test| (rule, test))) {
         let outcome = service::commands::test::run_test(module, rule, test, &tables, &limits, sources)
             .map_err(|failure| failure.message)?;
-        for problem in outcome.problems {
+        for (_, problem) in &outcome.problems {
             let _ = writeln!(wrong, "{} / {}: {problem}", outcome.rule, outcome.test);
         }
     }

@@ -354,6 +354,10 @@ impl RuleLowering<'_, '_> {
             text(b)
         );
         let help = match op {
+            BinaryOp::In if b.paren => {
+                let inner = text(b);
+                format!("did you mean `[{}]`?", inner.trim_start_matches('(').trim_end_matches(')'))
+            }
             BinaryOp::In => "the right side is a list: `[a, b]`, `@name` or `collect(x.f)`".to_owned(),
             BinaryOp::Contains if matches!(a_ty, Ty::List(_)) => {
                 "the right side is an item of the list".to_owned()
