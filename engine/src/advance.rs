@@ -8,15 +8,13 @@ use crate::collections::Map;
 use crate::event::Event;
 use crate::expr::Scope;
 use crate::interface::RuleStats;
-use crate::overlap::{Moment, Surroundings, UsedUp, close_latches, complete};
-use crate::past::{same_leading, same_windows};
+use crate::overlap::{Moment, Surroundings, UsedUp, complete};
 use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
 use crate::row::Position;
 use crate::search::all_true;
 use crate::state::{Key, KeyState};
 use crate::step::Stepping;
 use crate::value::Value;
-use pattern_dsl::ir::Overlap;
 use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -163,59 +161,6 @@ impl RuleRun {
         self.next_timer().map(|(due, _)| due).into_iter().chain(sweep).min()
     }
 
-    /// A later revision has taken over by `now` and no match is open.
-    pub(crate) fn is_drained(&mut self, now: Micros) -> bool {
-        if self.state.until.is_none_or(|until| now < until) {
-            return false;
-        }
-        let program = Arc::clone(&self.program);
-        self.state.timers.is_empty()
-            && self.state.keys.values_mut().all(|held| {
-                held.expire(&program, now);
-                held.lists.iter().all(VecDeque::is_empty)
-            })
-    }
-
-    /// Takes over what outlives a revision: cool-downs, the alerts of the day, latches, windows and leading absences that mean the same.
-    pub(crate) fn inherit(&mut self, older: &Self) {
-        let program = &self.program;
-        self.state.stats.day = older.state.stats.day;
-        let windows = same_windows(program, &older.program);
-        let leading = same_leading(program, &older.program);
-        let mut keys: Vec<(&Key, &KeyState)> = older.state.keys.iter().collect();
-        keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
-        for (key, held) in keys {
-            let mut state = KeyState::new(program);
-            state.sent.clone_from(&held.sent);
-            if program.latches.len() == older.program.latches.len() {
-                state.latches = held.latches;
-            }
-            for (window, from) in state.windows.iter_mut().zip(&windows) {
-                if let Some(kept) = from.and_then(|from| held.windows.get(from)) {
-                    window.clone_from(kept);
-                }
-            }
-            for (number, from) in program.leading.iter().zip(&leading) {
-                let from = from.and_then(|from| held.absences.get(*older.program.leading.get(from)?));
-                if let (Some(state), Some(kept)) = (state.absences.get_mut(*number), from) {
-                    state.clone_from(kept);
-                }
-            }
-            let outlives = !state.sent.is_empty()
-                || state.latches != u32::MAX
-                || state.windows.iter().any(|window| !window.is_empty())
-                || state
-                    .absences
-                    .iter()
-                    .any(|absence| !absence.rows.is_empty() || absence.floor_ts.is_some());
-            if outlives {
-                state.queued = true;
-                self.state.sweeps.push_back((Micros::MIN, key.clone()));
-                self.state.keys.insert(key.clone(), state);
-            }
-        }
-    }
-
     /// Fires every timer due at or before `until`, of those due then only such that count from the event `last` or one
     /// before it; those due together in the order of their events.
     pub(crate) fn ring(
@@ -264,32 +209,6 @@ impl RuleRun {
                 self.state.sweeps.push_back((now.saturating_add(sweep_after(&program)), key));
             }
         }
-    }
-
-    /// Another revision of this rule has used up events of a key, by an alert at the event at `pos`.
-    pub(crate) fn used_elsewhere(&mut self, used: &UsedUp, pos: Position) {
-        let program = &self.program;
-        let uses_up = matches!(program.overlap, Overlap::None | Overlap::From(_) | Overlap::FromLast(_));
-        if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
-            return;
-        }
-        let sweeps = &mut self.state.sweeps;
-        let held = self.state.keys.entry(used.key.clone()).or_insert_with(|| {
-            sweeps.push_back((Micros::MIN, used.key.clone()));
-            KeyState { queued: true, ..KeyState::new(program) }
-        });
-        if uses_up {
-            held.use_up(used.last);
-            held.used_to = held.used_to.max(used.last);
-        }
-        for (values, sent) in &used.sent {
-            match held.sent.iter_mut().find(|(known, _)| known == values) {
-                Some((_, known)) => *known = *sent,
-                None => held.sent.push((values.clone(), *sent)),
-            }
-        }
-        held.latches = close_latches(program, held.latches);
-        self.closed_at = pos;
     }
 
     /// Matches that may still complete: first events held, or ends waiting for their timer.

@@ -24,6 +24,10 @@ fn of_known(kind: Aggregate, mut values: impl Iterator<Item = Value>) -> Value {
     match kind {
         Aggregate::Count => Value::Int(values.count() as i64),
         Aggregate::Sum => sum(values),
+        Aggregate::SumDurations => match sum(values) {
+            Value::Int(_) => Value::Duration(0),
+            total => total,
+        },
         Aggregate::Avg => {
             let mut count = 0;
             let total = sum(values.inspect(|_| count += 1).map(exact));

@@ -5,9 +5,8 @@
 use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held};
 use crate::event::Event;
 use crate::expr::{Scope, identity};
-use crate::overlap::{first_of, last_of};
 use crate::program::{BoundProgram, Program, ReasonProgram, StepProgram};
-use crate::row::Row;
+use crate::row::{Row, first_of, last_of};
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;

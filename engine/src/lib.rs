@@ -34,6 +34,7 @@ mod compile;
 mod window;
 mod state;
 mod advance;
+mod revision;
 mod step;
 mod search;
 mod fit;

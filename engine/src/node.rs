@@ -11,7 +11,7 @@ use crate::program::LatchProgram;
 use crate::value::Value;
 use arcstr::ArcStr;
 use jiff::tz::TimeZone;
-use pattern_dsl::ir::{Aggregate, BinaryOp, Expr, Function, Of, Rule};
+use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, Expr, Function, Of, ReasonPart, Rule, Step};
 use pattern_dsl::types::Literal;
 
 impl Compiler<'_> {
@@ -138,6 +138,48 @@ impl Compiler<'_> {
         }
         Ok(Node::Reaches(latch, Box::new(self.node(value, stream)?), Box::new(self.node(limit, stream)?)))
     }
+
+    /// Fields of a step's events that the rule reads, for evidence.
+    pub(crate) fn shown(&mut self, number: usize, step: &Step) -> Vec<(usize, ArcStr, bool)> {
+        let rule = self.rule;
+        let mut fields: Vec<usize> = step.keys.clone();
+        for term in &step.condition {
+            collect_fields(&term.expr, number, true, &mut fields);
+        }
+        let clauses = rule.having.iter().chain(&rule.unless).map(|term| &term.expr);
+        let values = rule.emit.iter().map(|(_, expr)| expr).chain(&rule.severity).chain(&rule.score);
+        let reasons = rule.reason.iter().filter_map(|part| match part {
+            ReasonPart::Value(expr) => Some(expr),
+            ReasonPart::Text(_) => None,
+        });
+        let outputs = rule.timeout.iter().flatten().map(|(_, expr)| expr).chain(&rule.cooldown_per);
+        let others = rule.steps.iter().enumerate().filter(|(other, _)| *other != number);
+        let elsewhere = others.flat_map(|(_, step)| step.condition.iter().map(|term| &term.expr));
+        let gaps = rule.units.iter().flat_map(|unit| &unit.gap);
+        let silent = || gaps.clone().chain(&rule.leading).chain(&rule.trailing).chain(&rule.cancels);
+        let forbidden = silent().flat_map(|absence| &absence.condition).map(|term| &term.expr);
+        let arrows = rule.units.iter().flat_map(|unit| [&unit.within, &unit.after]).flatten();
+        let waits = rule.steps.iter().filter_map(|step| step.quiet.as_ref());
+        let waits = waits.chain(silent().filter_map(|absence| absence.duration.as_ref()));
+        let looked_up = arrows.chain(waits).filter_map(|bound| match bound {
+            Bound::Read { expr, .. } => Some(expr),
+            Bound::Fixed(_) => None,
+        });
+        let after = clauses.chain(values).chain(reasons).chain(outputs);
+        for expr in after.chain(elsewhere).chain(forbidden).chain(looked_up) {
+            collect_fields(expr, number, false, &mut fields);
+        }
+        fields.sort_unstable();
+        fields.dedup();
+        let Some(stream) = self.stream(step.stream).cloned() else { return Vec::new() };
+        fields
+            .into_iter()
+            .filter_map(|field| stream.fields.get(field).map(|declared| (field, declared)))
+            .map(|(field, declared)| {
+                (self.slot(step.stream, field), ArcStr::from(declared.path.join(".")), declared.mask)
+            })
+            .collect()
+    }
 }
 
 pub(crate) fn is_comparison(op: BinaryOp) -> bool {
@@ -195,7 +237,7 @@ pub(crate) fn needs_key(expr: &Expr) -> bool {
 
 /// Fields of a step's events that an expression reads, also in aggregates over the step. In the step's `own` condition bare
 /// fields are its event's.
-pub(crate) fn collect_fields(expr: &Expr, number: usize, own: bool, fields: &mut Vec<usize>) {
+fn collect_fields(expr: &Expr, number: usize, own: bool, fields: &mut Vec<usize>) {
     let mut of_others = Vec::new();
     expr.walk(&mut |inner| match inner {
         Expr::Field(Of::Step(step), field) if *step == number => fields.push(*field),

@@ -8,7 +8,7 @@ use crate::emit;
 use crate::expr::Scope;
 use crate::interface::{Limits, RuleStats};
 use crate::program::Program;
-use crate::row::{Position, Row};
+use crate::row::{Position, Row, first_of, last_of};
 use crate::search::{Ask, Next, Question, search};
 use crate::state::{Key, KeyState, Sent};
 use crate::tables::Tables;
@@ -260,16 +260,6 @@ fn note(
         alert: alert.cloned(),
         cooled_since,
     });
-}
-
-/// The first event of a choice.
-pub(crate) fn first_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
-    taken.iter().filter_map(|rows| rows.first().copied()).min_by_key(|row| row.pos)
-}
-
-/// The last event of a choice.
-pub(crate) fn last_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
-    taken.iter().filter_map(|rows| rows.last().copied()).max_by_key(|row| row.pos)
 }
 
 /// Of `overlap from x`: every event before this is used up.

@@ -30,3 +30,13 @@ pub(crate) struct Row {
     /// Values of all windows at this event, if something later reads them.
     pub(crate) windows: Box<[Value]>,
 }
+
+/// The first event of a choice.
+pub(crate) fn first_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
+    taken.iter().filter_map(|rows| rows.first().copied()).min_by_key(|row| row.pos)
+}
+
+/// The last event of a choice.
+pub(crate) fn last_of<'a>(taken: &[Vec<&'a Row>]) -> Option<&'a Row> {
+    taken.iter().filter_map(|rows| rows.last().copied()).max_by_key(|row| row.pos)
+}

@@ -8,6 +8,7 @@ use crate::index::Index;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
 use crate::program::Program;
+use crate::revision::inherited;
 use crate::stream::StreamTime;
 use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
@@ -162,7 +163,7 @@ impl Task {
                 program.past = Past::from(rule, at);
             }
             if let Some(older) = older {
-                program.past = Past::inherit(&program, &older.program, at.unwrap_or(Micros::MIN));
+                program.past = inherited(&program, &older.program, at.unwrap_or(Micros::MIN));
             }
             if let Some(history) = &mut self.history {
                 let (layout, index) = (&mut self.layout, &mut self.index);

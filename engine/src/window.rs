@@ -100,7 +100,7 @@ impl WindowState {
             (Aggregate::First, _) => Some(self.entries.front()?.1.clone()),
             (Aggregate::Last, _) => Some(self.entries.back()?.1.clone()),
             (_, Summary::Count(known)) => Some(Value::Int(*known)),
-            (Aggregate::Sum, Summary::Sum(known, sum, scales)) if *known > 0 => {
+            (Aggregate::Sum | Aggregate::SumDurations, Summary::Sum(known, sum, scales)) if *known > 0 => {
                 let (Value::Decimal(sum), Some(scales)) = (sum, scales) else { return Some(sum.clone()) };
                 // A sum is written with the most digits that one of its terms has, not one that has left.
                 let scale = scales.iter().rposition(|count| *count > 0).unwrap_or(0) as u8;
@@ -123,7 +123,7 @@ impl Summary {
     fn new(kind: Aggregate) -> Self {
         match kind {
             Aggregate::Count => Self::Count(0),
-            Aggregate::Sum | Aggregate::Avg => Self::Sum(0, Value::Int(0), None),
+            Aggregate::Sum | Aggregate::SumDurations | Aggregate::Avg => Self::Sum(0, Value::Int(0), None),
             Aggregate::Min | Aggregate::Max => Self::Extreme(0, VecDeque::new()),
             Aggregate::Distinct => Self::Distinct(Map::default()),
             _ => Self::Nothing,

@@ -208,7 +208,7 @@ pub(crate) fn aggregate(kind: Aggregate, of: &Ty) -> Option<Ty> {
     use Aggregate as A;
     match kind {
         A::Count | A::Distinct => Some(INT),
-        A::Sum => (of.is_numeric() || *of == DURATION).then(|| of.clone()),
+        A::Sum | A::SumDurations => (of.is_numeric() || *of == DURATION).then(|| of.clone()),
         A::Avg | A::Median if of.is_numeric() => Some(if *of == FLOAT { FLOAT } else { DECIMAL }),
         A::Avg | A::Median => None,
         A::Stddev => of.is_numeric().then_some(FLOAT),

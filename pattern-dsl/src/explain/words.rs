@@ -355,7 +355,7 @@ fn aggregate(kind: Aggregate, argument: Option<&str>) -> String {
     let argument = argument.unwrap_or_default();
     match kind {
         Aggregate::Count => "the number of".to_owned(),
-        Aggregate::Sum => format!("the sum of {argument} over"),
+        Aggregate::Sum | Aggregate::SumDurations => format!("the sum of {argument} over"),
         Aggregate::Avg => format!("the average {argument} of"),
         Aggregate::Min => format!("the least {argument} of"),
         Aggregate::Max => format!("the greatest {argument} of"),

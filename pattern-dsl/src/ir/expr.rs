@@ -173,6 +173,8 @@ pub enum Trend {
 pub enum Aggregate {
     Count,
     Sum,
+    /// A sum of durations: of nothing it is 0s.
+    SumDurations,
     Avg,
     Min,
     Max,

@@ -6,7 +6,7 @@ use super::rule::{Place, RuleLowering, Scope};
 use super::streams::window_stream;
 use super::{Fail, Lowered};
 use crate::ast::{self, ExprKind, Ident};
-use crate::check::{self, INT};
+use crate::check::{self, INT, Ty};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{Aggregate, Expr, Window};
 
@@ -31,6 +31,11 @@ pub(super) fn is_function(name: &str) -> bool {
 
 fn aggregate_named(name: &str) -> Option<Aggregate> {
     AGGREGATES.iter().find(|(n, _)| *n == name).map(|(_, a)| *a)
+}
+
+/// The aggregate that gives the type, also where there is nothing to sum.
+fn of_type(kind: Aggregate, result: &Ty) -> Aggregate {
+    if kind == Aggregate::Sum && *result == check::DURATION { Aggregate::SumDurations } else { kind }
 }
 
 impl RuleLowering<'_, '_> {
@@ -177,7 +182,7 @@ impl RuleLowering<'_, '_> {
         let Some(result) = check::aggregate(kind, &ty) else {
             return Err(self.mismatch("a number", argument, &ty));
         };
-        Ok((Expr::Aggregate(kind, step, Some(Box::new(lowered))), result))
+        Ok((Expr::Aggregate(of_type(kind, &result), step, Some(Box::new(lowered))), result))
     }
 
     pub(super) fn window(&mut self, e: &ast::Expr, window: &ast::Window, scope: &Scope) -> Lowered<Typed> {
@@ -227,7 +232,7 @@ impl RuleLowering<'_, '_> {
         };
         let inner = Scope::new(Place::Window, &[module_stream], None, 0);
         let unknowns = self.unknowns.len();
-        let mut result = INT;
+        let (mut result, mut kind) = (INT, kind);
         let mut argument = None;
         if !alone {
             let (lowered, ty) = self.expr(&window.argument, &inner, None)?;
@@ -235,6 +240,7 @@ impl RuleLowering<'_, '_> {
                 Some(result) => result,
                 None => return Err(self.mismatch("a number", &window.argument, &ty)),
             };
+            kind = of_type(kind, &result);
             argument = Some(lowered);
         }
         let filter = window.condition.as_ref().map_or_else(Vec::new, |c| self.condition(c, &inner));

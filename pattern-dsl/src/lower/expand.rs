@@ -186,6 +186,11 @@ impl<'m, 'f> Expander<'m, 'f> {
         let Some((first, rest)) = path.split_first() else { return Ok(e.clone()) };
         if let Some(argument) = named(arguments, first) {
             if rest.is_empty() {
+                // What is put in counts each time.
+                self.nodes = self.nodes.saturating_add(size(argument));
+                if self.nodes > NODES {
+                    return Err(self.too_large(e));
+                }
                 return Ok(argument.clone());
             }
             let ExprKind::Path(whole) = &argument.kind else {
@@ -459,6 +464,20 @@ fn list(names: &[&str]) -> String {
 
 fn named<'a>(arguments: &'a Arguments, name: &Ident) -> Option<&'a Expr> {
     arguments.iter().find(|(n, _)| *n == name.name).map(|(_, e)| e)
+}
+
+/// How many nodes an expression has.
+fn size(e: &Expr) -> usize {
+    let all = |items: &[Expr]| items.iter().map(size).sum::<usize>();
+    1 + match &e.kind {
+        ExprKind::Not(a) | ExprKind::Neg(a) | ExprKind::IsNull(a) | ExprKind::Table(_, Some(a), _) => size(a),
+        ExprKind::Binary(_, a, b) => size(a) + size(b),
+        ExprKind::If(a, b, c) => size(a) + size(b) + size(c),
+        ExprKind::List(items) | ExprKind::Call(_, items) => all(items),
+        ExprKind::Object(pairs) => pairs.iter().map(|(_, e)| size(e)).sum(),
+        ExprKind::Window(w) => size(&w.argument) + size(&w.over) + w.condition.as_ref().map_or(0, size),
+        _ => 0,
+    }
 }
 
 fn depth(e: &Expr) -> usize {

@@ -115,7 +115,7 @@ fn describe(alert: &Alert, start: Micros) -> String {
 /// How an alert differs from what is expected; empty = it fits.
 fn differences(expectation: &Expectation, alert: &Alert, start: Micros) -> Vec<String> {
     let mut differences = Vec::new();
-    if let Some(at) = expectation.at.filter(|at| alert.time != start + at) {
+    if let Some(at) = expectation.at.filter(|at| alert.time != start.saturating_add(*at)) {
         let had = format_duration(alert.time - start);
         differences.push(format!("at {had}, not {}", format_duration(at)));
     }

@@ -228,7 +228,7 @@ fn drive(
         .map_err(|error| Failure::finding(format!("{}: {error}", rule.name)))?;
     for (at, table, content) in &test.sets {
         if let Some(table) = module.tables.get(*table) {
-            task.set_table(&table.name, content, at.map(|at| start + at));
+            task.set_table(&table.name, content, at.map(|at| start.saturating_add(at)));
         }
     }
     let infos = crate::pipeline::stream_infos(&mut task, &single);
@@ -245,7 +245,7 @@ fn drive(
         let id = id.map(|v| value_text(&Value::from_literal(v)));
         let event = EventRef {
             stream: info.id,
-            ts: start + at,
+            ts: start.saturating_add(*at),
             partition,
             offset: number as u64 + 1,
             id: id.as_deref(),
@@ -254,7 +254,7 @@ fn drive(
         task.step(Input::Event(event), &mut out);
     }
     // Time stands at the end of the test; the end of the input completes that very moment, timers included.
-    task.step(Input::Time(start + test.end), &mut out);
+    task.step(Input::Time(start.saturating_add(test.end)), &mut out);
     task.step(Input::End, &mut out);
     out.alerts.retain(|alert| alert.rule == rule.name);
     Ok((task, out.alerts))

@@ -348,6 +348,8 @@ fn aggregate<'a>(aggregate: Aggregate, mut values: Vec<Value<'a>>) -> Value<'a> 
     match aggregate {
         Aggregate::Count => Value::Int(values.len() as i64),
         Aggregate::Sum => sum(&values),
+        Aggregate::SumDurations if values.is_empty() => Value::Duration(0),
+        Aggregate::SumDurations => sum(&values),
         Aggregate::Avg => mean(&values),
         Aggregate::Min => extreme(Ordering::Less),
         Aggregate::Max => extreme(Ordering::Greater),

@@ -1,0 +1,162 @@
+//! Two revisions of one rule: what the newer takes over, and what they share while the older drains.
+//!
+//! The older takes first events before the change, the newer from then on; both see every event.
+
+use crate::advance::RuleRun;
+use crate::overlap::{UsedUp, close_latches};
+use crate::past::Past;
+use crate::program::Program;
+use crate::row::Position;
+use crate::state::{Key, KeyState};
+use pattern_dsl::ir::{Absence, Bound, Condition, Overlap, RuleStream, Window};
+use pattern_dsl::types::Micros;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What a program knows of the past if it replaces another at the time `at`: also what means the same in both.
+pub(crate) fn inherited(program: &Program, older: &Program, at: Micros) -> Past {
+    let mut past = program.past.clone();
+    for (known, same) in past.windows.iter_mut().zip(same_windows(program, older)) {
+        if let Some(window) = same {
+            *known = older.past.window(window);
+        }
+    }
+    for (known, same) in past.leading.iter_mut().zip(same_leading(program, older)) {
+        let Some(place) = same else { continue };
+        let bound = older.rule.leading.get(place).and_then(|absence| absence.duration.as_ref());
+        // The older revision kept what its own bound needed, no more.
+        let kept = at.saturating_sub(bound.map_or(0, Bound::longest));
+        *known = kept.max(older.past.leading(place));
+    }
+    past
+}
+
+impl RuleRun {
+    /// Takes over what outlives a revision: cool-downs, the alerts of the day, latches, windows and leading absences that mean the same.
+    pub(crate) fn inherit(&mut self, older: &Self) {
+        let program = &self.program;
+        self.state.stats.day = older.state.stats.day;
+        let windows = same_windows(program, &older.program);
+        let leading = same_leading(program, &older.program);
+        let mut keys: Vec<(&Key, &KeyState)> = older.state.keys.iter().collect();
+        keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
+        for (key, held) in keys {
+            let mut state = KeyState::new(program);
+            state.sent.clone_from(&held.sent);
+            if program.latches.len() == older.program.latches.len() {
+                state.latches = held.latches;
+            }
+            for (window, from) in state.windows.iter_mut().zip(&windows) {
+                if let Some(kept) = from.and_then(|from| held.windows.get(from)) {
+                    window.clone_from(kept);
+                }
+            }
+            for (number, from) in program.leading.iter().zip(&leading) {
+                let from = from.and_then(|from| held.absences.get(*older.program.leading.get(from)?));
+                if let (Some(state), Some(kept)) = (state.absences.get_mut(*number), from) {
+                    state.clone_from(kept);
+                }
+            }
+            let outlives = !state.sent.is_empty()
+                || state.latches != u32::MAX
+                || state.windows.iter().any(|window| !window.is_empty())
+                || state
+                    .absences
+                    .iter()
+                    .any(|absence| !absence.rows.is_empty() || absence.floor_ts.is_some());
+            if outlives {
+                state.queued = true;
+                self.state.sweeps.push_back((Micros::MIN, key.clone()));
+                self.state.keys.insert(key.clone(), state);
+            }
+        }
+    }
+
+    /// Another revision of this rule has used up events of a key, by an alert at the event at `pos`.
+    pub(crate) fn used_elsewhere(&mut self, used: &UsedUp, pos: Position) {
+        let program = &self.program;
+        let uses_up = matches!(program.overlap, Overlap::None | Overlap::From(_) | Overlap::FromLast(_));
+        if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
+            return;
+        }
+        let sweeps = &mut self.state.sweeps;
+        let held = self.state.keys.entry(used.key.clone()).or_insert_with(|| {
+            sweeps.push_back((Micros::MIN, used.key.clone()));
+            KeyState { queued: true, ..KeyState::new(program) }
+        });
+        if uses_up {
+            held.use_up(used.last);
+            held.used_to = held.used_to.max(used.last);
+        }
+        for (values, sent) in &used.sent {
+            match held.sent.iter_mut().find(|(known, _)| known == values) {
+                Some((_, known)) => *known = *sent,
+                None => held.sent.push((values.clone(), *sent)),
+            }
+        }
+        held.latches = close_latches(program, held.latches);
+        self.closed_at = pos;
+    }
+
+    /// A later revision has taken over by `now` and no match is open.
+    pub(crate) fn is_drained(&mut self, now: Micros) -> bool {
+        if self.state.until.is_none_or(|until| now < until) {
+            return false;
+        }
+        let program = Arc::clone(&self.program);
+        self.state.timers.is_empty()
+            && self.state.keys.values_mut().all(|held| {
+                held.expire(&program, now);
+                held.lists.iter().all(VecDeque::is_empty)
+            })
+    }
+}
+
+/// By window: the window of the older revision with the same history. Names in its text decide too, since tables are
+/// numbered by rule file.
+fn same_windows(program: &Program, older: &Program) -> Vec<Option<usize>> {
+    let same = |window: &Window, other: &Window| {
+        window.aggregate == other.aggregate
+            && window.argument == other.argument
+            && window.span == other.span
+            && same_terms(&window.filter, &other.filter)
+            && same_stream(program, older, window.stream, other.stream)
+    };
+    let find = |window| older.rule.windows.iter().position(|other| same(window, other));
+    program.rule.windows.iter().map(find).collect()
+}
+
+/// By leading absence: that of the older revision which forbids the same events and keeps them in the same way.
+fn same_leading(program: &Program, older: &Program) -> Vec<Option<usize>> {
+    let keeps = |program: &Program, place: usize| {
+        program.leading.get(place).and_then(|number| Some(program.absences.get(*number)?.keeps_rows))
+    };
+    let same = |absence: &Absence, other: &Absence| {
+        absence.streams.len() == other.streams.len()
+            && absence.streams.iter().zip(&other.streams).all(|(a, b)| same_stream(program, older, *a, *b))
+            && same_terms(&absence.condition, &other.condition)
+    };
+    // What an absence has kept may hold values of windows, by their number.
+    let numbered = program.rule.windows.len() == older.rule.windows.len()
+        && same_windows(program, older).iter().enumerate().all(|(number, same)| *same == Some(number));
+    let find = |(place, absence)| {
+        let mut others = older.rule.leading.iter().enumerate();
+        let same = |(other, known): &(usize, &Absence)| {
+            same(absence, known) && keeps(program, place) == keeps(older, *other)
+        };
+        others.find(|other| numbered && same(other)).map(|(other, _)| other)
+    };
+    program.rule.leading.iter().enumerate().map(find).collect()
+}
+
+/// A stream of both revisions, with the same keys and the same filter.
+fn same_stream(program: &Program, older: &Program, stream: usize, other: usize) -> bool {
+    let same = |a: &RuleStream, b: &RuleStream| a.keys == b.keys && same_terms(&a.filter, &b.filter);
+    let known = program.streams.get(stream).is_some_and(|id| older.streams.get(other) == Some(id));
+    let (stream, other) = (program.rule.streams.get(stream), older.rule.streams.get(other));
+    known && program.rule.keys == older.rule.keys && stream.zip(other).is_some_and(|(a, b)| same(a, b))
+}
+
+fn same_terms(a: &Condition, b: &Condition) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.expr == b.expr && a.text == b.text)
+}
