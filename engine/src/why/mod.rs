@@ -1,7 +1,7 @@
 //! Why a rule did or did not fire for a key: every attempt, how far it got, and the first test that failed.
 //!
-//! [`replay`] runs the key's events through the rule once more and keeps everything; [`trace`] has the matcher's own search
-//! write down what it turns down; [`verdict`] puts both together. There is no second matcher: "fired" is what the rule
+//! `replay` runs the key's events through the rule once more and keeps everything; `trace` has the matcher's own search
+//! write down what it turns down; `verdict` puts both together. There is no second matcher: "fired" is what the rule
 //! fired, and a test that failed is one that the search made.
 
 pub(crate) mod failure;
