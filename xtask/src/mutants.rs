@@ -107,7 +107,7 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "let closed = self.closed_at == pos;",
         "let closed = self.closed_at == pos && pos == 0;",
     ),
-    ("an alert of one revision uses nothing up for another", "advance.rs", "held.use_up(used.last);", ""),
+    ("an alert of one revision uses nothing up for another", "revision.rs", "held.use_up(used.last);", ""),
 ];
 
 /// Builds each mutant and compares it with the definition on random cases; false if one survives.
