@@ -258,8 +258,7 @@ pub(crate) fn same_key(program: &Program, role: &Role, roles: u64, event: &Event
 /// How long after an event a key is looked through.
 fn sweep_after(program: &Program) -> Micros {
     let span = program.windows.iter().map(|window| window.span).max().unwrap_or(0);
-    let leading =
-        program.leading.iter().filter_map(|number| program.absences.get(*number)?.duration.as_ref());
+    let leading = program.absences_of(&program.leading).filter_map(|absence| absence.duration.as_ref());
     let leading = leading.map(BoundProgram::longest).max().unwrap_or(0);
     program.horizon.max(span).max(leading).max(program.cooldown.unwrap_or(0)).saturating_add(1)
 }
@@ -307,15 +306,10 @@ pub(crate) fn windows_at(
         }
     }
     let mut values = vec![Value::Null; program.windows.len()];
-    for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.windows) {
-        if read && window.before.is_some() {
-            *value = state.value(window);
-        }
-    }
-    for (number, window) in program.windows.iter().enumerate().filter(|(_, w)| w.before.is_some()) {
-        let since = program.past.window(number);
-        if since > Micros::MIN && event.ts.saturating_sub(window.span) < since {
-            values[number] = Value::Null;
+    for (number, (window, state)) in program.windows.iter().zip(&held.windows).enumerate() {
+        let known = event.ts.saturating_sub(window.span) >= program.past.window(number);
+        if read && known && window.before.is_some() {
+            values[number] = state.value(window);
         }
     }
     for (bit, role) in program.roles.iter().enumerate() {

@@ -36,7 +36,7 @@ pub(crate) struct Compiler<'a> {
     pub(crate) latches: Vec<LatchProgram>,
     /// The step whose `where` is compiled.
     pub(crate) own: Option<usize>,
-    /// For `why`: see [`compile_whole`].
+    /// For `why`: see [`compile`].
     whole: bool,
 }
 
@@ -48,31 +48,10 @@ struct Parts<'i> {
 }
 
 /// Compiles a rule; adds the fields it reads to the layout and its predicates to the index.
+///
+/// `whole`, for `why`: every event of a step's or an absence's stream is its candidate, and all that a `where` says is tested
+/// by the search, term by term as written.
 pub(crate) fn compile(
-    module: &Module,
-    rule: &Rule,
-    revision: u32,
-    tables: &[usize],
-    layout: &mut Layout,
-    index: &mut Index,
-) -> Result<Program, ActivateError> {
-    compile_as(module, rule, revision, tables, layout, index, false)
-}
-
-/// Compiles a rule for `why`: every event of a step's or an absence's stream is its candidate, and all that a `where` says
-/// is tested by the search, term by term as written.
-pub(crate) fn compile_whole(
-    module: &Module,
-    rule: &Rule,
-    revision: u32,
-    tables: &[usize],
-    layout: &mut Layout,
-    index: &mut Index,
-) -> Result<Program, ActivateError> {
-    compile_as(module, rule, revision, tables, layout, index, true)
-}
-
-fn compile_as(
     module: &Module,
     rule: &Rule,
     revision: u32,

@@ -72,24 +72,20 @@ fn bounds(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, used: Micro
             cut_from: Some(read),
         }));
     };
-    let absences = |numbers: &[usize]| {
-        let numbers = numbers.to_vec();
-        numbers.into_iter().filter_map(|number| program.absences.get(number))
-    };
     let mut last = first_of(taken).map_or(scope.time, |row| row.ts);
-    absences(&program.leading).for_each(|absence| note(&absence.duration, last));
+    program.absences_of(&program.leading).for_each(|absence| note(&absence.duration, last));
     for unit in &program.units {
         let own = taken.get(unit.steps.clone()).unwrap_or_default();
         let Some(end) = last_of(own) else { continue };
         note(&unit.within, last);
         note(&unit.after, last);
-        absences(&unit.gap).for_each(|absence| note(&absence.duration, last));
+        program.absences_of(&unit.gap).for_each(|absence| note(&absence.duration, last));
         for step in program.steps.get(unit.steps.clone()).unwrap_or_default() {
             note(&step.quiet, last);
         }
         last = end.ts;
     }
-    absences(&program.trailing).for_each(|absence| note(&absence.duration, last));
+    program.absences_of(&program.trailing).for_each(|absence| note(&absence.duration, last));
     bounds
 }
 
@@ -118,7 +114,7 @@ fn reason(program: &Program, scope: &Scope<'_>) -> String {
 fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     let started = first_of(taken).map_or(facts.time, |row| row.ts);
-    for absence in program.leading.iter().filter_map(|number| program.absences.get(*number)) {
+    for absence in program.absences_of(&program.leading) {
         let wait = absence.duration.as_ref().and_then(|bound| bound.value(scope)).unwrap_or(0);
         let from = started.saturating_sub(wait);
         evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until: started });
@@ -146,7 +142,7 @@ fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
         before = last_of(own);
     }
     let end = last_of(taken).map_or(facts.time, |row| row.ts);
-    for absence in program.trailing.iter().filter_map(|number| program.absences.get(*number)) {
+    for absence in program.absences_of(&program.trailing) {
         let bound = absence.duration.as_ref().and_then(|bound| bound.value(&Scope { time: end, ..*scope }));
         let until = end.saturating_add(bound.unwrap_or(0));
         evidence.push(Evidence::Absence { absent: absence.text.clone(), from: end, until });

@@ -448,7 +448,7 @@ impl<'a> Search<'a, '_> {
         if let Some(quiet) = program.steps.last().and_then(|step| step.quiet.as_ref()) {
             longest = self.silence(quiet, self.unit_before(unit))?;
         }
-        for absence in program.trailing.iter().filter_map(|number| program.absences.get(*number)) {
+        for absence in program.absences_of(&program.trailing) {
             if let Some(bound) = &absence.duration {
                 longest = longest.max(self.wait(bound, last)?);
             }

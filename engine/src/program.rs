@@ -74,6 +74,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Absences by their numbers.
+    pub(crate) fn absences_of<'p>(
+        &'p self,
+        numbers: &'p [usize],
+    ) -> impl Iterator<Item = &'p AbsenceProgram> {
+        numbers.iter().filter_map(|number| self.absences.get(*number))
+    }
+
     /// How far before a moment the events lie that it looks at.
     pub(crate) fn reads_back(&self) -> Micros {
         let leading = self.rule.leading.iter().filter_map(|absence| absence.duration.as_ref());

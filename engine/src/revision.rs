@@ -13,31 +13,40 @@ use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What a program knows of the past if it replaces another at the time `at`: also what means the same in both.
-pub(crate) fn inherited(program: &Program, older: &Program, at: Micros) -> Past {
-    let mut past = program.past.clone();
-    for (known, same) in past.windows.iter_mut().zip(same_windows(program, older)) {
-        if let Some(window) = same {
-            *known = older.past.window(window);
-        }
+/// What means the same in a revision and in the one that it replaces, so that its history goes on: by window and by leading
+/// absence of the newer, the place of the older's.
+pub(crate) struct Same {
+    windows: Vec<Option<usize>>,
+    leading: Vec<Option<usize>>,
+}
+
+impl Same {
+    pub(crate) fn of(program: &Program, older: &Program) -> Self {
+        let windows = same_windows(program, older);
+        let leading = same_leading(program, older, &windows);
+        Self { windows, leading }
     }
-    for (known, same) in past.leading.iter_mut().zip(same_leading(program, older)) {
-        let Some(place) = same else { continue };
-        let bound = older.rule.leading.get(place).and_then(|absence| absence.duration.as_ref());
-        // The older revision kept what its own bound needed, no more.
-        let kept = at.saturating_sub(bound.map_or(0, Bound::longest));
-        *known = kept.max(older.past.leading(place));
+
+    /// What the newer then knows of the past, if it replaces the older at the time `at`.
+    pub(crate) fn past(&self, older: &Program, at: Micros) -> Past {
+        let windows = self.windows.iter().map(|same| same.map_or(at, |window| older.past.window(window)));
+        let leading = self.leading.iter().map(|same| {
+            let Some(place) = *same else { return at };
+            let bound = older.rule.leading.get(place).and_then(|absence| absence.duration.as_ref());
+            // The older revision kept what its own bound needed, no more.
+            let kept = at.saturating_sub(bound.map_or(0, Bound::longest));
+            kept.max(older.past.leading(place))
+        });
+        Past { windows: windows.collect(), leading: leading.collect() }
     }
-    past
 }
 
 impl RuleRun {
-    /// Takes over what outlives a revision: cool-downs, the alerts of the day, latches, windows and leading absences that mean the same.
-    pub(crate) fn inherit(&mut self, older: &Self) {
+    /// Takes over what outlives a revision: cool-downs, the alerts of the day, latches, and the windows and leading absences
+    /// that mean the same.
+    pub(crate) fn inherit(&mut self, older: &Self, same: &Same) {
         let program = &self.program;
         self.state.stats.day = older.state.stats.day;
-        let windows = same_windows(program, &older.program);
-        let leading = same_leading(program, &older.program);
         let mut keys: Vec<(&Key, &KeyState)> = older.state.keys.iter().collect();
         keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
         for (key, held) in keys {
@@ -46,12 +55,12 @@ impl RuleRun {
             if program.latches.len() == older.program.latches.len() {
                 state.latches = held.latches;
             }
-            for (window, from) in state.windows.iter_mut().zip(&windows) {
+            for (window, from) in state.windows.iter_mut().zip(&same.windows) {
                 if let Some(kept) = from.and_then(|from| held.windows.get(from)) {
                     window.clone_from(kept);
                 }
             }
-            for (number, from) in program.leading.iter().zip(&leading) {
+            for (number, from) in program.leading.iter().zip(&same.leading) {
                 let from = from.and_then(|from| held.absences.get(*older.program.leading.get(from)?));
                 if let (Some(state), Some(kept)) = (state.absences.get_mut(*number), from) {
                     state.clone_from(kept);
@@ -127,7 +136,7 @@ fn same_windows(program: &Program, older: &Program) -> Vec<Option<usize>> {
 }
 
 /// By leading absence: that of the older revision which forbids the same events and keeps them in the same way.
-fn same_leading(program: &Program, older: &Program) -> Vec<Option<usize>> {
+fn same_leading(program: &Program, older: &Program, windows: &[Option<usize>]) -> Vec<Option<usize>> {
     let keeps = |program: &Program, place: usize| {
         program.leading.get(place).and_then(|number| Some(program.absences.get(*number)?.keeps_rows))
     };
@@ -138,7 +147,7 @@ fn same_leading(program: &Program, older: &Program) -> Vec<Option<usize>> {
     };
     // What an absence has kept may hold values of windows, by their number.
     let numbered = program.rule.windows.len() == older.rule.windows.len()
-        && same_windows(program, older).iter().enumerate().all(|(number, same)| *same == Some(number));
+        && windows.iter().enumerate().all(|(number, same)| *same == Some(number));
     let find = |(place, absence)| {
         let mut others = older.rule.leading.iter().enumerate();
         let same = |(other, known): &(usize, &Absence)| {

@@ -8,7 +8,7 @@ use crate::index::Index;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
 use crate::program::Program;
-use crate::revision::inherited;
+use crate::revision::Same;
 use crate::stream::StreamTime;
 use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
@@ -157,28 +157,28 @@ impl Task {
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
             let mut program =
-                compile::compile(module, rule, revision, &numbers, &mut self.layout, &mut self.index)?;
+                compile::compile(module, rule, revision, &numbers, &mut self.layout, &mut self.index, false)?;
+            let end = at.unwrap_or(Micros::MIN);
             let older = self.rules.iter().rfind(|run| run.program.name == rule.name);
-            if let Some(at) = at {
-                program.past = Past::from(rule, at);
-            }
-            if let Some(older) = older {
-                program.past = inherited(&program, &older.program, at.unwrap_or(Micros::MIN));
-            }
+            let same = older.map(|older| Same::of(&program, &older.program));
+            program.past = match (older, &same) {
+                (Some(older), Some(same)) => same.past(&older.program, end),
+                _ => Past::from(rule, end),
+            };
             if let Some(history) = &mut self.history {
                 let (layout, index) = (&mut self.layout, &mut self.index);
-                let whole = compile::compile_whole(module, rule, revision, &numbers, layout, index)?;
+                let whole = compile::compile(module, rule, revision, &numbers, layout, index, true)?;
                 history.programs.insert(rule.name.clone(), Arc::new(whole));
             }
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
             let mut run = RuleRun::new(Arc::new(program), at);
-            let end = at.unwrap_or(Micros::MIN);
             for old in self.rules.iter_mut().filter(|run| run.program.name == rule.name) {
                 old.state.until = Some(old.state.until.map_or(end, |until| until.min(end)));
             }
-            if let Some(old) = self.rules.iter().rfind(|run| run.program.name == rule.name) {
-                run.inherit(old);
+            let older = self.rules.iter().rfind(|run| run.program.name == rule.name);
+            if let (Some(older), Some(same)) = (older, &same) {
+                run.inherit(older, same);
             }
             if rule.mode == Mode::Off {
                 self.rules.retain(|run| run.program.name != rule.name);
@@ -446,13 +446,9 @@ impl Task {
         if self.used.is_empty() {
             return;
         }
-        let name = self.rules.get(rule).map(|run| run.program.name.clone());
-        for (_, other) in self
-            .rules
-            .iter_mut()
-            .enumerate()
-            .filter(|(number, other)| *number != rule && Some(&other.program.name) == name.as_ref())
-        {
+        let revisions = self.revisions_from(self.family(rule as u32));
+        let runs = revisions.clone().zip(self.rules.get_mut(revisions).unwrap_or_default());
+        for (_, other) in runs.filter(|(number, _)| *number != rule) {
             for used in &self.used {
                 other.used_elsewhere(used, position);
             }

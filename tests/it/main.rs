@@ -3,7 +3,6 @@
 mod golden;
 mod language;
 mod properties;
-mod why;
 
 #[test]
 fn the_engine_agrees_with_the_definition() {

@@ -31,6 +31,11 @@ fn alerts_move_with_time() {
 }
 
 #[test]
+fn why_says_fired_exactly_where_the_rule_fired() {
+    holds("why", 2_000, 1_900);
+}
+
+#[test]
 fn a_swap_is_the_definition_with_two_revisions() {
     holds("swap", 2_000, 1_000);
 }

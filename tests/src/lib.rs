@@ -5,7 +5,7 @@
 
 pub mod feed;
 pub mod properties;
-pub mod why;
+mod why;
 
 pub use feed::Feed;
 

@@ -1,6 +1,5 @@
 //! `compare [PROPERTY] [COUNT] [FIRST_SEED]`: random rules and events through the engine and the definition, or through one
-//! of the engine's own properties (`all` = each of them). `compare why` looks at what `why`
-//! says beside what fired; `compare show SEED` prints a case.
+//! of the engine's own properties (`all` = each of them). `compare show SEED` prints a case.
 
 use tripline_tests::properties::{PROPERTIES, try_property};
 
@@ -11,7 +10,6 @@ fn main() {
     let named = arguments.first().filter(|argument| argument.parse::<u64>().is_err());
     let mut failed = 0;
     match named {
-        Some(name) if name == "why" => failed += run("why", first, count, &tripline_tests::why::check),
         Some(name) if name == "show" => print!("{}", tripline_tests::show(&oracle::random::case(count))),
         None => failed += run("compare", first, count, &tripline_tests::compare),
         Some(wanted) => {

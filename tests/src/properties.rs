@@ -2,6 +2,7 @@
 //! in something that must not matter, or that must matter in a known way.
 
 use crate::feed::{Engine, Feed, Ran, order, run_beside, run_engine};
+use crate::why::why_says_what_happened;
 use crate::{compile, engine_line, key_text, oracle_line};
 use engine::alert::{Alert, Evidence};
 use engine::value::Value;
@@ -26,11 +27,12 @@ pub enum Verdict {
 pub type Property = fn(&Case, &Module) -> Verdict;
 
 /// The properties, by name.
-pub const PROPERTIES: [(&str, Property); 7] = [
+pub const PROPERTIES: [(&str, Property); 8] = [
     ("unwanted", unwanted_events_change_nothing),
     ("beside", rules_beside_change_nothing),
     ("keys", the_run_is_the_union_of_its_keys),
     ("shift", alerts_move_with_time),
+    ("why", why_says_what_happened),
     ("swap", a_swap_is_two_revisions),
     ("expiry", candidates_are_within_their_bound),
     ("forgotten", silence_empties_the_state),
@@ -87,7 +89,7 @@ fn whole(alerts: &[Alert]) -> Vec<String> {
     alerts.iter().map(|alert| format!("{alert:?}")).collect()
 }
 
-fn feed(case: &Case) -> Feed {
+pub(crate) fn feed(case: &Case) -> Feed {
     match case.seed % 4 {
         0 => Feed::Sorted,
         1 => Feed::Interleaved(case.seed),

@@ -1,9 +1,10 @@
 //! `why` beside what happened: it says "fired" exactly where an alert was raised, and gives a reason everywhere else.
 
+use crate::Feed;
 use crate::feed::{Engine, order};
-use crate::{Feed, compile, show};
+use crate::properties::{Verdict, feed};
 use engine::value::Value;
-use engine::why::{Failure, FailureKind, Verdict, Why};
+use engine::why::{Failure, FailureKind, Verdict as Ended, Why};
 use oracle::random::Case;
 use pattern_dsl::ir::Module;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Ids of the alerts of each rule and key.
 type Raised = BTreeMap<(String, Vec<String>), Vec<String>>;
 
+/// (7) `why` says "fired" exactly where a rule fired, and names a test that failed everywhere else.
+pub(crate) fn why_says_what_happened(case: &Case, module: &Module) -> Verdict {
+    wrong(case, module, feed(case)).map_or(Verdict::Holds, Verdict::Broken)
+}
+
 /// What is wrong with `why` on a case; none if all is right.
-#[must_use]
-pub fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
+fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let end = case.events.last()?.ts;
     let mut engine = Engine::with_history(module, &case.tables, feed);
     for number in order(module, &case.events, feed) {
@@ -49,11 +54,9 @@ pub fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
             if let Some(wrong) = of_key(&why, &alerts) {
                 return Some(format!("{} key {}: {wrong}", rule.name, key.join(",")));
             }
-            silenced += why
-                .attempts
-                .iter()
-                .filter(|attempt| matches!(attempt.verdict, Verdict::CoolDown(..)))
-                .count() as u64;
+            silenced +=
+                why.attempts.iter().filter(|attempt| matches!(attempt.verdict, Ended::CoolDown(..))).count()
+                    as u64;
         }
     }
     if let Some((name, key)) = raised.keys().next() {
@@ -70,17 +73,17 @@ fn of_key(why: &Why, alerts: &[String]) -> Option<String> {
     for attempt in &why.attempts {
         let first = attempt.steps.iter().flat_map(|step| &step.events).min_by_key(|event| event.ts);
         match &attempt.verdict {
-            Verdict::Fired(alert) => {
+            Ended::Fired(alert) => {
                 fired.push(&alert.id);
                 begun.extend(first.map(|event| event.id.as_str()));
             }
-            Verdict::Missed | Verdict::Capped => return Some(format!("no reason: {attempt:?}")),
-            Verdict::Stopped(failure, _) => {
+            Ended::Missed | Ended::Capped => return Some(format!("no reason: {attempt:?}")),
+            Ended::Stopped(failure, _) => {
                 if let Some(wrong) = unclear(failure) {
                     return Some(format!("{wrong}: {attempt:?}"));
                 }
             }
-            Verdict::CoolDown(..) | Verdict::UsedUp(..) | Verdict::Beaten(..) => {}
+            Ended::CoolDown(..) | Ended::UsedUp(..) | Ended::Beaten(..) => {}
         }
     }
     let (mut said, mut must) = (fired, alerts.iter().map(String::as_str).collect::<Vec<_>>());
@@ -112,35 +115,4 @@ fn unclear(failure: &Failure) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// A failing case for people, made as small as it gets.
-#[must_use]
-pub fn report(case: Case, feed: Feed) -> String {
-    let seed = case.seed;
-    let small = oracle::random::shrink(case, &mut |case| {
-        compile(case).is_ok_and(|module| wrong(case, &module, feed).is_some())
-    });
-    let Ok(module) = compile(&small) else { return format!("seed {seed}: does not compile") };
-    format!("seed {seed}, {feed:?}\n{}{}", show(&small), wrong(&small, &module, feed).unwrap_or_default())
-}
-
-/// Looks at `count` cases from `first` on; gives the reports of the first few that are wrong, and how many compiled.
-#[must_use]
-pub fn check(first: u64, count: u64) -> (Vec<String>, u64) {
-    let (mut reports, mut compiled) = (Vec::new(), 0);
-    for seed in first..first + count {
-        let case = oracle::random::case(seed);
-        let Ok(module) = compile(&case) else { continue };
-        compiled += 1;
-        let feed =
-            [Feed::Sorted, Feed::Interleaved(seed), Feed::Late(seed), Feed::Direct][(seed % 4) as usize];
-        if wrong(&case, &module, feed).is_some() {
-            reports.push(report(case, feed));
-        }
-        if reports.len() >= 5 {
-            break;
-        }
-    }
-    (reports, compiled)
 }

@@ -141,7 +141,7 @@ pub(crate) fn failure(
         Failed::Open(due) => {
             told.kind = FailureKind::Open;
             told.deadline = Some(due);
-            let names = program.trailing.iter().filter_map(|number| program.absences.get(*number));
+            let names = program.absences_of(&program.trailing);
             let names: Vec<&str> = names.map(|absence| absence.text.as_str()).collect();
             told.test = if names.is_empty() { "until quiet".to_owned() } else { names.join(" and ") };
         }
@@ -333,7 +333,7 @@ fn broken(search: &Search<'_, '_>, breaker: Breaker<'_>, told: &mut Failure) {
 fn endless(search: &Search<'_, '_>, last: Option<&Row>) -> String {
     let program = search.question.program;
     let end = search.begun.last().and_then(|unit| search.last_of(*unit)).or(last);
-    let absences = program.trailing.iter().filter_map(|number| program.absences.get(*number));
+    let absences = program.absences_of(&program.trailing);
     let unknown = absences.into_iter().find(|absence| {
         absence.duration.as_ref().zip(end).is_some_and(|(bound, end)| search.wait(bound, end).is_none())
     });

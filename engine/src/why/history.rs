@@ -24,7 +24,7 @@ pub(crate) struct History {
     pub(crate) only: Option<Vec<String>>,
     pub(crate) events: Vec<(Arc<Event>, Option<Drop>)>,
     pub(crate) alerts: Vec<Derived>,
-    /// By rule: the newest revision as [`crate::compile::compile_whole`] makes it.
+    /// By rule: the newest revision, compiled whole (see [`crate::compile::compile`]).
     pub(crate) programs: BTreeMap<String, Arc<Program>>,
     /// By rule: keys that occurred.
     pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
@@ -93,33 +93,12 @@ impl History {
     /// The keys of a rule that look most like a text.
     pub(crate) fn near(&self, rule: &str, text: &str) -> Vec<String> {
         let Some(keys) = self.keys.get(rule) else { return Vec::new() };
-        let mut near: Vec<(usize, &String)> = keys.iter().map(|key| (distance(key, text), key)).collect();
+        let mut near: Vec<(usize, &String)> =
+            keys.iter().map(|key| (strsim::levenshtein(key, text), key)).collect();
         near.retain(|(edits, _)| *edits <= (text.chars().count() / 2).max(2));
         near.sort();
         near.into_iter().take(3).map(|(_, key)| key.clone()).collect()
     }
-}
-
-/// Edits between two texts; a beginning in common counts for the shorter.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, left) in a.chars().enumerate() {
-        let mut corner = at;
-        if let Some(first) = row.first_mut() {
-            *first = at + 1;
-        }
-        for (place, right) in b.iter().enumerate() {
-            let (above, before) =
-                (row.get(place + 1).copied().unwrap_or(0), row.get(place).copied().unwrap_or(0));
-            let best = (corner + usize::from(left != *right)).min(above + 1).min(before + 1);
-            corner = above;
-            if let Some(cell) = row.get_mut(place + 1) {
-                *cell = best;
-            }
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 impl Task {

@@ -70,21 +70,21 @@ fn found_complete(replay: &Replay<'_>, first: &Row, fired: &Fired) -> bool {
 }
 
 fn fired_attempt(replay: &Replay<'_>, fired: &Fired) -> Attempt {
-    let rows: Vec<Vec<&Row>> = fired
-        .taken
-        .iter()
-        .zip(&replay.held.lists)
-        .map(|(taken, list)| {
-            let row = |pos: &Position| list.get(list.binary_search_by_key(pos, |row| row.pos).ok()?);
-            taken.iter().filter_map(row).collect()
-        })
-        .collect();
     let verdict = match (&fired.alert, fired.cooled_since) {
         (Some(alert), _) => Verdict::Fired(Box::new(alert.clone())),
         (None, Some(since)) => Verdict::CoolDown(since, fired.time),
         (None, None) => Verdict::Capped,
     };
-    Attempt { steps: steps(replay, &rows), verdict }
+    Attempt { steps: steps(replay, &rows_of(replay, fired)), verdict }
+}
+
+/// What each step of a fired choice took.
+fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Vec<&'r Row>> {
+    let taken = fired.taken.iter().zip(&replay.held.lists).map(|(taken, list)| {
+        let row = |pos: &Position| list.get(list.binary_search_by_key(pos, |row| row.pos).ok()?);
+        taken.iter().filter_map(row).collect()
+    });
+    taken.collect()
 }
 
 fn steps(replay: &Replay<'_>, taken: &[Vec<&Row>]) -> Vec<Taken> {
@@ -205,18 +205,7 @@ fn uses_up(replay: &Replay<'_>, fired: &Fired, pos: Position) -> bool {
     }
     match replay.program.overlap {
         Overlap::None => pos <= fired.end,
-        Overlap::From(_) | Overlap::FromLast(_) => {
-            let rows: Vec<Vec<&Row>> = fired
-                .taken
-                .iter()
-                .zip(&replay.held.lists)
-                .map(|(taken, list)| {
-                    let row = |pos: &Position| list.get(list.binary_search_by_key(pos, |row| row.pos).ok()?);
-                    taken.iter().filter_map(row).collect()
-                })
-                .collect();
-            pos < used_from(replay.program, &rows)
-        }
+        Overlap::From(_) | Overlap::FromLast(_) => pos < used_from(replay.program, &rows_of(replay, fired)),
         Overlap::PerStart | Overlap::PerEnd | Overlap::All => false,
     }
 }

@@ -129,8 +129,7 @@ pub(super) async fn topic_records(
     let view = shared.view();
     if !view.streams.values().any(|t| *t == topic) {
         let near = crate::config::nearest(&topic, view.streams.values().map(String::as_str));
-        let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-        return Err(Problem::new(404, format!("no local topic `{topic}`{hint}")));
+        return Err(Problem::new(404, format!("no local topic `{topic}`{}", crate::config::hint(near))));
     }
     // A cursor is one more than the last offset that was read.
     let from = cursor(query.after.as_deref())?;

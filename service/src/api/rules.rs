@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::{App, ask, body, cursor, page, page_size};
 use crate::commands::explain::{Form, explained};
-use crate::config::nearest;
+use crate::config::{hint, nearest};
 use crate::serve::matcher::{Ask, Condition};
 use crate::serve::view::{View, mode};
 use axum::Json;
@@ -98,8 +98,7 @@ pub(super) async fn explain(
 
 fn unknown(view: &View, id: &str) -> Problem {
     let near = nearest(id, view.rules.keys().map(String::as_str));
-    let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-    Problem::new(404, format!("no rule `{id}`{hint}"))
+    Problem::new(404, format!("no rule `{id}`{}", hint(near)))
 }
 
 /// `PUT /v1/rules/{id}`.

@@ -2,6 +2,7 @@
 
 use super::check;
 use crate::cli::rules_and_events;
+use crate::config::hint;
 use crate::console::show;
 use crate::failure::Failure;
 use crate::files::FileOptions;
@@ -119,8 +120,7 @@ fn rule(args: &ExplainArgs) -> Result<String, Failure> {
         ruleset::compile(&sources, &environment, false)?;
     }
     let near = nearest(wanted, names.iter().map(String::as_str));
-    let hint = near.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-    Err(Failure::usage(format!("no rule `{wanted}` in these files{hint}")))
+    Err(Failure::usage(format!("no rule `{wanted}` in these files{}", hint(near))))
 }
 
 /// The rules of the files, in order of the files; none of them may have an error.

@@ -3,12 +3,14 @@
 //!
 //! A test's time 0s is its `start`; time ends at its last `at` or `advance to`, timers included.
 
+use super::check;
 use super::coverage::{Coverage, Reached, Totals};
 use super::judge::judge;
 use crate::cli::{LimitArgs, limits, rules_and_events};
 use crate::console::{plural, show};
 use crate::decode::time::{parse_duration, parse_rfc3339};
 use crate::failure::Failure;
+use crate::files::FileOptions;
 use crate::render::value_text;
 use crate::render::why::why_sentences;
 use crate::ruleset::{self, name_path};
@@ -19,11 +21,11 @@ use engine::event::{EventRef, StreamLayout};
 use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
 use engine::value::Value;
 use engine::why::Verdict;
+use pattern_dsl::SourceText;
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::{Mode, Module, Rule, Test};
 use pattern_dsl::source::Span;
 use pattern_dsl::types::{Literal, Micros, Type};
-use pattern_dsl::{Environment, SourceText};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -84,11 +86,7 @@ pub struct Outcome {
 pub fn run(args: &TestArgs) -> Result<u8, Failure> {
     let (rules, _) = rules_and_events(&args.paths)?;
     let sources = ruleset::load(&rules)?;
-    let environment = Environment {
-        streams: ruleset::streams_of_tests(&sources),
-        tables: args.lists.iter().map(|(name, _)| (name.clone(), None)).collect(),
-        require_declared: false,
-    };
+    let environment = check::environment(&sources, &FileOptions::default(), None, &args.lists)?;
     let compiled = ruleset::compile(&sources, &environment, false)?;
     let tables = crate::tables::fill(&compiled.module, &sources, &args.lists)?;
     let caps = limits(&args.limits.limits)?;

@@ -280,26 +280,15 @@ fn explain(error: &toml::de::Error) -> String {
     }
 }
 
-/// The name nearest to `wrong`, if it is near enough to suggest.
-pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let best = names.into_iter().map(|n| (distance(wrong, n), n)).min()?;
-    (best.0 <= (wrong.chars().count().max(3) / 2)).then_some(best.1)
+/// `; did you mean ..?`, or nothing.
+pub fn hint(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-/// Edit distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = next;
-        }
-    }
-    row[b.len()]
+/// The name nearest to `wrong`, if it is near enough to suggest.
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let best = names.into_iter().map(|n| (strsim::levenshtein(wrong, n), n)).min()?;
+    (best.0 <= (wrong.chars().count().max(3) / 2)).then_some(best.1)
 }
 
 #[cfg(test)]
