@@ -4,12 +4,12 @@
 //! [`crate::step`] does with it.
 
 use crate::alert::{Alert, FiredBy};
-use crate::collections::Map;
-use crate::event::Event;
+use crate::event::{Arriving, EventRef};
 use crate::expr::Scope;
 use crate::interface::RuleStats;
+use crate::keys::{Handle, KeyTable, hash_of};
 use crate::overlap::{Moment, Surroundings, UsedUp, complete};
-use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
+use crate::program::{Ending, Place, Program, Role, RoleKind};
 use crate::row::Position;
 use crate::search::all_true;
 use crate::state::{Key, KeyState};
@@ -31,11 +31,9 @@ pub(crate) struct RuleRun {
 /// The state of a revision: everything that a snapshot holds.
 #[derive(Debug, Default)]
 pub(crate) struct RuleState {
-    pub(crate) keys: Map<Key, KeyState>,
-    /// Ends of trailing absences, in order: when, the choice's last event, its key.
-    pub(crate) timers: VecDeque<(Micros, Position, Key)>,
-    /// Keys to look through for what has run out, by when.
-    pub(crate) sweeps: VecDeque<(Micros, Key)>,
+    pub(crate) keys: KeyTable,
+    /// Ends of trailing absences, in order: when, the choice's last event, its key. One whose event has gone rings for nothing.
+    pub(crate) timers: VecDeque<(Micros, Position, Handle)>,
     /// First events count from this time on.
     pub(crate) from: Option<Micros>,
     /// First events count before this time only: a later revision has taken over.
@@ -43,77 +41,89 @@ pub(crate) struct RuleState {
     pub(crate) stats: RuleStats,
 }
 
+/// One event at one rule.
+struct Turn<'a, 'e> {
+    program: &'a Program,
+    state: &'a mut RuleState,
+    closed_at: Position,
+    event: &'a Arriving<'e>,
+    pos: Position,
+    around: Surroundings<'a>,
+    out: &'a mut Vec<Alert>,
+    used: &'a mut Vec<UsedUp>,
+}
+
 impl RuleRun {
     /// Takes an event in the rule's order. `roles`: those whose predicates hold.
     pub(crate) fn event(
         &mut self,
-        event: &Arc<Event>,
+        event: &Arriving<'_>,
         roles: u64,
         pos: Position,
         around: Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) {
-        let program = Arc::clone(&self.program);
+        let (program, view) = (&*self.program, &event.view);
+        let state = &mut self.state;
+        let mut turn = Turn { program, state, closed_at: self.closed_at, event, pos, around, out, used };
         let mut remaining = roles;
         let mut null_key = false;
         while remaining != 0 {
             let first = remaining.trailing_zeros() as usize;
             let Some(role) = program.roles.get(first) else { return };
             let same =
-                if program.uniform_keys { remaining } else { same_key(&program, role, remaining, event) };
+                if program.uniform_keys { remaining } else { same_key(program, role, remaining, view) };
             remaining &= !same;
-            let view = event.view();
-            if role.keys.iter().any(|slot| view.slot(*slot).is_null()) {
-                null_key = true;
-                continue;
-            }
             match *role.keys.as_slice() {
-                [slot] => self.keyed(
-                    &program,
-                    event,
-                    same,
-                    std::slice::from_ref(view.slot(slot)),
-                    pos,
-                    around,
-                    out,
-                    used,
-                ),
+                [slot] if !view.slot(slot).is_null() => {
+                    turn.keyed(same, std::slice::from_ref(view.slot(slot)), event.hash(slot));
+                }
+                _ if role.keys.iter().any(|slot| view.slot(*slot).is_null()) => null_key = true,
                 _ => {
                     let key: Key = role.keys.iter().map(|slot| view.slot(*slot).clone()).collect();
-                    self.keyed(&program, event, same, &key, pos, around, out, used);
+                    turn.keyed(same, &key, hash_of(&key));
                 }
             }
         }
         self.state.stats.null_keys += u64::from(null_key);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one private step of `event`")]
-    pub(crate) fn keyed(
+    /// Takes an event under one key.
+    #[expect(clippy::too_many_arguments, reason = "what `event` takes, and the key")]
+    pub(crate) fn event_of(
         &mut self,
-        program: &Program,
-        event: &Arc<Event>,
-        roles: u64,
         key: &[Value],
+        event: &Arriving<'_>,
+        roles: u64,
         pos: Position,
         around: Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) {
-        let state = &mut self.state;
-        if !state.keys.contains_key(key) {
-            if roles & program.creating == 0 {
-                return;
-            }
-            state.keys.insert(key.into(), KeyState::new(program));
-        }
-        let Some(held) = state.keys.get_mut(key) else { return };
-        let now = event.ts;
+        let (program, state) = (&*self.program, &mut self.state);
+        let mut turn = Turn { program, state, closed_at: self.closed_at, event, pos, around, out, used };
+        turn.keyed(roles, key, hash_of(key));
+    }
+}
+
+impl Turn<'_, '_> {
+    fn keyed(&mut self, roles: u64, key: &[Value], hash: u64) {
+        let (program, pos, around) = (self.program, self.pos, self.around);
+        let state = &mut *self.state;
+        let handle = match state.keys.find(hash, key) {
+            Some(handle) => handle,
+            None if roles & program.creating == 0 => return,
+            None => state.keys.insert(hash, key.into(), || KeyState::new(program)),
+        };
+        let Some((_, held)) = state.keys.get_mut(handle) else { return };
+        let view = self.event.view;
+        let now = view.ts;
         held.expire(program, now);
         let before = held.latches;
-        let windows = windows_at(program, held, event, roles, key, around);
+        let windows = windows_at(program, held, &view, roles, key, around);
         let scope = Scope {
-            this: Some(event.view()),
+            this: Some(view),
             key,
             taken: &[],
             own: 0,
@@ -133,23 +143,25 @@ impl RuleRun {
             timers: &mut state.timers,
             stats: &mut state.stats,
             accepts: state.from.is_none_or(|from| now >= from) && state.until.is_none_or(|until| now < until),
-            event,
+            event: self.event,
             pos,
+            handle,
             key,
             windows: &windows,
             around,
-            out,
-            used,
+            out: self.out,
+            used: self.used,
         };
         step.run(roles, &scope);
-        if !held.queued && !held.is_idle(program, now) {
-            held.queued = true;
-            state.sweeps.push_back((now.saturating_add(sweep_after(program)), key.into()));
-        } else if !held.queued {
-            state.keys.remove(key);
+        if held.is_idle(program, now) {
+            state.keys.remove(handle);
+        } else {
+            state.keys.queue(handle, now.saturating_add(program.sweep_after));
         }
     }
+}
 
+impl RuleRun {
     /// The earliest timer: when it is due, and the event that it counts from.
     pub(crate) fn next_timer(&self) -> Option<(Micros, Position)> {
         self.state.timers.front().map(|(due, event, _)| (*due, *event))
@@ -157,8 +169,7 @@ impl RuleRun {
 
     /// The earliest timer or sweep.
     pub(crate) fn next_due(&self) -> Option<Micros> {
-        let sweep = self.state.sweeps.front().map(|(due, _)| *due);
-        self.next_timer().map(|(due, _)| due).into_iter().chain(sweep).min()
+        self.next_timer().map(|(due, _)| due).into_iter().chain(self.state.keys.next_sweep()).min()
     }
 
     /// Fires every timer due at or before `until`, of those due then only such that count from the event `last` or one
@@ -171,12 +182,13 @@ impl RuleRun {
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) {
-        let program = Arc::clone(&self.program);
+        let program = &*self.program;
         let by = if program.timeout.is_some() { FiredBy::Timeout } else { FiredBy::Timer };
-        while self.next_timer().is_some_and(|timer| timer <= (until, last)) {
-            let Some((due, event, key)) = self.state.timers.pop_front() else { break };
-            let Some(held) = self.state.keys.get_mut(&key) else { continue };
-            if !waits(&program, held, event) || broken(&program, held, event) {
+        let RuleState { keys, timers, stats, .. } = &mut self.state;
+        while timers.front().is_some_and(|(due, event, _)| (*due, *event) <= (until, last)) {
+            let Some((due, event, handle)) = timers.pop_front() else { break };
+            let Some((key, held)) = keys.get_mut(handle) else { continue };
+            if !waits(program, held, event) || broken(program, held, event) {
                 continue;
             }
             for (window, program) in held.windows.iter_mut().zip(&program.windows) {
@@ -188,25 +200,24 @@ impl RuleRun {
                 .zip(&program.windows)
                 .map(|(window, program)| window.value(program))
                 .collect();
-            let moment = Moment { time: due, by, end: event, key: &key, windows: &windows };
-            complete(&program, held, &mut self.state.stats, &moment, around, out, used);
+            let moment = Moment { time: due, by, end: event, key, windows: &windows };
+            complete(program, held, stats, &moment, around, out, used);
         }
     }
 
     /// Drops state that time has made useless, up to `now`.
     pub(crate) fn sweep(&mut self, now: Micros) {
-        let program = Arc::clone(&self.program);
+        let program = &*self.program;
+        let keys = &mut self.state.keys;
         // Each key once: those that stay go to the back, for later.
-        let mut left = self.state.sweeps.len();
-        while left > 0 && self.state.sweeps.front().is_some_and(|(due, _)| *due < now) {
-            left -= 1;
-            let Some((_, key)) = self.state.sweeps.pop_front() else { break };
-            let Some(held) = self.state.keys.get_mut(&key) else { continue };
-            held.expire(&program, now);
-            if held.is_idle(&program, now) {
-                self.state.keys.remove(&key);
+        for _ in 0..keys.sweeps() {
+            let Some(handle) = keys.pop_sweep(now) else { return };
+            let Some((_, held)) = keys.get_mut(handle) else { continue };
+            held.expire(program, now);
+            if held.is_idle(program, now) {
+                keys.remove(handle);
             } else {
-                self.state.sweeps.push_back((now.saturating_add(sweep_after(&program)), key));
+                keys.queue(handle, now.saturating_add(program.sweep_after));
             }
         }
     }
@@ -214,18 +225,23 @@ impl RuleRun {
     /// Matches that may still complete: first events held, or ends waiting for their timer.
     pub(crate) fn still_open(&self) -> u64 {
         if self.program.ending != Ending::Event {
-            let open = self.state.timers.iter().filter(|(_, end, key)| {
-                self.state.keys.get(key).is_some_and(|held| {
-                    waits(&self.program, held, *end) && !broken(&self.program, held, *end)
-                })
-            });
-            return open.count() as u64;
+            return self.open_timers().filter(|(_, end, _, held)| !broken(&self.program, held, *end)).count()
+                as u64;
         }
         let first = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
         let open = |held: &KeyState| {
             held.lists.get(first.clone()).unwrap_or_default().iter().map(VecDeque::len).sum()
         };
-        self.state.keys.values().map(|held| -> usize { open(held) }).sum::<usize>() as u64
+        self.state.keys.iter().map(|(_, held)| -> usize { open(held) }).sum::<usize>() as u64
+    }
+
+    /// Timers whose event still stands, with their keys.
+    pub(crate) fn open_timers(&self) -> impl Iterator<Item = (Micros, Position, &Key, &KeyState)> {
+        let timers = self.state.timers.iter().filter_map(|(due, event, handle)| {
+            let (key, held) = self.state.keys.get(*handle)?;
+            waits(&self.program, held, *event).then_some((*due, *event, key, held))
+        });
+        timers
     }
 }
 
@@ -241,8 +257,7 @@ fn waits(program: &Program, held: &KeyState, event: Position) -> bool {
     })
 }
 
-pub(crate) fn same_key(program: &Program, role: &Role, roles: u64, event: &Event) -> u64 {
-    let view = event.view();
+fn same_key(program: &Program, role: &Role, roles: u64, view: &EventRef<'_>) -> u64 {
     program
         .roles
         .iter()
@@ -253,14 +268,6 @@ pub(crate) fn same_key(program: &Program, role: &Role, roles: u64, event: &Event
                 && role.keys.iter().zip(&other.keys).all(|(a, b)| view.slot(*a) == view.slot(*b))
         })
         .fold(0, |mask, (bit, _)| mask | 1 << bit)
-}
-
-/// How long after an event a key is looked through.
-fn sweep_after(program: &Program) -> Micros {
-    let span = program.windows.iter().map(|window| window.span).max().unwrap_or(0);
-    let leading = program.absences_of(&program.leading).filter_map(|absence| absence.duration.as_ref());
-    let leading = leading.map(BoundProgram::longest).max().unwrap_or(0);
-    program.horizon.max(span).max(leading).max(program.cooldown.unwrap_or(0)).saturating_add(1)
 }
 
 /// A trailing absence whose floor decides is broken for the choice that ended at `end`.
@@ -276,7 +283,7 @@ fn broken(program: &Program, held: &KeyState, end: Position) -> bool {
 pub(crate) fn windows_at(
     program: &Program,
     held: &mut KeyState,
-    event: &Event,
+    event: &EventRef<'_>,
     roles: u64,
     key: &[Value],
     around: Surroundings<'_>,
@@ -285,7 +292,7 @@ pub(crate) fn windows_at(
         return Vec::new();
     }
     let scope = Scope {
-        this: Some(event.view()),
+        this: Some(*event),
         key,
         taken: &[],
         own: 0,
@@ -321,6 +328,7 @@ pub(crate) fn windows_at(
         if let (Some(window), Some(state)) = (program.windows.get(number), held.windows.get_mut(number)) {
             let value = window.argument.as_ref().map_or(Value::Bool(true), |argument| argument.eval(&scope));
             state.push(window, event.ts, value);
+            held.expires_by(event.ts.saturating_add(window.span));
         }
     }
     for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.windows) {

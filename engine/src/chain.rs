@@ -7,7 +7,7 @@
 
 use crate::advance::RuleRun;
 use crate::alert::{ALERTS, Alert};
-use crate::event::{Event, EventRef, Layout, PartitionId};
+use crate::event::{Event, EventHead, EventRef, Layout, PartitionId};
 use crate::interface::Outputs;
 use crate::task::{Place, Task};
 use crate::value::Value;
@@ -17,7 +17,6 @@ use pattern_dsl::types::{Micros, Type};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// An alert as an event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +25,7 @@ pub(crate) struct Derived {
     key: Vec<Value>,
     /// Its rule reads no alerts.
     first_stratum: bool,
-    pub(crate) event: Arc<Event>,
+    pub(crate) event: Event,
 }
 
 /// Who reads whose alerts, and the alerts that their readers have not yet seen.
@@ -95,14 +94,15 @@ impl Chain {
     fn derive(&mut self, alert: &Alert, first_stratum: bool, layout: &Layout) -> Option<&Derived> {
         let stream = layout.streams.iter().position(|stream| stream.name == ALERTS)?;
         let wanted = &layout.streams.get(stream)?.fields;
-        let event = Arc::new(Event {
+        let head = EventHead {
             stream: stream as u32,
             ts: alert.time,
             partition: PartitionId::MAX,
             offset: 0,
             id: Some(alert.id.as_str().into()),
-            slots: wanted.iter().map(|field| as_type(read(alert, &field.path), &field.ty)).collect(),
-        });
+        };
+        let slots = wanted.iter().map(|field| as_type(read(alert, &field.path), &field.ty)).collect();
+        let event = Event::new(head, slots);
         let pending = self.pending.entry(alert.time).or_default();
         pending.push(Derived {
             rule: alert.rule.clone(),
@@ -223,7 +223,7 @@ impl Task {
     }
 
     /// All that happens at one time: the events given, the alerts that are pending, and timers.
-    fn strata_at(&mut self, time: Micros, events: &[Arc<Event>], out: &mut Outputs) {
+    fn strata_at(&mut self, time: Micros, events: &[Event], out: &mut Outputs) {
         let mut places = self.places(events);
         let mut derived: Vec<Derived> = Vec::new();
         let top = self.chain.strata.iter().copied().max().unwrap_or(0);
@@ -237,8 +237,8 @@ impl Task {
             if stratum > 0 {
                 self.derived_places(stratum, events.len(), &derived, &mut now);
             }
-            let seen: Vec<Arc<Event>> =
-                events.iter().cloned().chain(derived.iter().map(|alert| Arc::clone(&alert.event))).collect();
+            let seen: Vec<Event> =
+                events.iter().cloned().chain(derived.iter().map(|alert| alert.event.clone())).collect();
             self.run_places(now, &seen, out);
             self.ring_stratum(stratum, time, out);
         }

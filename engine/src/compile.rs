@@ -17,6 +17,7 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{
     Absence, Arrow, BinaryOp, Bound, Expr, Module, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
 };
+use pattern_dsl::types::Micros;
 use std::collections::BTreeSet;
 
 /// Ways in which one rule may want events: a bit each.
@@ -102,6 +103,46 @@ fn look_behind(absences: &mut [AbsenceProgram], units: &[UnitProgram]) {
     }
 }
 
+/// See [`Program::strict_chain`].
+fn is_strict_chain(rule: &Rule, units: &[UnitProgram], steps: &[StepProgram]) -> bool {
+    units.len() > 1
+        && rule.timeout.is_none()
+        && units.iter().skip(1).all(|unit| unit.immediately)
+        && units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable)
+        && steps.iter().all(|step| step.max == 1 && step.quiet.is_none())
+}
+
+/// How long after an event of a key the last of what it left may be of use.
+fn sweep_after(rule: &Rule, horizon: Micros) -> Micros {
+    let span = rule.windows.iter().map(|window| window.span).max().unwrap_or(0);
+    let leading = rule.leading.iter().filter_map(|absence| absence.duration.as_ref());
+    let leading = leading.map(Bound::longest).max().unwrap_or(0);
+    horizon.max(span).max(leading).max(rule.cooldown.unwrap_or(0)).saturating_add(1)
+}
+
+/// Tells each step whether order alone decides where it begins.
+fn mark_plain(steps: &mut [StepProgram], units: &[UnitProgram], waits: bool) {
+    for (number, unit) in units.iter().enumerate().skip(1) {
+        let takes_one = |unit: &UnitProgram| {
+            let step = steps.get(unit.steps.clone()).and_then(|steps| steps.first());
+            unit.kind == UnitKind::Step
+                && !unit.skippable
+                && step.is_some_and(|step| step.max == 1 && step.quiet.is_none())
+        };
+        let asks_nothing = unit.within.is_none()
+            && unit.after.is_none()
+            && !unit.immediately
+            && unit.gap.is_empty()
+            && steps.get(unit.steps.start).is_some_and(|step| step.cross.is_empty());
+        let plain = !waits
+            && asks_nothing
+            && units.get(number - 1..=number).is_some_and(|two| two.iter().all(takes_one));
+        if let Some(step) = steps.get_mut(unit.steps.start) {
+            step.plain = plain;
+        }
+    }
+}
+
 /// Id of a stream in the layout, added if it is new.
 pub(crate) fn stream_id(layout: &mut Layout, stream: &Stream) -> StreamId {
     if let Some(id) = layout.streams.iter().position(|known| known.name == stream.name) {
@@ -117,7 +158,7 @@ impl Compiler<'_> {
         let ending = self.ending();
         let mut parts = Parts { roles: Vec::new(), absences: Vec::new(), index };
         // Roles of steps come first, in their order: `advance` goes through them from the last to the first.
-        let steps = (rule.steps.iter().enumerate())
+        let mut steps = (rule.steps.iter().enumerate())
             .map(|(number, step)| self.step(number, step, ending, &mut parts))
             .collect::<Result<Vec<_>, _>>()?;
         let units = (0..rule.units.len())
@@ -129,6 +170,11 @@ impl Compiler<'_> {
         let cancels = self.absences(&rule.cancels, Place::Cancel, false, &mut parts)?;
         let Parts { mut roles, mut absences, index } = parts;
         look_behind(&mut absences, &units);
+        let waits = absences
+            .iter()
+            .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
+            || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some());
+        mark_plain(&mut steps, &units, waits);
         let windows = self.windows(&mut roles, index)?;
         let strict = self.look_roles(&steps, &units, &mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
@@ -153,6 +199,7 @@ impl Compiler<'_> {
         });
         let reading = mask(&|kind| !matches!(kind, RoleKind::Window(_)));
         let quiet = steps.iter().filter_map(|step| step.quiet.as_ref()).map(BoundProgram::longest).max();
+        let horizon = within.saturating_add(ending.longest().max(quiet.unwrap_or(0)));
         Ok(Program {
             name: rule.name.as_str().into(),
             revision,
@@ -167,11 +214,8 @@ impl Compiler<'_> {
             per: rule.cooldown_per.iter().map(|expr| self.node(expr, 0)).collect::<Result<_, _>>()?,
             within,
             ending,
-            horizon: within.saturating_add(ending.longest().max(quiet.unwrap_or(0))),
-            waits: absences
-                .iter()
-                .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
-                || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some()),
+            horizon,
+            waits,
             unordered: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit))
                 || (rule.overlap == Overlap::PerStart
                     && units.first().is_some_and(|unit| unit.kind != UnitKind::Step)),
@@ -179,6 +223,8 @@ impl Compiler<'_> {
             cooldown: rule.cooldown,
             overlap: rule.overlap,
             strict,
+            strict_chain: is_strict_chain(rule, &units, &steps),
+            sweep_after: sweep_after(rule, horizon),
             uniform_keys: uniform_keys(&roles),
             creating,
             reading,
@@ -281,7 +327,12 @@ impl Compiler<'_> {
             first_only,
             quiet: step.quiet.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
             cross,
+            plain: false,
             keeps_windows: !self.rule.windows.is_empty(),
+            keeps_context: step.consecutive
+                || unit.arrow == Arrow::Immediately
+                || !unit.gap.is_empty()
+                || !self.rule.windows.is_empty(),
             keeps_end: !last
                 || !plain
                 || !single

@@ -6,7 +6,7 @@ use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held};
 use crate::event::Event;
 use crate::expr::{Scope, identity};
 use crate::program::{BoundProgram, Program, ReasonProgram, StepProgram};
-use crate::row::{Row, first_of, last_of};
+use crate::row::{Row, Rows, first_of, last_of};
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;
@@ -20,7 +20,7 @@ pub(crate) struct Facts {
 }
 
 /// Builds the alert of a complete choice.
-pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Alert {
+pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Facts) -> Alert {
     let (first, last) = (first_of(taken), last_of(taken));
     let (started, ended) = (first.map_or(facts.time, |row| row.ts), last.map_or(facts.time, |row| row.ts));
     let severity = match program.severity.as_ref().map(|node| node.eval(scope)) {
@@ -58,7 +58,7 @@ pub(crate) fn alert(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, f
 }
 
 /// `match within`, and looked-up bounds that their limit has cut. Each is read as of the last event before it.
-fn bounds(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, used: Micros) -> Vec<BoundUsed> {
+fn bounds(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, used: Micros) -> Vec<BoundUsed> {
     let mut bounds = Vec::new();
     if program.rule.within.is_some() {
         let text = format!("within {}", crate::value::format_duration(program.within));
@@ -111,7 +111,7 @@ fn reason(program: &Program, scope: &Scope<'_>) -> String {
 }
 
 /// One entry a step that has begun and an absence that held, in written order.
-fn evidence(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> Vec<Evidence> {
+fn evidence(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Facts) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     let started = first_of(taken).map_or(facts.time, |row| row.ts);
     for absence in program.absences_of(&program.leading) {
@@ -156,17 +156,17 @@ fn step_evidence(
     name: &ArcStr,
     number: usize,
     rows: &[&Row],
-    taken: &[Vec<&Row>],
+    taken: &[Rows<'_>],
     scope: &Scope<'_>,
 ) -> Evidence {
     let held = rows.first().map_or_else(Vec::new, |row| {
         // Its terms read what the steps before have taken, and of itself nothing yet.
-        let earlier: Vec<Vec<&Row>> = taken.iter().take(number).cloned().collect();
+        let earlier: Vec<Rows<'_>> = taken.iter().take(number).cloned().collect();
         let scope = Scope {
             this: Some(row.event.view()),
             taken: &earlier,
             own: number,
-            windows: &row.windows,
+            windows: row.windows(),
             time: row.ts,
             ..*scope
         };
@@ -206,7 +206,7 @@ pub(crate) fn evidence_event_of(
 }
 
 /// First 128 bits of BLAKE3 over length-prefixed parts, base32 (RFC 4648, lower case) without padding.
-fn alert_id(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &Facts) -> String {
+fn alert_id(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Facts) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -223,7 +223,7 @@ fn alert_id(program: &Program, taken: &[Vec<&Row>], scope: &Scope<'_>, facts: &F
     });
     part(&facts.time.to_le_bytes());
     for (step, rows) in taken.iter().enumerate() {
-        for row in rows {
+        for row in rows.iter() {
             part(&(step as u32).to_le_bytes());
             part(identity(&row.event.view(), scope.partitions).as_bytes());
         }

@@ -1,8 +1,13 @@
 //! Events as the engine sees them, and which fields of them are wanted.
 
+use crate::keys::hash_of;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::{Micros, Type};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::{Cell, OnceCell};
+use std::ops::Deref;
+use triomphe::ThinArc;
 
 /// Index of a stream in the task's [`Layout`].
 pub type StreamId = u32;
@@ -53,37 +58,92 @@ pub struct EventRef<'a> {
     pub slots: &'a [Value],
 }
 
-/// An event that some rule wants, kept for as long as a rule may still use it and shared by all that do.
+/// An event that some rule wants, kept for as long as a rule may still use it and shared by all that do: one allocation.
+#[derive(Debug, Clone)]
+pub(crate) struct Event(ThinArc<EventHead, Value>);
+
+/// What an event is beside its fields.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Event {
+pub(crate) struct EventHead {
     /// Which stream.
-    pub stream: StreamId,
+    pub(crate) stream: StreamId,
     /// Event time in microseconds.
-    pub ts: Micros,
+    pub(crate) ts: Micros,
     /// Which partition it came from.
-    pub partition: PartitionId,
+    pub(crate) partition: PartitionId,
     /// Its place in that partition.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Declared id.
-    pub id: Option<ArcStr>,
-    /// Wanted fields in slot order.
-    pub slots: Box<[Value]>,
+    pub(crate) id: Option<ArcStr>,
 }
 
 static NULL: Value = Value::Null;
 
 impl Event {
+    pub(crate) fn new(head: EventHead, slots: Vec<Value>) -> Self {
+        Self(ThinArc::from_header_and_iter(head, slots.into_iter()))
+    }
+
     /// The same event, borrowed.
-    #[must_use]
-    pub fn view(&self) -> EventRef<'_> {
-        EventRef {
-            stream: self.stream,
-            ts: self.ts,
-            partition: self.partition,
-            offset: self.offset,
-            id: self.id.as_deref(),
-            slots: &self.slots,
+    pub(crate) fn view(&self) -> EventRef<'_> {
+        let EventHead { stream, ts, partition, offset, ref id } = **self;
+        EventRef { stream, ts, partition, offset, id: id.as_deref(), slots: &self.0.slice }
+    }
+}
+
+impl Deref for Event {
+    type Target = EventHead;
+
+    fn deref(&self) -> &EventHead {
+        &self.0.header.header
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&**self, &self.0.slice).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (head, slots) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::new(head, slots))
+    }
+}
+
+/// An event on its way through the rules: copied once, and only if one of them keeps it.
+pub(crate) struct Arriving<'a> {
+    pub(crate) view: EventRef<'a>,
+    kept: OnceCell<Event>,
+    /// A slot and the hash of its value as a key.
+    hash: Cell<Option<(usize, u64)>>,
+}
+
+impl<'a> Arriving<'a> {
+    pub(crate) fn new(view: EventRef<'a>) -> Self {
+        Self { view, kept: OnceCell::new(), hash: Cell::new(None) }
+    }
+
+    pub(crate) fn again(event: &'a Event) -> Self {
+        Self { view: event.view(), kept: OnceCell::from(event.clone()), hash: Cell::new(None) }
+    }
+
+    /// The hash of the value in a slot as a key; worked out once for the rules that share it.
+    pub(crate) fn hash(&self, slot: usize) -> u64 {
+        match self.hash.get() {
+            Some((known, hash)) if known == slot => hash,
+            _ => {
+                let hash = hash_of([self.view.slot(slot)]);
+                self.hash.set(Some((slot, hash)));
+                hash
+            }
         }
+    }
+
+    /// A copy to keep.
+    pub(crate) fn keep(&self) -> &Event {
+        self.kept.get_or_init(|| self.view.to_event())
     }
 }
 
@@ -95,15 +155,9 @@ impl<'a> EventRef<'a> {
     }
 
     /// A copy to keep.
-    #[must_use]
-    pub fn to_event(&self) -> Event {
-        Event {
-            stream: self.stream,
-            ts: self.ts,
-            partition: self.partition,
-            offset: self.offset,
-            id: self.id.map(ArcStr::from),
-            slots: self.slots.into(),
-        }
+    pub(crate) fn to_event(&self) -> Event {
+        let EventRef { stream, ts, partition, offset, .. } = *self;
+        let head = EventHead { stream, ts, partition, offset, id: self.id.map(ArcStr::from) };
+        Event(ThinArc::from_header_and_iter(head, self.slots.iter().cloned()))
     }
 }

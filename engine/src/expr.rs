@@ -7,7 +7,7 @@ use crate::aggregate;
 use crate::arithmetic::{arithmetic, negate};
 use crate::event::EventRef;
 use crate::function::{self, LocalPart, Network};
-use crate::row::Row;
+use crate::row::{Row, Rows};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -63,7 +63,7 @@ pub(crate) struct Scope<'a> {
     /// Key values.
     pub(crate) key: &'a [Value],
     /// What each step has taken so far.
-    pub(crate) taken: &'a [Vec<&'a Row>],
+    pub(crate) taken: &'a [Rows<'a>],
     /// The step whose `where` this is: trends look at what it took before.
     pub(crate) own: usize,
     /// Values of the rule's windows, by index.
@@ -158,7 +158,7 @@ impl Node {
             Self::Window(window) => scope.windows.get(*window),
             Self::StepWindow(step, window, nothing) => {
                 match scope.taken.get(*step).and_then(|taken| taken.first()) {
-                    Some(row) => row.windows.get(*window),
+                    Some(row) => row.windows().get(*window),
                     None => Some(nothing),
                 }
             }
@@ -225,7 +225,7 @@ impl Node {
                 _ => Value::Null,
             },
             Self::Aggregate(kind, step, argument) => {
-                let rows = scope.taken.get(*step).map_or(&[][..], Vec::as_slice);
+                let rows = scope.taken.get(*step).map_or(&[][..], |rows| rows);
                 let values = rows.iter().map(|row| match argument {
                     None => Value::Bool(true),
                     Some(argument) => argument.eval(&Scope { this: Some(row.event.view()), ..*scope }),

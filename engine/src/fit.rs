@@ -1,7 +1,7 @@
 //! What the search asks of an event: does it fit here, who takes it, is it quiet where it must be.
 
 use crate::program::BoundProgram;
-use crate::row::{Position, Row};
+use crate::row::{Position, Row, Rows};
 use crate::search::{Search, all_true, scope};
 use crate::why::trace::Failed;
 use pattern_dsl::ir::UnitKind;
@@ -67,7 +67,7 @@ impl<'a> Search<'a, '_> {
     }
 
     pub(crate) fn taken_of(&self, step: usize) -> &[&'a Row] {
-        self.taken.get(step).map_or(&[], Vec::as_slice)
+        self.taken.get(step).map_or(&[], |rows| rows)
     }
 
     /// The first event that a unit has taken.
@@ -140,7 +140,7 @@ impl<'a> Search<'a, '_> {
         let Some(unit) = unit else { return };
         for step in self.members(unit) {
             if let Some(taken) = self.taken.get_mut(step) {
-                taken.truncate(1);
+                taken.keep_first();
             }
         }
     }
@@ -161,7 +161,7 @@ impl<'a> Search<'a, '_> {
             };
             member.next += 1;
             let Some(step) = self.question.program.steps.get(member.step) else { continue };
-            member.ended |= step.consecutive && row.own_before != member.fitted;
+            member.ended |= step.consecutive && row.own_before() != member.fitted;
             if member.ended {
                 continue;
             }
@@ -207,7 +207,7 @@ impl<'a> Search<'a, '_> {
         }
         let last = taken.last().copied();
         if step.consecutive {
-            let unbroken = last.is_some_and(|last| last.pos == row.own_before);
+            let unbroken = last.is_some_and(|last| last.pos == row.own_before());
             if !unbroken || !self.fits_repeat(number, before, row) {
                 return false;
             }
@@ -303,12 +303,12 @@ impl<'a> Search<'a, '_> {
 
     /// The last event before the row of any stream of two units.
     pub(crate) fn neighbour(&self, row: &Row, before: usize, unit: usize) -> Position {
-        if row.seen.is_empty() {
-            return row.union_before;
+        if row.seen().is_empty() {
+            return row.union_before();
         }
         let streams = self.members(before).chain(self.members(unit)).filter_map(|step| {
             let stream = self.question.program.steps.get(step)?.stream;
-            row.seen.get(stream).copied()
+            row.seen().get(stream).copied()
         });
         streams.max().unwrap_or(0)
     }
@@ -349,7 +349,7 @@ impl<'a> Search<'a, '_> {
             return true;
         }
         let Some(last) = self.last_of(begun) else { return true };
-        let breaker = if row.floor > last.pos {
+        let breaker = if row.floor() > last.pos {
             Some(Breaker { broken: None, row: None })
         } else {
             self.gap_breaker(number, begun, row.pos)
@@ -427,7 +427,7 @@ impl<'a> Search<'a, '_> {
             let at = state.rows.partition_point(|row| row.pos <= first.pos);
             let mut rows = state.rows.range(at..).take_while(|row| row.pos <= until && row.ts <= time);
             let row = rows.find(|row| {
-                let taken: Vec<Vec<&Row>> = self
+                let taken: Vec<Rows<'_>> = self
                     .taken
                     .iter()
                     .map(|rows| rows.iter().copied().take_while(|taken| taken.pos < row.pos).collect())

@@ -33,6 +33,7 @@ mod node;
 mod compile;
 mod window;
 mod state;
+mod keys;
 mod advance;
 mod revision;
 mod step;

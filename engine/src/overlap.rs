@@ -8,7 +8,7 @@ use crate::emit;
 use crate::expr::Scope;
 use crate::interface::{Limits, RuleStats};
 use crate::program::Program;
-use crate::row::{Position, Row, first_of, last_of};
+use crate::row::{Position, Row, Rows, first_of, last_of};
 use crate::search::{Ask, Next, Question, search};
 use crate::state::{Key, KeyState, Sent};
 use crate::tables::Tables;
@@ -124,7 +124,7 @@ fn fire(
     let by_first = program.overlap == Overlap::PerStart;
     let in_order = program.units.first().is_none_or(|unit| unit.kind == UnitKind::Step);
     let found = search(question, &mut |taken, scope| {
-        let first = first_of(taken).map_or(0, |row| row.pos);
+        let first = if by_first { ends(program, taken).0.map_or(0, |row| row.pos) } else { 0 };
         if program.overlap == Overlap::All && round.fired >= cap {
             capped = true;
             return Next::Stop;
@@ -138,7 +138,7 @@ fn fire(
         }
         round.from = used_from(program, taken);
         let choice = Choice { taken, scope, truncated: held.saturated };
-        fresh.extend(send(program, &mut sent, stats, moment, around, &choice));
+        send(program, &mut sent, stats, moment, around, &choice, &mut fresh);
         match program.overlap {
             _ if moment.by == FiredBy::Timeout => Next::Stop,
             Overlap::None | Overlap::PerEnd | Overlap::From(_) | Overlap::FromLast(_) => Next::Stop,
@@ -146,12 +146,14 @@ fn fire(
             Overlap::PerStart | Overlap::All => Next::Choice,
         }
     });
-    out.extend(fresh.into_iter().map(|alert| Alert { truncated: alert.truncated || capped, ..alert }));
+    fresh.iter_mut().for_each(|alert| alert.truncated |= capped);
+    out.append(&mut fresh);
     round.silenced = found.silenced > 0;
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
     stats.capped += u64::from(capped || found.cut);
     if program.cooldown.is_some() && moment.by != FiredBy::Timeout {
         held.sent = sent;
+        held.expires_by(Micros::MIN);
     }
     round
 }
@@ -180,12 +182,12 @@ pub(crate) fn question<'a>(
 
 /// A choice that fires.
 struct Choice<'c, 'a> {
-    taken: &'c [Vec<&'a Row>],
+    taken: &'c [Rows<'a>],
     scope: &'c Scope<'c>,
     truncated: bool,
 }
 
-/// The alert of a choice; none if it is silenced by the cool-down or the cap of its day, or only counted.
+/// Sends the alert of a choice, if it is not silenced by the cool-down or the cap of its day, nor only counted.
 fn send(
     program: &Program,
     sent: &mut Vec<(Key, Sent)>,
@@ -193,7 +195,8 @@ fn send(
     moment: &Moment<'_>,
     around: Surroundings<'_>,
     choice: &Choice<'_, '_>,
-) -> Option<Alert> {
+    fresh: &mut Vec<Alert>,
+) {
     let timeout = moment.by == FiredBy::Timeout;
     let full = stats.is_day_full(moment.time, around.limits.alerts_per_rule_day);
     let mut own = Sent::default();
@@ -202,18 +205,18 @@ fn send(
         if !sent.iter().any(|(values, _)| *values == per) {
             sent.push((per.clone(), Sent::default()));
         }
-        let (_, known) = sent.iter_mut().find(|(values, _)| *values == per)?;
+        let Some((_, known)) = sent.iter_mut().find(|(values, _)| *values == per) else { return };
         if known.last.is_some_and(|last| moment.time - last < cooldown) {
             stats.suppressed_cooldown += 1;
             known.suppressed += 1;
             note(around, moment, choice, None, known.last);
-            return None;
+            return;
         }
         if full {
             stats.suppressed_day += 1;
             known.suppressed += 1;
             note(around, moment, choice, None, None);
-            return None;
+            return;
         }
         own = if known.is_forgotten(cooldown, moment.time) { Sent::default() } else { *known };
         *known = Sent { last: Some(moment.time), suppressed: 0 };
@@ -221,15 +224,15 @@ fn send(
     if full {
         stats.suppressed_day += 1;
         note(around, moment, choice, None, None);
-        return None;
+        return;
     }
     stats.matches += 1;
     stats.sent(moment.time);
     if around.count_only {
-        stats.checksum = stats.checksum.wrapping_add(checksum(choice.taken));
+        stats.checksum = stats.checksum.wrapping_add(checksum(ends(program, choice.taken)));
     }
     if around.count_only && !around.is_read {
-        return None;
+        return;
     }
     let facts = emit::Facts {
         time: moment.time,
@@ -239,7 +242,7 @@ fn send(
     };
     let alert = emit::alert(program, choice.taken, choice.scope, &facts);
     note(around, moment, choice, Some(&alert), None);
-    Some(alert)
+    fresh.push(alert);
 }
 
 /// Writes down that a choice counts as fired, if somebody reads that.
@@ -263,7 +266,7 @@ fn note(
 }
 
 /// Of `overlap from x`: every event before this is used up.
-pub(crate) fn used_from(program: &Program, taken: &[Vec<&Row>]) -> Position {
+pub(crate) fn used_from(program: &Program, taken: &[Rows<'_>]) -> Position {
     // Of `one of { .. } as x` it is the member that has begun.
     let own = |step: &usize| {
         let unit = program.steps.get(*step).and_then(|step| program.units.get(step.unit));
@@ -319,11 +322,21 @@ fn use_up(
     }
 }
 
-/// The order-free checksum of one match of the published workloads (times in milliseconds from a fixed base).
-fn checksum(taken: &[Vec<&Row>]) -> u64 {
+/// The first and the last event of a choice.
+fn ends<'a>(program: &Program, taken: &[Rows<'a>]) -> (Option<&'a Row>, Option<&'a Row>) {
+    if program.chain {
+        let first = taken.first().and_then(|rows| rows.first());
+        return (first.copied(), taken.iter().rev().find_map(|rows| rows.last()).copied());
+    }
+    (first_of(taken), last_of(taken))
+}
+
+/// The order-free checksum of one match of the published workloads (times in milliseconds from a fixed base), from its first
+/// and last event.
+fn checksum((first, last): (Option<&Row>, Option<&Row>)) -> u64 {
     const BASE_MS: i64 = 1_700_000_000_000;
-    let first = first_of(taken).map_or(0, |row| row.ts / 1000);
-    let last = last_of(taken).map_or(0, |row| row.ts / 1000);
+    let millis = |row: Option<&Row>| row.map_or(0, |row| row.ts / 1000);
+    let (first, last) = (millis(first), millis(last));
     let (from, to) = ((first - BASE_MS) as u64, (last - BASE_MS) as u64);
     let mixed = from.wrapping_mul(1_000_003).wrapping_add(to).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ ((last as u64) << 7)

@@ -62,6 +62,10 @@ pub(crate) struct Program {
     pub(crate) overlap: Overlap,
     /// Some step looks at what comes directly before it.
     pub(crate) strict: bool,
+    /// Every unit after the first follows `immediately` and takes one event: what nothing followed at once is of no more use.
+    pub(crate) strict_chain: bool,
+    /// How long after an event a key is looked through for what has run out.
+    pub(crate) sweep_after: Micros,
     /// All roles find the key in the same slots of their stream.
     pub(crate) uniform_keys: bool,
     /// Roles that begin something for a key.
@@ -222,8 +226,12 @@ pub(crate) struct StepProgram {
     pub(crate) quiet: Option<BoundProgram>,
     /// Terms that read other steps, or what the step itself has taken.
     pub(crate) cross: Vec<Node>,
+    /// Order alone decides where it begins: it and the step before take one event each, and nothing else is asked of the two.
+    pub(crate) plain: bool,
     /// Rows keep the values of windows.
     pub(crate) keeps_windows: bool,
+    /// Rows keep what lay before them.
+    pub(crate) keeps_context: bool,
     /// Rows must be kept after they have been looked at as an end.
     pub(crate) keeps_end: bool,
     /// For evidence: slot, dotted name, masked.

@@ -7,7 +7,7 @@ use crate::overlap::{UsedUp, close_latches};
 use crate::past::Past;
 use crate::program::Program;
 use crate::row::Position;
-use crate::state::{Key, KeyState};
+use crate::state::KeyState;
 use pattern_dsl::ir::{Absence, Bound, Condition, Overlap, RuleStream, Window};
 use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
@@ -47,9 +47,7 @@ impl RuleRun {
     pub(crate) fn inherit(&mut self, older: &Self, same: &Same) {
         let program = &self.program;
         self.state.stats.day = older.state.stats.day;
-        let mut keys: Vec<(&Key, &KeyState)> = older.state.keys.iter().collect();
-        keys.sort_by_cached_key(|(key, _)| format!("{key:?}"));
-        for (key, held) in keys {
+        for (key, held) in older.state.keys.iter() {
             let mut state = KeyState::new(program);
             state.sent.clone_from(&held.sent);
             if program.latches.len() == older.program.latches.len() {
@@ -74,9 +72,7 @@ impl RuleRun {
                     .iter()
                     .any(|absence| !absence.rows.is_empty() || absence.floor_ts.is_some());
             if outlives {
-                state.queued = true;
-                self.state.sweeps.push_back((Micros::MIN, key.clone()));
-                self.state.keys.insert(key.clone(), state);
+                self.state.keys.of_key(key, || state);
             }
         }
     }
@@ -88,11 +84,8 @@ impl RuleRun {
         if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
             return;
         }
-        let sweeps = &mut self.state.sweeps;
-        let held = self.state.keys.entry(used.key.clone()).or_insert_with(|| {
-            sweeps.push_back((Micros::MIN, used.key.clone()));
-            KeyState { queued: true, ..KeyState::new(program) }
-        });
+        let Some(held) = self.state.keys.of_key(&used.key, || KeyState::new(program)) else { return };
+        held.expires_by(Micros::MIN);
         if uses_up {
             held.use_up(used.last);
             held.used_to = held.used_to.max(used.last);
@@ -114,7 +107,7 @@ impl RuleRun {
         }
         let program = Arc::clone(&self.program);
         self.state.timers.is_empty()
-            && self.state.keys.values_mut().all(|held| {
+            && self.state.keys.states_mut().all(|held| {
                 held.expire(&program, now);
                 held.lists.iter().all(VecDeque::is_empty)
             })

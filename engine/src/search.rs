@@ -7,7 +7,7 @@
 
 use crate::expr::{Node, Scope};
 use crate::program::{BoundProgram, Ending, Program, all_hold};
-use crate::row::{Position, Row};
+use crate::row::{Position, Row, Rows};
 use crate::state::KeyState;
 use crate::tables::Tables;
 use crate::value::Value;
@@ -15,6 +15,7 @@ use crate::why::trace::{Failed, Trace};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
+use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -87,12 +88,12 @@ pub(crate) struct Found {
 type Rank = (Reverse<usize>, Vec<Position>);
 
 /// What each step has taken.
-pub(crate) type Taken<'a> = Vec<Vec<&'a Row>>;
+pub(crate) type Taken<'a> = Vec<Rows<'a>>;
 
 /// Gives every complete choice to `visit`: what each step took.
 pub(crate) fn search<'a>(
     question: Question<'a>,
-    visit: &mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
+    visit: &mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
 ) -> Found {
     let mut search = Search::new(question, visit);
     let _ = search.extend(0, Position::MAX);
@@ -107,10 +108,10 @@ pub(crate) fn search<'a>(
 pub(crate) struct Search<'a, 'v> {
     pub(crate) question: Question<'a>,
     /// By step: no choice that ends at `end` begins it before this position. Empty = not known.
-    lower: Vec<Position>,
+    lower: SmallVec<[Position; 4]>,
     pub(crate) taken: Taken<'a>,
     /// The units that have begun, in order.
-    pub(crate) begun: Vec<usize>,
+    pub(crate) begun: SmallVec<[usize; 4]>,
     /// The choice's first event.
     pub(crate) first: Option<&'a Row>,
     /// Of [`Ask::Partial`]: the furthest so far, by units begun, then by beginnings; and what it took.
@@ -120,15 +121,17 @@ pub(crate) struct Search<'a, 'v> {
     collected: Vec<(Position, Vec<Position>, Taken<'a>)>,
     /// The visitor wants another first event.
     skip_first: bool,
+    /// The row at `end` of the last step's list, and the position of the one before it.
+    ending: Option<(&'a Row, Position)>,
     /// Of [`Ask::Explain`]: what is written down.
     pub(crate) trace: Option<Box<Trace<'a>>>,
-    visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
+    visit: &'v mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
 }
 
 /// Walks a chain of single steps backwards from the end: the earliest position at which each step can begin.
-fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
+fn lower_bounds(question: &Question<'_>) -> SmallVec<[Position; 4]> {
     let steps = &question.program.steps;
-    let mut lower = vec![0; steps.len()];
+    let mut lower = SmallVec::from_elem(0, steps.len());
     let Some(last) = steps.len().checked_sub(1) else { return lower };
     if steps.get(last).is_some_and(|step| step.max == 1) {
         lower[last] = question.end;
@@ -146,7 +149,7 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
         let Some(candidate) = list.get(at) else { continue };
         let mut bound = 0;
         if unit.immediately && before.max == 1 {
-            bound = candidate.union_before;
+            bound = candidate.union_before();
         }
         let independent = step.cross.is_empty()
             && !unit.immediately
@@ -171,22 +174,31 @@ fn lower_bounds(question: &Question<'_>) -> Vec<Position> {
     lower
 }
 
+/// The last event of the choice where the last unit is a step, and the position of the candidate before it.
+fn ending<'a>(question: &Question<'a>) -> Option<(&'a Row, Position)> {
+    let list = question.state.lists.last()?;
+    let at = list.binary_search_by_key(&question.end, |row| row.pos).ok()?;
+    let previous = at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos);
+    Some((list.get(at)?, previous))
+}
+
 impl<'a, 'v> Search<'a, 'v> {
     pub(crate) fn new(
         question: Question<'a>,
-        visit: &'v mut dyn FnMut(&[Vec<&'a Row>], &Scope<'_>) -> Next,
+        visit: &'v mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
     ) -> Self {
         let pruned = question.program.chain && matches!(question.ask, Ask::Complete | Ask::Dues);
         Self {
             question,
-            lower: if pruned { lower_bounds(&question) } else { Vec::new() },
-            taken: vec![Vec::new(); question.program.steps.len()],
-            begun: Vec::with_capacity(question.program.units.len()),
+            lower: if pruned { lower_bounds(&question) } else { SmallVec::new() },
+            taken: vec![Rows::None; question.program.steps.len()],
+            begun: SmallVec::new(),
             first: None,
             best: None,
             found: Found::default(),
             collected: Vec::new(),
             skip_first: false,
+            ending: if pruned { ending(&question) } else { None },
             trace: None,
             visit,
         }
@@ -232,6 +244,9 @@ impl<'a, 'v> Search<'a, 'v> {
         let (Some(step), Some(unit)) = (program.steps.get(at_step), program.units.get(number)) else {
             return ControlFlow::Continue(());
         };
+        if step.plain && !self.lower.is_empty() {
+            return self.extend_plain(number, at_step, step.first_only);
+        }
         let before = self.begun.last().copied();
         let list = self.list(at_step);
         let lower = self.lower.get(at_step).copied().unwrap_or(0);
@@ -282,6 +297,58 @@ impl<'a, 'v> Search<'a, 'v> {
         self.give_back(before);
         if unit.skippable && !flow.is_break() && !self.skip_first {
             flow = self.extend(number + 1, limit.min(first_fit));
+        }
+        flow
+    }
+
+    /// [`Self::extend_step`] where order alone decides.
+    fn extend_plain(&mut self, number: usize, step: usize, first_only: bool) -> ControlFlow<()> {
+        let Some(last) = self.taken.get(step - 1).and_then(|taken| taken.first()).map(|row| row.pos) else {
+            return ControlFlow::Continue(());
+        };
+        if self.is_last(number) {
+            return match self.ending {
+                Some((row, previous))
+                    if last < row.pos && !(first_only && last < previous) && !self.out_of_bound(row) =>
+                {
+                    self.begin_plain(number, step, row)
+                }
+                _ => ControlFlow::Continue(()),
+            };
+        }
+        let lower = self.lower.get(step).copied().unwrap_or(0);
+        let start = if first_only { last + 1 } else { lower.max(last + 1) };
+        let (list, end) = (self.list(step), self.question.end);
+        let at = list.partition_point(|row| row.pos < start);
+        for row in list.range(at..) {
+            if row.pos > end || self.out_of_bound(row) {
+                break;
+            }
+            if row.pos >= lower {
+                self.begin_plain(number, step, row)?;
+            }
+            if first_only || self.skip_first {
+                break;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// [`Self::begin`] of such a step, or the end.
+    fn begin_plain(&mut self, number: usize, step: usize, row: &'a Row) -> ControlFlow<()> {
+        self.found.work += 1;
+        if self.is_overworked() {
+            return ControlFlow::Break(());
+        }
+        if let Some(taken) = self.taken.get_mut(step) {
+            taken.push(row);
+        }
+        self.begun.push(number);
+        let flow =
+            if self.is_last(number) { self.complete() } else { self.extend(number + 1, Position::MAX) };
+        self.begun.pop();
+        if let Some(taken) = self.taken.get_mut(step) {
+            taken.clear();
         }
         flow
     }
@@ -428,8 +495,10 @@ impl<'a, 'v> Search<'a, 'v> {
     fn give(&mut self) -> ControlFlow<()> {
         let program = self.question.program;
         let windows = self.question.windows;
-        let scope = Scope { windows, ..scope(&self.question, &self.taken, 0, None) };
-        if self.question.ask == Ask::Complete && !all_hold(&program.having, &scope) {
+        if self.question.ask == Ask::Complete
+            && !program.having.is_empty()
+            && !all_hold(&program.having, &Scope { windows, ..scope(&self.question, &self.taken, 0, None) })
+        {
             return ControlFlow::Continue(());
         }
         if program.unordered {
@@ -478,7 +547,7 @@ impl<'a, 'v> Search<'a, 'v> {
 
 pub(crate) fn scope<'s>(
     question: &Question<'s>,
-    taken: &'s [Vec<&'s Row>],
+    taken: &'s [Rows<'s>],
     own: usize,
     row: Option<&'s Row>,
 ) -> Scope<'s> {
@@ -487,7 +556,7 @@ pub(crate) fn scope<'s>(
         key: question.key,
         taken,
         own,
-        windows: row.map_or(&[], |row| &row.windows),
+        windows: row.map_or(&[], |row| row.windows()),
         latches: question.latches,
         partitions: question.partitions,
         tables: question.tables,

@@ -303,7 +303,8 @@ impl<'a> Search<'a, '_> {
         }
         let before = self.unit_before(number);
         let left = unit.steps.clone().find(|step| {
-            self.taken.get(*step).is_some_and(Vec::is_empty) && self.is_there(number, *step, before, to)
+            self.taken.get(*step).is_some_and(|taken| taken.is_empty())
+                && self.is_there(number, *step, before, to)
         });
         if let Some(step) = left {
             self.reject_choice(Failed::LeftOut(step));
@@ -337,7 +338,7 @@ impl<'a> Search<'a, '_> {
                 };
                 next += 1;
                 let fits = self.fits(step, before, row, false);
-                if program.consecutive && (row.own_before != fitted || !fits) {
+                if program.consecutive && (row.own_before() != fitted || !fits) {
                     break;
                 }
                 if !fits {

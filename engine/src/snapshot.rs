@@ -5,9 +5,9 @@
 
 use crate::advance::RuleState;
 use crate::chain::Derived;
-use crate::collections::Map;
 use crate::event::Layout;
 use crate::interface::RuleStats;
+use crate::keys::{KeyTable, hash_of};
 use crate::past::Past;
 use crate::row::Position;
 use crate::state::{Key, KeyState};
@@ -16,11 +16,11 @@ use crate::task::Task;
 use crate::time::Clock;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 #[derive(Serialize)]
 struct Saved<'a> {
@@ -39,8 +39,7 @@ struct SavedRule<'a> {
     name: &'a str,
     revision: u32,
     keys: Vec<(&'a Key, &'a KeyState)>,
-    timers: &'a VecDeque<(Micros, Position, Key)>,
-    sweeps: &'a VecDeque<(Micros, Key)>,
+    timers: Vec<(Micros, Position, &'a Key)>,
     from: Option<Micros>,
     until: Option<Micros>,
     past: &'a Past,
@@ -64,8 +63,7 @@ struct LoadedRule {
     name: String,
     revision: u32,
     keys: Vec<(Key, KeyState)>,
-    timers: VecDeque<(Micros, Position, Key)>,
-    sweeps: VecDeque<(Micros, Key)>,
+    timers: Vec<(Micros, Position, Key)>,
     from: Option<Micros>,
     until: Option<Micros>,
     past: Past,
@@ -83,8 +81,7 @@ impl Task {
                 name: &run.program.name,
                 revision: run.program.revision,
                 keys,
-                timers: &run.state.timers,
-                sweeps: &run.state.sweeps,
+                timers: run.open_timers().map(|(due, event, key, _)| (due, event, key)).collect(),
                 from: run.state.from,
                 until: run.state.until,
                 past: &run.program.past,
@@ -140,10 +137,16 @@ impl Task {
             // Nobody else holds a program between two steps.
             let program = Arc::get_mut(&mut run.program).ok_or("a rule is at work")?;
             program.past = rule.past;
+            let mut keys = KeyTable::default();
+            for (key, state) in rule.keys {
+                keys.of_key(&key, || state);
+            }
+            let timers = rule.timers.into_iter();
+            let timers =
+                timers.filter_map(|(due, event, key)| Some((due, event, keys.find(hash_of(&key), &key)?)));
             run.state = RuleState {
-                keys: rule.keys.into_iter().collect::<Map<_, _>>(),
-                timers: rule.timers,
-                sweeps: rule.sweeps,
+                timers: timers.collect(),
+                keys,
                 from: rule.from,
                 until: rule.until,
                 stats: rule.stats,

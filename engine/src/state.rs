@@ -8,10 +8,11 @@ use crate::value::Value;
 use crate::window::WindowState;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// Key values of a rule, in the order of its parts.
-pub(crate) type Key = Box<[Value]>;
+pub(crate) type Key = SmallVec<[Value; 1]>;
 
 /// What is known of one absence.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -66,8 +67,13 @@ pub(crate) struct KeyState {
     pub(crate) saturated: bool,
     /// An alert of another revision has used up every event up to here.
     pub(crate) used_to: Position,
-    /// Stands in the sweep queue.
-    pub(crate) queued: bool,
+    /// When the first of what it holds has run out. `Micros::MIN` = not known.
+    #[serde(skip, default = "not_known")]
+    expires_at: Micros,
+}
+
+fn not_known() -> Micros {
+    Micros::MIN
 }
 
 impl KeyState {
@@ -81,17 +87,27 @@ impl KeyState {
             sent: Vec::new(),
             saturated: false,
             used_to: 0,
-            queued: false,
+            expires_at: Micros::MIN,
         }
     }
 
     /// Drops what no choice can use any more at time `now`.
+    #[inline]
     pub(crate) fn expire(&mut self, program: &Program, now: Micros) {
+        if now >= self.expires_at {
+            self.drop_expired(program, now);
+        }
+    }
+
+    fn drop_expired(&mut self, program: &Program, now: Micros) {
         let horizon = program.horizon;
+        let mut next = Micros::MAX;
+        let mut keep_until = |time: Micros, bound: Micros| next = next.min(time.saturating_add(bound));
         for list in &mut self.lists {
             while list.front().is_some_and(|row| now - row.reach_ts > horizon) {
                 list.pop_front();
             }
+            list.front().into_iter().for_each(|row| keep_until(row.reach_ts, horizon.saturating_add(1)));
         }
         for (state, absence) in self.absences.iter_mut().zip(&program.absences) {
             let leading = absence.place == Place::Leading;
@@ -100,15 +116,51 @@ impl KeyState {
             while state.rows.front().is_some_and(|row| now - row.ts > kept) {
                 state.rows.pop_front();
             }
+            state.rows.front().into_iter().for_each(|row| keep_until(row.ts, kept.saturating_add(1)));
             if leading && state.floor_ts.is_some_and(|ts| now - ts > bound) {
                 state.floor_ts = None;
             }
+            state.floor_ts.into_iter().for_each(|ts| keep_until(ts, bound.saturating_add(1)));
         }
         let cooldown = program.cooldown.unwrap_or(0);
         self.sent.retain(|(_, sent)| !sent.is_over(cooldown, now));
+        for (_, sent) in &self.sent {
+            sent.last.into_iter().for_each(|last| keep_until(last, cooldown));
+        }
         for (state, window) in self.windows.iter_mut().zip(&program.windows) {
             state.evict(window, now);
+            state.oldest().into_iter().for_each(|ts| keep_until(ts, window.span));
         }
+        self.expires_at = next;
+    }
+
+    /// Something was added that has run out at `time`.
+    pub(crate) fn expires_by(&mut self, time: Micros) {
+        self.expires_at = self.expires_at.min(time);
+    }
+
+    /// Adds a candidate of a step.
+    pub(crate) fn push(&mut self, step: usize, row: Row, program: &Program) {
+        self.expires_by(row.reach_ts.saturating_add(program.horizon).saturating_add(1));
+        if let Some(list) = self.lists.get_mut(step) {
+            list.push_back(row);
+        }
+    }
+
+    /// Rows that its lists have room for.
+    pub(crate) fn room(&self) -> usize {
+        self.lists.iter().map(VecDeque::capacity).sum()
+    }
+
+    /// The state of a new key of the same rule, with the room that this one had; none if that is no gain.
+    pub(crate) fn emptied(mut self) -> Option<Self> {
+        if !self.windows.is_empty() || !self.absences.is_empty() {
+            return None;
+        }
+        self.lists.iter_mut().for_each(VecDeque::clear);
+        self.seen.fill(0);
+        self.sent.clear();
+        Some(Self { latches: u32::MAX, saturated: false, used_to: 0, expires_at: Micros::MIN, ..self })
     }
 
     /// Uses up every event up to and including `last`.

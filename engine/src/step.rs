@@ -3,30 +3,32 @@
 //! The order: `cancel on`; steps from the last unit to the first, so that no event precedes itself; absences; strictness.
 
 use crate::alert::{Alert, FiredBy};
-use crate::event::Event;
+use crate::event::Arriving;
 use crate::expr::Scope;
 use crate::interface::RuleStats;
+use crate::keys::Handle;
 use crate::overlap::{Moment, Surroundings, UsedUp, complete, question};
 use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
-use crate::row::{Position, Row};
+use crate::row::{Context, Position, Row, Rows};
 use crate::search::{Ask, Next, Question, all_true, scope, search};
-use crate::state::{Key, KeyState};
+use crate::state::KeyState;
 use crate::value::Value;
 use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// One event on its way through the state of one key.
 pub(crate) struct Stepping<'a> {
     pub(crate) program: &'a Program,
     pub(crate) state: &'a mut KeyState,
-    pub(crate) timers: &'a mut VecDeque<(Micros, Position, Key)>,
+    pub(crate) timers: &'a mut VecDeque<(Micros, Position, Handle)>,
     pub(crate) stats: &'a mut RuleStats,
     /// First events of this time belong to this revision.
     pub(crate) accepts: bool,
-    pub(crate) event: &'a Arc<Event>,
+    pub(crate) event: &'a Arriving<'a>,
     pub(crate) pos: Position,
+    /// What timers call the key.
+    pub(crate) handle: Handle,
     pub(crate) key: &'a [Value],
     pub(crate) windows: &'a [Value],
     pub(crate) around: Surroundings<'a>,
@@ -98,6 +100,21 @@ impl Stepping<'_> {
                 _ => {}
             }
         }
+        if program.strict_chain {
+            self.drop_left_behind();
+        }
+    }
+
+    /// Drops what came before another event and was not followed by one at once.
+    fn drop_left_behind(&mut self) {
+        for unit in (0..self.program.units.len() - 1).rev() {
+            let newest = self.union_before(unit + 1, unit);
+            let (lists, after) = self.state.lists.split_at_mut(unit + 1);
+            let (Some(list), Some(next)) = (lists.last_mut(), after.first()) else { return };
+            list.retain(|row| {
+                row.pos >= newest || next.iter().any(|follower| follower.union_before() == row.pos)
+            });
+        }
     }
 
     /// The event fits a step by itself: keeps it if some prefix could lead here. True if it did.
@@ -122,12 +139,10 @@ impl Stepping<'_> {
                 return false;
             }
             if self.program.timeout.is_some() && !row.marked {
-                self.wait(self.event.ts.saturating_add(self.program.within));
+                self.wait(self.event.view.ts.saturating_add(self.program.within));
             }
         }
-        if let Some(list) = self.state.lists.get_mut(number) {
-            list.push_back(row);
-        }
+        self.state.push(number, row, self.program);
         true
     }
 
@@ -135,7 +150,7 @@ impl Stepping<'_> {
     fn last_unit(&mut self, unit: usize) -> bool {
         let program = self.program;
         let moment = Moment {
-            time: self.event.ts,
+            time: self.event.view.ts,
             by: FiredBy::Event,
             end: self.pos,
             key: self.key,
@@ -143,7 +158,7 @@ impl Stepping<'_> {
         };
         match program.ending {
             Ending::After(wait) => {
-                self.wait(self.event.ts.saturating_add(wait));
+                self.wait(self.event.view.ts.saturating_add(wait));
                 return false;
             }
             Ending::Read(_) => {
@@ -172,7 +187,7 @@ impl Stepping<'_> {
 
     /// Sets a timer that counts from this event.
     fn wait(&mut self, due: Micros) {
-        let timer = (due, self.pos, self.key.into());
+        let timer = (due, self.pos, self.handle);
         if self.timers.back().is_none_or(|(last, ..)| *last <= due) {
             self.timers.push_back(timer);
         } else {
@@ -185,14 +200,14 @@ impl Stepping<'_> {
     /// A filter: it may say yes too often, since only the search tests what depends on the choice.
     fn reach(&self, number: usize, unit: usize) -> Option<Micros> {
         if unit == 0 {
-            return self.accepts.then_some(self.event.ts).or_else(|| self.open_reach());
+            return self.accepts.then_some(self.event.view.ts).or_else(|| self.open_reach());
         }
         let (step, own) = (self.program.steps.get(number)?, self.program.units.get(unit)?);
         let quiet = step.quiet.as_ref().map_or(0, BoundProgram::longest);
         let mut reach: Option<Micros> = None;
         for before in &own.before {
             let Some((complete, newest)) = self.newest_prefix(*before) else { continue };
-            if own.within.as_ref().is_some_and(|within| self.event.ts - newest.ts > within.longest()) {
+            if own.within.as_ref().is_some_and(|within| self.event.view.ts - newest.ts > within.longest()) {
                 continue;
             }
             // A single event that must directly precede this one is the newest of its list, or none is.
@@ -201,7 +216,7 @@ impl Stepping<'_> {
             if own.immediately && single && self.union_before(unit, *before) != newest.pos {
                 continue;
             }
-            if self.event.ts - complete <= self.program.within.saturating_add(quiet) {
+            if self.event.view.ts - complete <= self.program.within.saturating_add(quiet) {
                 reach = reach.max(Some(complete));
             }
         }
@@ -258,35 +273,52 @@ impl Stepping<'_> {
     }
 
     fn row(&self, number: usize, reach_ts: Micros) -> Row {
+        let keeps_context = self.program.steps.get(number).is_some_and(|step| step.keeps_context);
+        Row {
+            pos: self.pos,
+            ts: self.event.view.ts,
+            reach_ts,
+            event: self.event.keep().clone(),
+            context: keeps_context.then(|| Box::new(self.context(number))),
+            marked: false,
+        }
+    }
+
+    /// What lies before the event, where it is looked at as step `number`.
+    fn context(&self, number: usize) -> Context {
         let step = self.program.steps.get(number);
         let unit = step.map_or(0, |step| step.unit);
         let (gap, before) =
             self.program.units.get(unit).map_or((&[][..], &[][..]), |unit| (&unit.gap, &unit.before));
         let strict = self.program.strict;
-        Row {
-            pos: self.pos,
-            ts: self.event.ts,
-            reach_ts,
+        let floors = gap.iter().filter_map(|gap| self.state.absences.get(*gap)).map(|absence| absence.floor);
+        Context {
             own_before: step.and_then(|step| self.state.seen.get(step.stream)).copied().unwrap_or(0),
             union_before: if strict {
                 self.union_before(unit, before.first().copied().unwrap_or(unit))
             } else {
                 0
             },
-            floor: gap
-                .iter()
-                .filter_map(|gap| self.state.absences.get(*gap))
-                .map(|absence| absence.floor)
-                .max()
-                .unwrap_or(0),
+            floor: floors.max().unwrap_or(0),
             seen: if strict && before.len() > 1 { self.state.seen.as_slice().into() } else { Box::default() },
-            marked: false,
-            event: Arc::clone(self.event),
             windows: if step.is_some_and(|step| step.keeps_windows) {
                 self.windows.into()
             } else {
                 Box::default()
             },
+        }
+    }
+
+    /// A row of an absence.
+    fn forbidding_row(&self) -> Row {
+        let windows = Context { windows: self.windows.into(), ..Context::default() };
+        Row {
+            pos: self.pos,
+            ts: self.event.view.ts,
+            reach_ts: self.event.view.ts,
+            event: self.event.keep().clone(),
+            context: (!self.windows.is_empty()).then(|| Box::new(windows)),
+            marked: false,
         }
     }
 
@@ -309,7 +341,7 @@ impl Stepping<'_> {
             }
             match role.kind {
                 RoleKind::Step(number) => {
-                    let mut row = self.row(number, self.event.ts);
+                    let mut row = self.row(number, self.event.view.ts);
                     let first = program.steps.get(number).is_some_and(|step| step.unit == 0);
                     row.marked = first && (!self.accepts || self.is_forbidden(&row));
                     if let Some(list) = self.state.lists.get_mut(number) {
@@ -317,8 +349,7 @@ impl Stepping<'_> {
                     }
                 }
                 RoleKind::Cancel(number) | RoleKind::Absence(number) => {
-                    let mut row = self.row(0, self.event.ts);
-                    row.windows = self.windows.into();
+                    let row = self.forbidding_row();
                     if let Some(state) = self.state.absences.get_mut(number)
                         && state.rows.back().is_none_or(|row| row.pos != self.pos)
                     {
@@ -366,24 +397,25 @@ impl Stepping<'_> {
         let Some(absence) = self.program.absences.get(number) else { return };
         let leading = absence.place == Place::Leading;
         let needed = leading || self.state.has_first(self.program);
-        let Some(state) = self.state.absences.get_mut(number) else { return };
         if !absence.keeps_rows {
-            state.floor = self.pos;
-            state.floor_ts = leading.then_some(self.event.ts);
-        } else if needed && state.rows.back().is_none_or(|row| row.pos != self.pos) {
-            state.rows.push_back(Row {
-                pos: self.pos,
-                ts: self.event.ts,
-                reach_ts: self.event.ts,
-                own_before: 0,
-                union_before: 0,
-                floor: 0,
-                seen: Box::default(),
-                marked: false,
-                event: Arc::clone(self.event),
-                windows: self.windows.into(),
-            });
+            if let Some(state) = self.state.absences.get_mut(number) {
+                state.floor = self.pos;
+                state.floor_ts = leading.then_some(self.event.view.ts);
+            }
+            if leading {
+                self.state.expires_by(Micros::MIN);
+            }
+            return;
         }
+        let known = self.state.absences.get(number).and_then(|state| state.rows.back());
+        if !needed || known.is_some_and(|row| row.pos == self.pos) {
+            return;
+        }
+        let row = self.forbidding_row();
+        if let Some(state) = self.state.absences.get_mut(number) {
+            state.rows.push_back(row);
+        }
+        self.state.expires_by(Micros::MIN);
     }
 
     /// The cap on candidates is met: the newest is refused until the lists are below half of it.
@@ -404,7 +436,7 @@ pub(crate) fn forbidding<'a>(
     row: &Row,
 ) -> Option<(usize, Option<&'a Row>, Option<Micros>)> {
     let program = question.program;
-    let mut taken = vec![Vec::new(); program.steps.len()];
+    let mut taken = vec![Rows::None; program.steps.len()];
     if let Some(first) = taken.first_mut() {
         first.push(row);
     }

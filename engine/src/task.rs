@@ -3,7 +3,7 @@
 use crate::advance::{RuleRun, RuleState};
 use crate::chain::Chain;
 use crate::compile;
-use crate::event::{Event, EventRef, Layout, PartitionId, StreamId};
+use crate::event::{Arriving, Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
@@ -317,7 +317,7 @@ impl Task {
         self.index.wanted(&event, &self.partition_names, &self.tables, &mut wanted);
         if !wanted.is_empty() {
             self.position += 1;
-            let kept = Arc::new(event.to_event());
+            let kept = Arriving::new(event);
             let mut merged = false;
             for (rule, roles) in &wanted {
                 if let Some(run) = self.rules.get_mut(*rule as usize) {
@@ -330,7 +330,7 @@ impl Task {
                 }
             }
             if merged {
-                self.clock.hold(kept);
+                self.clock.hold(kept.keep().clone());
             }
         }
         self.wanted = wanted;
@@ -360,7 +360,7 @@ impl Task {
     }
 
     /// All events of one time: each rule sees them in the order of its own streams, then of their sources.
-    fn instant(&mut self, events: &[Arc<Event>], out: &mut Outputs) {
+    fn instant(&mut self, events: &[Event], out: &mut Outputs) {
         let places = self.places(events);
         self.run_places(places, events, out);
     }
@@ -373,7 +373,7 @@ impl Task {
     }
 
     /// Where the events stand in the orders of the merged rules that want them.
-    pub(crate) fn places(&mut self, events: &[Arc<Event>]) -> Vec<Place> {
+    pub(crate) fn places(&mut self, events: &[Event]) -> Vec<Place> {
         let mut wanted = std::mem::take(&mut self.wanted);
         let mut places = Vec::new();
         for (number, event) in events.iter().enumerate() {
@@ -399,7 +399,7 @@ impl Task {
     }
 
     /// Gives rules the events of one time, each in its order.
-    pub(crate) fn run_places(&mut self, mut places: Vec<Place>, events: &[Arc<Event>], out: &mut Outputs) {
+    pub(crate) fn run_places(&mut self, mut places: Vec<Place>, events: &[Event], out: &mut Outputs) {
         places.sort_unstable();
         let base = self.position;
         let mut nth = 0;
@@ -413,12 +413,12 @@ impl Task {
             previous = (family, number);
             self.position = self.position.max(base + nth);
             if let Some(event) = events.get(number) {
-                self.run_rule(rule, event, roles, base + nth, out);
+                self.run_rule(rule, &Arriving::again(event), roles, base + nth, out);
             }
         }
     }
 
-    fn run_rule(&mut self, rule: u32, event: &Arc<Event>, roles: u64, position: u64, out: &mut Outputs) {
+    fn run_rule(&mut self, rule: u32, event: &Arriving<'_>, roles: u64, position: u64, out: &mut Outputs) {
         let before = out.alerts.len();
         let around = Surroundings {
             partitions: &self.partition_names,
@@ -491,7 +491,7 @@ impl Task {
         for run in &self.rules {
             let mut one = run.state.stats.clone();
             one.still_open = run.still_open();
-            one.candidates = run.state.keys.values().map(|held| held.rows() as u64).sum();
+            one.candidates = run.state.keys.iter().map(|(_, held)| held.rows() as u64).sum();
             match stats.last_mut() {
                 Some((name, sum)) if *name == run.program.name.as_str() => sum.add(&one),
                 _ => stats.push((run.program.name.to_string(), one)),

@@ -7,7 +7,6 @@ use crate::event::{Event, PartitionId};
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What is known of one partition's time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,7 +24,7 @@ pub(crate) struct PartitionTime {
 pub(crate) struct Clock {
     pub(crate) partitions: Vec<PartitionTime>,
     /// Events of merged rules that are not yet in order.
-    buffer: BTreeMap<Micros, Vec<Arc<Event>>>,
+    buffer: BTreeMap<Micros, Vec<Event>>,
     /// Everything before this time has been released.
     pub(crate) released: Micros,
     /// The caller feeds events in order of time over all partitions.
@@ -57,7 +56,7 @@ impl Clock {
     }
 
     /// Keeps an event until its instant is complete.
-    pub(crate) fn hold(&mut self, event: Arc<Event>) {
+    pub(crate) fn hold(&mut self, event: Event) {
         self.buffer.entry(event.ts).or_default().push(event);
     }
 
@@ -84,7 +83,7 @@ impl Clock {
     }
 
     /// The oldest complete instant before `watermark`.
-    pub(crate) fn pop(&mut self, watermark: Micros) -> Option<(Micros, Vec<Arc<Event>>)> {
+    pub(crate) fn pop(&mut self, watermark: Micros) -> Option<(Micros, Vec<Event>)> {
         let first = self.first()?;
         if first >= watermark {
             return None;

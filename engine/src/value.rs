@@ -97,6 +97,7 @@ impl Value {
 
     /// Order of two values that the language can compare; none if one is null or they do not compare.
     #[must_use]
+    #[inline]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
@@ -145,6 +146,7 @@ impl PartialEq for Value {
     /// Identity for keys, `distinct` and lists: null equals null here, unlike in a comparison of the language.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
+            (Self::String(a), Self::String(b)) => ArcStr::ptr_eq(a, b) || a.as_str() == b.as_str(),
             (Self::Null, Self::Null) => true,
             (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits() || a == b,
             (Self::Geo(a), Self::Geo(b)) => a == b,

@@ -47,6 +47,11 @@ impl WindowState {
         self.entries.is_empty()
     }
 
+    /// Time of the oldest entry.
+    pub(crate) fn oldest(&self) -> Option<Micros> {
+        self.entries.front().map(|(ts, _)| *ts)
+    }
+
     /// Drops entries that have left the window at time `now`.
     pub(crate) fn evict(&mut self, window: &WindowProgram, now: Micros) {
         self.summarize(window);

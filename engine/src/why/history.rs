@@ -22,7 +22,7 @@ const NULLS: usize = 3;
 pub(crate) struct History {
     /// Only events of this key, part by part; none = all.
     pub(crate) only: Option<Vec<String>>,
-    pub(crate) events: Vec<(Arc<Event>, Option<Drop>)>,
+    pub(crate) events: Vec<(Event, Option<Drop>)>,
     pub(crate) alerts: Vec<Derived>,
     /// By rule: the newest revision, compiled whole (see [`crate::compile::compile`]).
     pub(crate) programs: BTreeMap<String, Arc<Program>>,
@@ -86,7 +86,7 @@ impl History {
             }
         }
         if wanted {
-            self.events.push((Arc::new(event.to_event()), dropped));
+            self.events.push((event.to_event(), dropped));
         }
     }
 

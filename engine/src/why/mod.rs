@@ -138,10 +138,10 @@ impl Task {
         why.begins =
             program.steps.get(first).unwrap_or_default().iter().map(|s| s.stream_name.to_string()).collect();
         why.begins.dedup();
-        let late = history.events.iter().filter_map(|(event, dropped)| Some((event.as_ref(), (*dropped)?)));
+        let late = history.events.iter().filter_map(|(event, dropped)| Some((event, (*dropped)?)));
         let late = late.filter(|(event, _)| is_of_key(program, event, key));
-        let filtered = replay.filtered.iter().map(|event| (event.as_ref(), Drop::Filtered));
-        let waiting = replay.waiting.iter().map(|event| (event.as_ref(), Drop::Waiting));
+        let filtered = replay.filtered.iter().map(|event| (event, Drop::Filtered));
+        let waiting = replay.waiting.iter().map(|event| (event, Drop::Waiting));
         let mut dropped: Vec<Dropped> = late
             .chain(filtered)
             .chain(waiting)

@@ -7,7 +7,7 @@
 use crate::advance::{RuleRun, latches_after, windows_at};
 use crate::alert::{ALERTS, Alert};
 use crate::chain::{in_order, reads};
-use crate::event::Event;
+use crate::event::{Arriving, Event};
 use crate::expr::Scope;
 use crate::interface::RuleStats;
 use crate::overlap::{Fired, Surroundings, close_latches};
@@ -44,9 +44,9 @@ pub(crate) struct Replay<'t> {
     /// Events of the key that the rule's streams hold.
     pub(crate) events: u64,
     /// Events of the key that time has not yet reached.
-    pub(crate) waiting: Vec<Arc<Event>>,
+    pub(crate) waiting: Vec<Event>,
     /// Events of the key that `from .. where` leaves out.
-    pub(crate) filtered: Vec<Arc<Event>>,
+    pub(crate) filtered: Vec<Event>,
 }
 
 impl<'t> Replay<'t> {
@@ -78,7 +78,7 @@ impl<'t> Replay<'t> {
         let mut events = ordered(history, program, direct.is_some());
         events.retain(|event| replay.is_of_key(event));
         if direct.is_none() {
-            let (seen, waiting) = events.into_iter().partition(|event: &Arc<Event>| event.ts < released);
+            let (seen, waiting) = events.into_iter().partition(|event: &Event| event.ts < released);
             (events, replay.waiting) = (seen, waiting);
         }
         replay.events = events.len() as u64;
@@ -96,7 +96,7 @@ impl<'t> Replay<'t> {
         })
     }
 
-    fn run(&mut self, run: &RuleRun, events: &[Arc<Event>]) {
+    fn run(&mut self, run: &RuleRun, events: &[Event]) {
         let mut again = RuleRun::new(Arc::clone(&run.program), run.state.from);
         again.state.until = run.state.until;
         let journal = RefCell::new(Vec::new());
@@ -120,8 +120,8 @@ impl<'t> Replay<'t> {
             let known = journal.borrow().len();
             let roles = self.roles(&run.program, event);
             if roles != 0 {
-                let program = Arc::clone(&run.program);
-                again.keyed(&program, event, roles, &self.key, pos, around, &mut out, &mut used);
+                let event = Arriving::again(event);
+                again.event_of(&self.key, &event, roles, pos, around, &mut out, &mut used);
             }
             self.close_latches(known < journal.borrow().len());
         }
@@ -148,17 +148,17 @@ impl<'t> Replay<'t> {
     }
 
     /// Adds an event to the lists from which nothing is dropped.
-    fn keep(&mut self, event: &Arc<Event>, pos: Position, accepts: bool, around: Surroundings<'_>) {
+    fn keep(&mut self, event: &Event, pos: Position, accepts: bool, around: Surroundings<'_>) {
         let program = self.program;
         let roles = self.roles(program, event);
         if roles == 0 {
-            self.filtered.push(Arc::clone(event));
+            self.filtered.push(event.clone());
             return;
         }
         for (window, program) in self.held.windows.iter_mut().zip(&program.windows) {
             window.evict(program, event.ts);
         }
-        let windows = windows_at(program, &mut self.held, event, roles, &self.key, around);
+        let windows = windows_at(program, &mut self.held, &event.view(), roles, &self.key, around);
         let bare = scope(self.task, event, &self.key, &[], 0);
         for (bit, role) in program.roles.iter().enumerate() {
             if let (RoleKind::Window(number), true) = (role.kind, roles >> bit & 1 == 1)
@@ -183,8 +183,9 @@ impl<'t> Replay<'t> {
             timers: &mut VecDeque::new(),
             stats: &mut RuleStats::default(),
             accepts,
-            event,
+            event: &Arriving::again(event),
             pos,
+            handle: 0,
             key: &self.key,
             windows: &windows,
             around,
@@ -255,18 +256,17 @@ fn scope<'s>(
 }
 
 /// The events of a rule's streams in the rule's order; alerts come after all else of their time.
-fn ordered(history: &History, program: &Program, as_they_came: bool) -> Vec<Arc<Event>> {
+fn ordered(history: &History, program: &Program, as_they_came: bool) -> Vec<Event> {
     let rank = |event: &Event| program.streams.iter().position(|stream| *stream == event.stream);
     let taken = history.events.iter().filter(|(_, dropped)| dropped.is_none()).map(|(event, _)| event);
-    let mut events: Vec<Arc<Event>> = taken.filter(|event| rank(event).is_some()).cloned().collect();
+    let mut events: Vec<Event> = taken.filter(|event| rank(event).is_some()).cloned().collect();
     if !as_they_came {
         events.sort_by_key(|event| (event.ts, rank(event), event.partition, event.offset));
     }
     let mut alerts: Vec<_> = history.alerts.iter().filter(|alert| reads(&program.rule, alert)).collect();
     alerts.sort_by(|a, b| a.event.ts.cmp(&b.event.ts).then_with(|| in_order(a, b)));
     let reads_them = program.stream_names.iter().any(|name| name == ALERTS);
-    let mut alerts =
-        alerts.into_iter().filter(|_| reads_them).map(|alert| Arc::clone(&alert.event)).peekable();
+    let mut alerts = alerts.into_iter().filter(|_| reads_them).map(|alert| alert.event.clone()).peekable();
     let mut merged = Vec::new();
     for event in events {
         while let Some(alert) = alerts.next_if(|alert| alert.ts < event.ts) {

@@ -8,7 +8,7 @@
 
 use crate::fit::{Breaker, Misfit, Taking};
 use crate::program::{Ending, all_hold};
-use crate::row::{Position, Row};
+use crate::row::{Position, Row, Rows};
 use crate::search::{Ask, Next, Question, Search, Taken, all_true, scope};
 use crate::value::Value;
 use crate::why::failure::{self, Failure};
@@ -120,7 +120,7 @@ pub(crate) struct Trace<'a> {
 
 /// Searches from one first event. `question.time` is its time, `question.end` its place.
 pub(crate) fn trace<'a>(question: Question<'a>, now: Micros) -> Trace<'a> {
-    let mut never = |_: &[Vec<&'a Row>], _: &crate::expr::Scope<'_>| Next::Stop;
+    let mut never = |_: &[Rows<'a>], _: &crate::expr::Scope<'_>| Next::Stop;
     let mut search = Search::new(Question { ask: Ask::Explain, ..question }, &mut never);
     search.trace = Some(Box::new(Trace { now, best: None, complete: Vec::new(), cut: false }));
     let _ = search.extend(0, Position::MAX);

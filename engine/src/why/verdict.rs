@@ -5,7 +5,7 @@ use crate::emit::evidence_event;
 use crate::expr::{Scope, identity};
 use crate::overlap::{Fired, used_from};
 use crate::program::Ending;
-use crate::row::{Position, Row};
+use crate::row::{Position, Row, Rows};
 use crate::why::failure::{Failure, FailureKind};
 use crate::why::replay::Replay;
 use crate::why::trace::{Complete, Rejected, Trace, clause, trace};
@@ -79,7 +79,7 @@ fn fired_attempt(replay: &Replay<'_>, fired: &Fired) -> Attempt {
 }
 
 /// What each step of a fired choice took.
-fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Vec<&'r Row>> {
+fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Rows<'r>> {
     let taken = fired.taken.iter().zip(&replay.held.lists).map(|(taken, list)| {
         let row = |pos: &Position| list.get(list.binary_search_by_key(pos, |row| row.pos).ok()?);
         taken.iter().filter_map(row).collect()
@@ -87,7 +87,7 @@ fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Vec<&'r Row>> {
     taken.collect()
 }
 
-fn steps(replay: &Replay<'_>, taken: &[Vec<&Row>]) -> Vec<Taken> {
+fn steps(replay: &Replay<'_>, taken: &[Rows<'_>]) -> Vec<Taken> {
     let partitions = replay.question(0, 0, 0).partitions;
     let begun = replay.program.steps.iter().zip(taken).filter(|(_, rows)| !rows.is_empty());
     let told = begun.map(|(step, rows)| Taken {
@@ -165,7 +165,7 @@ fn clause_of(replay: &Replay<'_>, first: &Row, choice: &Complete<'_>) -> Option<
     let question = replay.question(first.pos, first.ts, 0);
     let at_timer;
     let (windows, latches) = if replay.program.ending == Ending::Event {
-        (&choice.end.windows[..], replay.latches_at(choice.end.pos))
+        (choice.end.windows(), replay.latches_at(choice.end.pos))
     } else {
         at_timer = replay.windows_at(choice.moment);
         (&at_timer[..], u32::MAX)
