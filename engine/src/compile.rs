@@ -17,7 +17,7 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{
     Absence, Arrow, BinaryOp, Bound, Expr, Module, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
 };
-use pattern_dsl::types::Micros;
+use pattern_dsl::types::{Micros, Type};
 use std::collections::BTreeSet;
 
 /// Ways in which one rule may want events: a bit each.
@@ -535,7 +535,9 @@ impl Compiler<'_> {
             } else {
                 // Slots, not field numbers: equal texts mean equal predicates, whatever module they came from.
                 let name = format!("{node:?}");
-                predicates.push(index.intern(id, &name, node));
+                let fields = self.layout.streams.get(id as usize).map_or(&[][..], |stream| &stream.fields);
+                let is_float = |slot: usize| fields.get(slot).is_some_and(|field| field.ty == Type::Float);
+                predicates.push(index.intern(id, &name, node, &is_float));
             }
         }
         Ok(Role { kind, stream, keys, predicates, keyed })

@@ -297,7 +297,8 @@ fn bool_value(value: Option<bool>) -> Value {
     value.map_or(Value::Null, Value::Bool)
 }
 
-fn compare(op: BinaryOp, left: &Value, right: &Value) -> Option<bool> {
+/// A comparison of the language; none = unknown.
+pub(crate) fn compare(op: BinaryOp, left: &Value, right: &Value) -> Option<bool> {
     if left.is_null() || right.is_null() {
         return None;
     }

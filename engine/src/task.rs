@@ -262,6 +262,7 @@ impl Task {
             self.direct
                 .push(only.map(|(partition, _)| if self.options.sorted_input { 0 } else { partition }));
         }
+        self.index.arrange();
         self.chain.arrange(&self.rules);
         self.any_merged = self.direct.iter().any(Option::is_none);
         self.ring_all_next();
