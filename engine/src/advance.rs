@@ -120,7 +120,7 @@ impl Turn<'_, '_> {
         let view = self.event.view;
         let now = view.ts;
         held.expire(program, now);
-        let before = held.latches;
+        let before = held.beside.latches;
         let windows = windows_at(program, held, &view, roles, key, around);
         let scope = Scope {
             this: Some(view),
@@ -128,15 +128,16 @@ impl Turn<'_, '_> {
             taken: &[],
             own: 0,
             windows: &windows,
-            latches: held.latches,
+            latches: held.beside.latches,
             partitions: around.partitions,
             tables: around.tables,
             time: now,
         };
         let closed = self.closed_at == pos;
-        let latches = if closed { before } else { latches_after(program, held.latches, roles, &scope) };
+        let latches =
+            if closed { before } else { latches_after(program, held.beside.latches, roles, &scope) };
         let scope = Scope { latches, ..scope };
-        held.latches = latches;
+        held.set_latches(latches);
         let mut step = Stepping {
             program,
             state: held,
@@ -191,15 +192,12 @@ impl RuleRun {
             if !waits(program, held, event) || broken(program, held, event) {
                 continue;
             }
-            for (window, program) in held.windows.iter_mut().zip(&program.windows) {
-                window.evict(program, due);
-            }
-            let windows: Vec<Value> = held
-                .windows
-                .iter()
-                .zip(&program.windows)
-                .map(|(window, program)| window.value(program))
-                .collect();
+            let windows = program.windows.iter().enumerate().map(|(number, window)| {
+                let state = held.beside.windows.get_mut(number)?;
+                state.evict(window, due);
+                Some(state.value(window))
+            });
+            let windows: Vec<Value> = windows.map(Option::unwrap_or_default).collect();
             let moment = Moment { time: due, by, end: event, key, windows: &windows };
             complete(program, held, stats, &moment, around, out, used);
         }
@@ -230,7 +228,7 @@ impl RuleRun {
         }
         let first = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
         let open = |held: &KeyState| {
-            held.lists.get(first.clone()).unwrap_or_default().iter().map(VecDeque::len).sum()
+            held.lists.get(first.clone()).unwrap_or_default().iter().map(|list| list.len()).sum()
         };
         self.state.keys.iter().map(|(_, held)| -> usize { open(held) }).sum::<usize>() as u64
     }
@@ -275,7 +273,7 @@ fn broken(program: &Program, held: &KeyState, end: Position) -> bool {
     program
         .absences
         .iter()
-        .zip(&held.absences)
+        .zip(&held.beside.absences)
         .any(|(absence, state)| absence.place == Place::Trailing && !absence.keeps_rows && state.floor > end)
 }
 
@@ -307,13 +305,15 @@ pub(crate) fn windows_at(
         let windows = &program.latches[latch].windows;
         let looked = !windows.is_empty() && looks(program, roles, &scope);
         if looked
-            && windows.iter().all(|window| held.windows.get(*window).is_none_or(|state| state.is_empty()))
+            && windows
+                .iter()
+                .all(|window| held.beside.windows.get(*window).is_none_or(|state| state.is_empty()))
         {
-            held.latches |= 1 << latch;
+            held.set_latches(held.beside.latches | 1 << latch);
         }
     }
     let mut values = vec![Value::Null; program.windows.len()];
-    for (number, (window, state)) in program.windows.iter().zip(&held.windows).enumerate() {
+    for (number, (window, state)) in program.windows.iter().zip(&held.beside.windows).enumerate() {
         let known = event.ts.saturating_sub(window.span) >= program.past.window(number);
         if read && known && window.before.is_some() {
             values[number] = state.value(window);
@@ -325,13 +325,15 @@ pub(crate) fn windows_at(
         if roles >> bit & 1 == 0 || !known || !all_true(&role.keyed, &scope) {
             continue;
         }
-        if let (Some(window), Some(state)) = (program.windows.get(number), held.windows.get_mut(number)) {
+        if let (Some(window), Some(state)) =
+            (program.windows.get(number), held.beside.windows.get_mut(number))
+        {
             let value = window.argument.as_ref().map_or(Value::Bool(true), |argument| argument.eval(&scope));
             state.push(window, event.ts, value);
             held.expires_by(event.ts.saturating_add(window.span));
         }
     }
-    for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.windows) {
+    for ((value, window), state) in values.iter_mut().zip(&program.windows).zip(&held.beside.windows) {
         if read && window.before.is_none() {
             *value = state.value(window);
         }

@@ -400,12 +400,12 @@ impl<'a> Search<'a, '_> {
     /// The first event that an absence with kept rows forbids strictly between two positions and up to a time.
     fn forbidden(&self, absence: usize, from: Position, to: Position, until: Micros) -> Option<&'a Row> {
         let program = self.question.program.absences.get(absence)?;
-        let state = self.question.state.absences.get(absence)?;
+        let state = self.question.state.beside.absences.get(absence)?;
         if !program.keeps_rows {
             return None;
         }
         let at = state.rows.partition_point(|row| row.pos <= from);
-        state.rows.range(at..).take_while(|row| row.pos < to && row.ts <= until).find(|row| {
+        state.rows.iter().skip(at).take_while(|row| row.pos < to && row.ts <= until).find(|row| {
             let scope = scope(&self.question, &self.taken, 0, Some(row));
             let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
             terms.is_none_or(|(_, terms)| all_true(terms, &scope))
@@ -423,9 +423,9 @@ impl<'a> Search<'a, '_> {
         let question = &self.question;
         question.program.cancels.iter().find_map(|number| {
             let program = question.program.absences.get(*number)?;
-            let state = question.state.absences.get(*number)?;
+            let state = question.state.beside.absences.get(*number)?;
             let at = state.rows.partition_point(|row| row.pos <= first.pos);
-            let mut rows = state.rows.range(at..).take_while(|row| row.pos <= until && row.ts <= time);
+            let mut rows = state.rows.iter().skip(at).take_while(|row| row.pos <= until && row.ts <= time);
             let row = rows.find(|row| {
                 let taken: Vec<Rows<'_>> = self
                     .taken

@@ -26,6 +26,7 @@ mod time;
 
 mod tables;
 mod row;
+mod list;
 mod expr;
 mod program;
 mod past;

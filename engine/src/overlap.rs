@@ -85,7 +85,7 @@ pub(crate) fn complete(
         }
         fired = true;
         if moment.by != FiredBy::Timeout {
-            held.latches = close_latches(program, held.latches);
+            held.set_latches(close_latches(program, held.beside.latches));
         }
         use_up(program, held, moment, &round, used);
         // After `overlap from x` the same moment is looked at again: a later beginning may be complete as well.
@@ -117,7 +117,7 @@ fn fire(
 ) -> Round {
     let question = question(program, held, moment, around);
     let mut round = Round::default();
-    let mut sent: Vec<(Key, Sent)> = held.sent.clone();
+    let mut sent: Vec<(Key, Sent)> = held.beside.sent.clone();
     let mut fresh: Vec<Alert> = Vec::new();
     let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
     let mut capped = false;
@@ -152,7 +152,7 @@ fn fire(
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
     stats.capped += u64::from(capped || found.cut);
     if program.cooldown.is_some() && moment.by != FiredBy::Timeout {
-        held.sent = sent;
+        held.beside.sent = sent;
         held.expires_by(Micros::MIN);
     }
     round
@@ -173,7 +173,7 @@ pub(crate) fn question<'a>(
         ask: if moment.by == FiredBy::Timeout { Ask::Partial } else { Ask::Complete },
         end: moment.end,
         windows: moment.windows,
-        latches: held.latches,
+        latches: held.beside.latches,
         tables: around.tables,
         time: moment.time,
         work: around.limits.search_work.unwrap_or(u64::MAX),
@@ -318,7 +318,7 @@ fn use_up(
         }
     }
     if last > 0 || program.cooldown.is_some() || !program.latches.is_empty() {
-        used.push(UsedUp { key: moment.key.into(), last, sent: held.sent.clone() });
+        used.push(UsedUp { key: moment.key.into(), last, sent: held.beside.sent.clone() });
     }
 }
 

@@ -10,7 +10,6 @@ use crate::row::Position;
 use crate::state::KeyState;
 use pattern_dsl::ir::{Absence, Bound, Condition, Overlap, RuleStream, Window};
 use pattern_dsl::types::Micros;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What means the same in a revision and in the one that it replaces, so that its history goes on: by window and by leading
@@ -49,25 +48,28 @@ impl RuleRun {
         self.state.stats.day = older.state.stats.day;
         for (key, held) in older.state.keys.iter() {
             let mut state = KeyState::new(program);
-            state.sent.clone_from(&held.sent);
-            if program.latches.len() == older.program.latches.len() {
-                state.latches = held.latches;
+            if !held.beside.sent.is_empty() {
+                state.beside.sent.clone_from(&held.beside.sent);
             }
-            for (window, from) in state.windows.iter_mut().zip(&same.windows) {
-                if let Some(kept) = from.and_then(|from| held.windows.get(from)) {
+            if program.latches.len() == older.program.latches.len() {
+                state.set_latches(held.beside.latches);
+            }
+            for (window, from) in state.beside.windows.iter_mut().zip(&same.windows) {
+                if let Some(kept) = from.and_then(|from| held.beside.windows.get(from)) {
                     window.clone_from(kept);
                 }
             }
             for (number, from) in program.leading.iter().zip(&same.leading) {
-                let from = from.and_then(|from| held.absences.get(*older.program.leading.get(from)?));
-                if let (Some(state), Some(kept)) = (state.absences.get_mut(*number), from) {
+                let from = from.and_then(|from| held.beside.absences.get(*older.program.leading.get(from)?));
+                if let (Some(state), Some(kept)) = (state.beside.absences.get_mut(*number), from) {
                     state.clone_from(kept);
                 }
             }
-            let outlives = !state.sent.is_empty()
-                || state.latches != u32::MAX
-                || state.windows.iter().any(|window| !window.is_empty())
+            let outlives = !state.beside.sent.is_empty()
+                || state.beside.latches != u32::MAX
+                || state.beside.windows.iter().any(|window| !window.is_empty())
                 || state
+                    .beside
                     .absences
                     .iter()
                     .any(|absence| !absence.rows.is_empty() || absence.floor_ts.is_some());
@@ -88,15 +90,15 @@ impl RuleRun {
         held.expires_by(Micros::MIN);
         if uses_up {
             held.use_up(used.last);
-            held.used_to = held.used_to.max(used.last);
+            held.beside.used_to = held.beside.used_to.max(used.last);
         }
         for (values, sent) in &used.sent {
-            match held.sent.iter_mut().find(|(known, _)| known == values) {
+            match held.beside.sent.iter_mut().find(|(known, _)| known == values) {
                 Some((_, known)) => *known = *sent,
-                None => held.sent.push((values.clone(), *sent)),
+                None => held.beside.sent.push((values.clone(), *sent)),
             }
         }
-        held.latches = close_latches(program, held.latches);
+        held.set_latches(close_latches(program, held.beside.latches));
         self.closed_at = pos;
     }
 
@@ -109,7 +111,7 @@ impl RuleRun {
         self.state.timers.is_empty()
             && self.state.keys.states_mut().all(|held| {
                 held.expire(&program, now);
-                held.lists.iter().all(VecDeque::is_empty)
+                held.lists.iter().all(|list| list.is_empty())
             })
     }
 }

@@ -17,7 +17,6 @@ use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 /// What a search looks at; nothing of it changes meanwhile.
@@ -204,9 +203,8 @@ impl<'a, 'v> Search<'a, 'v> {
         }
     }
 
-    pub(crate) fn list(&self, step: usize) -> &'a VecDeque<Row> {
-        static EMPTY: VecDeque<Row> = VecDeque::new();
-        self.question.state.lists.get(step).unwrap_or(&EMPTY)
+    pub(crate) fn list(&self, step: usize) -> &'a [Row] {
+        self.question.state.lists.get(step).map_or(&[], |list| list)
     }
 
     /// Nothing after this position belongs to the choice.
@@ -320,7 +318,7 @@ impl<'a, 'v> Search<'a, 'v> {
         let start = if first_only { last + 1 } else { lower.max(last + 1) };
         let (list, end) = (self.list(step), self.question.end);
         let at = list.partition_point(|row| row.pos < start);
-        for row in list.range(at..) {
+        for row in list.get(at..).unwrap_or_default() {
             if row.pos > end || self.out_of_bound(row) {
                 break;
             }

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: every list is sorted by position; after [`KeyState::expire`] no row is older than the rule's horizon.
 
+use crate::list::List;
 use crate::program::{BoundProgram, Place, Program};
 use crate::row::{Position, Row};
 use crate::value::Value;
@@ -9,7 +10,8 @@ use crate::window::WindowState;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 
 /// Key values of a rule, in the order of its parts.
 pub(crate) type Key = SmallVec<[Value; 1]>;
@@ -22,7 +24,7 @@ pub(crate) struct AbsenceState {
     /// Of a leading absence: its time.
     pub(crate) floor_ts: Option<Micros>,
     /// Possibly forbidding events, where their condition reads steps.
-    pub(crate) rows: VecDeque<Row>,
+    pub(crate) rows: List,
 }
 
 /// The cool-down of one key, or of some values of a key.
@@ -52,7 +54,22 @@ impl Sent {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
     /// Candidates by step.
-    pub(crate) lists: Vec<VecDeque<Row>>,
+    pub(crate) lists: Box<[List]>,
+    pub(crate) beside: Beside,
+    /// When the first of what it holds has run out. `Micros::MIN` = not known.
+    #[serde(skip, default = "not_known")]
+    expires_at: Micros,
+    /// The candidate cap was met and the lists are not yet below half of it.
+    pub(crate) saturated: bool,
+}
+
+/// What a key may hold beside candidates; most hold none of it, and have no room for it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Beside(Option<Box<Held>>);
+
+/// What lies [`Beside`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Held {
     /// By absence of the program.
     pub(crate) absences: Vec<AbsenceState>,
     /// Last event by rule stream; kept for strict rules only.
@@ -63,13 +80,34 @@ pub(crate) struct KeyState {
     pub(crate) latches: u32,
     /// By the values of `cooldown .. per` (none = one entry): what was sent.
     pub(crate) sent: Vec<(Key, Sent)>,
-    /// The candidate cap was met and the lists are not yet below half of it.
-    pub(crate) saturated: bool,
     /// An alert of another revision has used up every event up to here.
     pub(crate) used_to: Position,
-    /// When the first of what it holds has run out. `Micros::MIN` = not known.
-    #[serde(skip, default = "not_known")]
-    expires_at: Micros,
+}
+
+impl Held {
+    const NOTHING: Self = Self {
+        absences: Vec::new(),
+        seen: Vec::new(),
+        windows: Vec::new(),
+        latches: u32::MAX,
+        sent: Vec::new(),
+        used_to: 0,
+    };
+}
+
+impl Deref for Beside {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        static NOTHING: Held = Held::NOTHING;
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Beside {
+    fn deref_mut(&mut self) -> &mut Held {
+        self.0.get_or_insert_with(|| Box::new(Held::NOTHING))
+    }
 }
 
 fn not_known() -> Micros {
@@ -78,16 +116,25 @@ fn not_known() -> Micros {
 
 impl KeyState {
     pub(crate) fn new(program: &Program) -> Self {
-        Self {
-            lists: vec![VecDeque::new(); program.steps.len()],
+        let held = Held {
             absences: vec![AbsenceState::default(); program.absences.len()],
             seen: if program.strict { vec![0; program.streams.len()] } else { Vec::new() },
             windows: program.windows.iter().map(WindowState::new).collect(),
-            latches: u32::MAX,
-            sent: Vec::new(),
-            saturated: false,
-            used_to: 0,
+            ..Held::NOTHING
+        };
+        let holds = !(held.absences.is_empty() && held.seen.is_empty() && held.windows.is_empty());
+        Self {
+            lists: vec![List::new(); program.steps.len()].into(),
+            beside: Beside(holds.then(|| Box::new(held))),
             expires_at: Micros::MIN,
+            saturated: false,
+        }
+    }
+
+    /// Sets the latches, if that changes any.
+    pub(crate) fn set_latches(&mut self, latches: u32) {
+        if self.beside.latches != latches {
+            self.beside.latches = latches;
         }
     }
 
@@ -101,37 +148,35 @@ impl KeyState {
 
     fn drop_expired(&mut self, program: &Program, now: Micros) {
         let horizon = program.horizon;
-        let mut next = Micros::MAX;
-        let mut keep_until = |time: Micros, bound: Micros| next = next.min(time.saturating_add(bound));
+        let next = Cell::new(Micros::MAX);
+        let keep_until = |time: Micros, bound: Micros| next.set(next.get().min(time.saturating_add(bound)));
         for list in &mut self.lists {
-            while list.front().is_some_and(|row| now - row.reach_ts > horizon) {
-                list.pop_front();
-            }
-            list.front().into_iter().for_each(|row| keep_until(row.reach_ts, horizon.saturating_add(1)));
+            list.drop_while(|row| now - row.reach_ts > horizon);
+            list.first().into_iter().for_each(|row| keep_until(row.reach_ts, horizon.saturating_add(1)));
         }
-        for (state, absence) in self.absences.iter_mut().zip(&program.absences) {
+        self.expires_at = next.get();
+        let Some(held) = &mut self.beside.0 else { return };
+        for (state, absence) in held.absences.iter_mut().zip(&program.absences) {
             let leading = absence.place == Place::Leading;
             let bound = absence.duration.as_ref().map_or(0, BoundProgram::longest);
             let kept = if leading { bound } else { horizon };
-            while state.rows.front().is_some_and(|row| now - row.ts > kept) {
-                state.rows.pop_front();
-            }
-            state.rows.front().into_iter().for_each(|row| keep_until(row.ts, kept.saturating_add(1)));
+            state.rows.drop_while(|row| now - row.ts > kept);
+            state.rows.first().into_iter().for_each(|row| keep_until(row.ts, kept.saturating_add(1)));
             if leading && state.floor_ts.is_some_and(|ts| now - ts > bound) {
                 state.floor_ts = None;
             }
             state.floor_ts.into_iter().for_each(|ts| keep_until(ts, bound.saturating_add(1)));
         }
         let cooldown = program.cooldown.unwrap_or(0);
-        self.sent.retain(|(_, sent)| !sent.is_over(cooldown, now));
-        for (_, sent) in &self.sent {
+        held.sent.retain(|(_, sent)| !sent.is_over(cooldown, now));
+        for (_, sent) in &held.sent {
             sent.last.into_iter().for_each(|last| keep_until(last, cooldown));
         }
-        for (state, window) in self.windows.iter_mut().zip(&program.windows) {
+        for (state, window) in held.windows.iter_mut().zip(&program.windows) {
             state.evict(window, now);
             state.oldest().into_iter().for_each(|ts| keep_until(ts, window.span));
         }
-        self.expires_at = next;
+        self.expires_at = next.get();
     }
 
     /// Something was added that has run out at `time`.
@@ -143,38 +188,39 @@ impl KeyState {
     pub(crate) fn push(&mut self, step: usize, row: Row, program: &Program) {
         self.expires_by(row.reach_ts.saturating_add(program.horizon).saturating_add(1));
         if let Some(list) = self.lists.get_mut(step) {
-            list.push_back(row);
+            list.push(row);
         }
     }
 
     /// Rows that its lists have room for.
     pub(crate) fn room(&self) -> usize {
-        self.lists.iter().map(VecDeque::capacity).sum()
+        self.lists.iter().map(List::room).sum()
     }
 
     /// The state of a new key of the same rule, with the room that this one had; none if that is no gain.
     pub(crate) fn emptied(mut self) -> Option<Self> {
-        if !self.windows.is_empty() || !self.absences.is_empty() {
-            return None;
+        if let Some(held) = &mut self.beside.0 {
+            if !held.windows.is_empty() || !held.absences.is_empty() {
+                return None;
+            }
+            held.seen.fill(0);
+            held.sent.clear();
+            (held.latches, held.used_to) = (u32::MAX, 0);
         }
-        self.lists.iter_mut().for_each(VecDeque::clear);
-        self.seen.fill(0);
-        self.sent.clear();
-        Some(Self { latches: u32::MAX, saturated: false, used_to: 0, expires_at: Micros::MIN, ..self })
+        self.lists.iter_mut().for_each(List::clear);
+        Some(Self { saturated: false, expires_at: Micros::MIN, ..self })
     }
 
     /// Uses up every event up to and including `last`.
     pub(crate) fn use_up(&mut self, last: Position) {
         for list in &mut self.lists {
-            while list.front().is_some_and(|row| row.pos <= last) {
-                list.pop_front();
-            }
+            list.drop_while(|row| row.pos <= last);
         }
     }
 
     /// Drops every prefix: what `cancel on` does where it reads no step.
     pub(crate) fn cancel(&mut self) {
-        self.lists.iter_mut().for_each(VecDeque::clear);
+        self.lists.iter_mut().for_each(List::clear);
     }
 
     /// Some first event is held.
@@ -185,13 +231,19 @@ impl KeyState {
 
     /// Candidates held.
     pub(crate) fn rows(&self) -> usize {
-        self.lists.iter().map(VecDeque::len).sum()
+        self.lists.iter().map(|list| list.len()).sum()
     }
 
     /// Nothing in it can influence anything later than `now`.
     pub(crate) fn is_idle(&self, program: &Program, now: Micros) -> bool {
-        self.lists.iter().all(VecDeque::is_empty)
-            && self.absences.iter().all(|absence| absence.rows.is_empty() && absence.floor_ts.is_none())
+        self.lists.iter().all(|list| list.is_empty())
+            && self.beside.0.as_ref().is_none_or(|held| held.is_idle(program, now))
+    }
+}
+
+impl Held {
+    fn is_idle(&self, program: &Program, now: Micros) -> bool {
+        self.absences.iter().all(|absence| absence.rows.is_empty() && absence.floor_ts.is_none())
             && self.windows.iter().all(WindowState::is_empty)
             && self.latches == u32::MAX
             && self.sent.iter().all(|(_, sent)| sent.is_over(program.cooldown.unwrap_or(0), now))

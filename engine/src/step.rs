@@ -93,7 +93,7 @@ impl Stepping<'_> {
                     self.absence(number);
                 }
                 RoleKind::Look if program.strict && all_true(&role.keyed, scope) => {
-                    if let Some(seen) = self.state.seen.get_mut(role.stream) {
+                    if let Some(seen) = self.state.beside.seen.get_mut(role.stream) {
                         *seen = self.pos;
                     }
                 }
@@ -119,7 +119,7 @@ impl Stepping<'_> {
 
     /// The event fits a step by itself: keeps it if some prefix could lead here. True if it did.
     fn step(&mut self, number: usize, unit: usize) -> bool {
-        if self.pos <= self.state.used_to {
+        if self.pos <= self.state.beside.used_to {
             return false;
         }
         let Some(reach_ts) = self.reach(number, unit) else { return false };
@@ -177,9 +177,9 @@ impl Stepping<'_> {
             let keeps = program.steps.get(number).is_some_and(|step| step.keeps_end);
             if (!keeps || full)
                 && let Some(list) = self.state.lists.get_mut(number)
-                && list.back().is_some_and(|row| row.pos == self.pos)
+                && list.last().is_some_and(|row| row.pos == self.pos)
             {
-                list.pop_back();
+                list.pop();
             }
         }
         fired && program.overlap == Overlap::None
@@ -229,7 +229,7 @@ impl Stepping<'_> {
         let ready = |step: usize| {
             let min = self.program.steps.get(step)?.min;
             let list = self.state.lists.get(step)?;
-            Some((list.get(list.len().checked_sub(min)?)?.reach_ts, list.back()?))
+            Some((list.get(list.len().checked_sub(min)?)?.reach_ts, list.last()?))
         };
         if program.kind == UnitKind::Step {
             return ready(program.steps.start);
@@ -243,7 +243,7 @@ impl Stepping<'_> {
             return None;
         }
         // Some member's newest row may not yet make its minimum, and still be the last event of the set.
-        let rows = program.steps.clone().filter_map(|step| self.state.lists.get(step)?.back());
+        let rows = program.steps.clone().filter_map(|step| self.state.lists.get(step)?.last());
         let newest = rows.max_by_key(|row| row.pos)?;
         Some((members().map(|(reach, _)| reach).max()?, newest))
     }
@@ -259,7 +259,7 @@ impl Stepping<'_> {
         if self.is_single(0) {
             return None;
         }
-        self.state.lists.get(steps)?.iter().filter_map(|list| list.back()).map(|row| row.reach_ts).max()
+        self.state.lists.get(steps)?.iter().filter_map(|list| list.last()).map(|row| row.reach_ts).max()
     }
 
     /// The last event of any stream of two units.
@@ -267,7 +267,7 @@ impl Stepping<'_> {
         let seen = |unit: usize| {
             let steps = self.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
             let streams = steps.filter_map(|step| self.program.steps.get(step)).map(|step| step.stream);
-            streams.filter_map(|stream| self.state.seen.get(stream).copied()).max().unwrap_or(0)
+            streams.filter_map(|stream| self.state.beside.seen.get(stream).copied()).max().unwrap_or(0)
         };
         seen(unit).max(seen(before))
     }
@@ -291,16 +291,21 @@ impl Stepping<'_> {
         let (gap, before) =
             self.program.units.get(unit).map_or((&[][..], &[][..]), |unit| (&unit.gap, &unit.before));
         let strict = self.program.strict;
-        let floors = gap.iter().filter_map(|gap| self.state.absences.get(*gap)).map(|absence| absence.floor);
+        let floors =
+            gap.iter().filter_map(|gap| self.state.beside.absences.get(*gap)).map(|absence| absence.floor);
         Context {
-            own_before: step.and_then(|step| self.state.seen.get(step.stream)).copied().unwrap_or(0),
+            own_before: step.and_then(|step| self.state.beside.seen.get(step.stream)).copied().unwrap_or(0),
             union_before: if strict {
                 self.union_before(unit, before.first().copied().unwrap_or(unit))
             } else {
                 0
             },
             floor: floors.max().unwrap_or(0),
-            seen: if strict && before.len() > 1 { self.state.seen.as_slice().into() } else { Box::default() },
+            seen: if strict && before.len() > 1 {
+                self.state.beside.seen.as_slice().into()
+            } else {
+                Box::default()
+            },
             windows: if step.is_some_and(|step| step.keeps_windows) {
                 self.windows.into()
             } else {
@@ -345,15 +350,15 @@ impl Stepping<'_> {
                     let first = program.steps.get(number).is_some_and(|step| step.unit == 0);
                     row.marked = first && (!self.accepts || self.is_forbidden(&row));
                     if let Some(list) = self.state.lists.get_mut(number) {
-                        list.push_back(row);
+                        list.push(row);
                     }
                 }
                 RoleKind::Cancel(number) | RoleKind::Absence(number) => {
                     let row = self.forbidding_row();
-                    if let Some(state) = self.state.absences.get_mut(number)
-                        && state.rows.back().is_none_or(|row| row.pos != self.pos)
+                    if let Some(state) = self.state.beside.absences.get_mut(number)
+                        && state.rows.last().is_none_or(|row| row.pos != self.pos)
                     {
-                        state.rows.push_back(row);
+                        state.rows.push(row);
                     }
                 }
                 RoleKind::Window(_) | RoleKind::Look | RoleKind::Latch => {}
@@ -363,7 +368,7 @@ impl Stepping<'_> {
             if roles >> bit & 1 == 1
                 && role.kind == RoleKind::Look
                 && all_true(&role.keyed, scope)
-                && let Some(seen) = self.state.seen.get_mut(role.stream)
+                && let Some(seen) = self.state.beside.seen.get_mut(role.stream)
             {
                 *seen = self.pos;
             }
@@ -375,7 +380,7 @@ impl Stepping<'_> {
         let Some(absence) = self.program.absences.get(number) else { return };
         let begun = |step: &usize| {
             let list = self.state.lists.get(*step);
-            list.and_then(VecDeque::front).is_some_and(|row| row.pos < self.pos)
+            list.and_then(|list| list.first()).is_some_and(|row| row.pos < self.pos)
         };
         if (absence.behind.is_empty() || absence.behind.iter().any(begun))
             && let Some(count) = self.stats.absence_met.get_mut(number)
@@ -398,7 +403,7 @@ impl Stepping<'_> {
         let leading = absence.place == Place::Leading;
         let needed = leading || self.state.has_first(self.program);
         if !absence.keeps_rows {
-            if let Some(state) = self.state.absences.get_mut(number) {
+            if let Some(state) = self.state.beside.absences.get_mut(number) {
                 state.floor = self.pos;
                 state.floor_ts = leading.then_some(self.event.view.ts);
             }
@@ -407,13 +412,13 @@ impl Stepping<'_> {
             }
             return;
         }
-        let known = self.state.absences.get(number).and_then(|state| state.rows.back());
+        let known = self.state.beside.absences.get(number).and_then(|state| state.rows.last());
         if !needed || known.is_some_and(|row| row.pos == self.pos) {
             return;
         }
         let row = self.forbidding_row();
-        if let Some(state) = self.state.absences.get_mut(number) {
-            state.rows.push_back(row);
+        if let Some(state) = self.state.beside.absences.get_mut(number) {
+            state.rows.push(row);
         }
         self.state.expires_by(Micros::MIN);
     }
@@ -442,7 +447,7 @@ pub(crate) fn forbidding<'a>(
     }
     let question = Question { ..*question };
     program.leading.iter().enumerate().find_map(|(place, number)| {
-        let (absence, state) = (program.absences.get(*number)?, question.state.absences.get(*number)?);
+        let (absence, state) = (program.absences.get(*number)?, question.state.beside.absences.get(*number)?);
         let begun = scope(&question, &taken, 0, Some(row));
         let Some(wait) = absence.duration.as_ref().and_then(|bound| bound.value(&begun)) else {
             return Some((*number, None, None));

@@ -132,7 +132,7 @@ impl<'t> Replay<'t> {
 
     fn close_latches(&mut self, fired: bool) {
         if fired {
-            self.held.latches = close_latches(self.program, self.held.latches);
+            self.held.set_latches(close_latches(self.program, self.held.beside.latches));
         }
     }
 
@@ -155,7 +155,7 @@ impl<'t> Replay<'t> {
             self.filtered.push(event.clone());
             return;
         }
-        for (window, program) in self.held.windows.iter_mut().zip(&program.windows) {
+        for (window, program) in self.held.beside.windows.iter_mut().zip(&program.windows) {
             window.evict(program, event.ts);
         }
         let windows = windows_at(program, &mut self.held, &event.view(), roles, &self.key, around);
@@ -170,9 +170,9 @@ impl<'t> Replay<'t> {
                 entries.push((event.ts, value));
             }
         }
-        let looked = scope(self.task, event, &self.key, &windows, self.held.latches);
-        let latches = latches_after(program, self.held.latches, roles, &looked);
-        self.held.latches = latches;
+        let looked = scope(self.task, event, &self.key, &windows, self.held.beside.latches);
+        let latches = latches_after(program, self.held.beside.latches, roles, &looked);
+        self.held.set_latches(latches);
         if !program.latches.is_empty() {
             self.latches.push((pos, latches));
         }

@@ -21,7 +21,8 @@ const WORK: u64 = 50_000;
 pub(crate) fn attempts(replay: &Replay<'_>, why: &mut Why) {
     let first = replay.program.units.first().map_or(0..0, |unit| unit.steps.clone());
     let lists = replay.held.lists.get(first).unwrap_or_default();
-    let firsts: BTreeMap<Position, &Row> = lists.iter().flatten().map(|row| (row.pos, row)).collect();
+    let firsts: BTreeMap<Position, &Row> =
+        lists.iter().flat_map(|list| list.iter()).map(|row| (row.pos, row)).collect();
     let mut closest: Option<Rejected<'_>> = None;
     for (pos, row) in firsts {
         let fired: Vec<&Fired> = replay.fired.iter().filter(|fired| first_of(fired) == Some(pos)).collect();

@@ -1,0 +1,101 @@
+//! A list of rows in order of position: grown at the end, dropped from the front, read as a slice.
+//!
+//! INVARIANT: rows before `head` are out of the list; they are let go together, once they are a quarter of what is held.
+
+use crate::row::Row;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::{Deref, DerefMut};
+use thin_vec::ThinVec;
+
+/// Rows, oldest first; 16 bytes and no heap while empty.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct List {
+    rows: ThinVec<Row>,
+    head: u32,
+}
+
+impl List {
+    pub(crate) const fn new() -> Self {
+        Self { rows: ThinVec::new(), head: 0 }
+    }
+
+    pub(crate) fn push(&mut self, row: Row) {
+        // Most lists hold one row or two.
+        if self.rows.len() == self.rows.capacity() && self.rows.len() < 4 {
+            self.rows.reserve_exact(self.rows.len().max(1));
+        }
+        self.rows.push(row);
+    }
+
+    /// Takes the newest row out.
+    pub(crate) fn pop(&mut self) {
+        if !self.is_empty() {
+            self.rows.pop();
+        }
+    }
+
+    /// Drops rows from the front for as long as `is_over` says so.
+    #[inline]
+    pub(crate) fn drop_while(&mut self, is_over: impl Fn(&Row) -> bool) {
+        let over = self.iter().take_while(|row| is_over(row)).count();
+        if over > 0 {
+            self.drop_front(over);
+        }
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        let head = self.head as usize + count;
+        if head == self.rows.len() {
+            self.clear();
+        } else if head * 4 >= self.rows.len() {
+            self.rows.drain(..head);
+            self.head = 0;
+        } else {
+            self.head = head as u32;
+        }
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Row) -> bool) {
+        self.rows.drain(..self.head as usize);
+        self.head = 0;
+        self.rows.retain(|row| keep(row));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.head = 0;
+    }
+
+    /// Rows that there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.rows.capacity()
+    }
+}
+
+impl Deref for List {
+    type Target = [Row];
+
+    #[inline]
+    fn deref(&self) -> &[Row] {
+        self.rows.get(self.head as usize..).unwrap_or_default()
+    }
+}
+
+impl DerefMut for List {
+    fn deref_mut(&mut self) -> &mut [Row] {
+        self.rows.get_mut(self.head as usize..).unwrap_or_default()
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rows: Vec<Row> = Deserialize::deserialize(deserializer)?;
+        Ok(Self { rows: rows.into_iter().collect(), head: 0 })
+    }
+}
