@@ -10,12 +10,13 @@ use crate::interface::ActivateError;
 use crate::node::{is_comparison, needs_key, reads_steps};
 use crate::past::Past;
 use crate::program::{
-    AbsenceProgram, BoundProgram, Ending, LatchProgram, Place, Program, ReadBound, ReasonProgram, Role,
-    RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
+    AbsenceProgram, BoundProgram, Ending, LatchProgram, Output, Place, Program, ReadBound, ReasonProgram,
+    Role, RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
 };
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
-    Absence, Arrow, BinaryOp, Bound, Expr, Module, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
+    Absence, Arrow, BinaryOp, Bound, Expr, MaskedFields, Module, Overlap, ReasonPart, Rule, Step, Stream,
+    Term, UnitKind,
 };
 use std::collections::BTreeSet;
 
@@ -78,7 +79,9 @@ pub(crate) fn compile(
         own: None,
         whole,
     };
-    compiler.program(revision, index)
+    let mut program = compiler.program(revision, index)?;
+    crate::mask::mark(&mut program);
+    Ok(program)
 }
 
 /// Tells each absence which steps come before what it guards.
@@ -156,11 +159,13 @@ impl Compiler<'_> {
         Ok(Program {
             name: rule.name.as_str().into(),
             revision,
-            key_names: rule.keys.iter().map(|key| key.name.as_str().into()).collect(),
+            masked: MaskedFields::of(self.module, rule),
+            masks_alerts: false,
+            keys: rule.keys.iter().map(|key| (key.name.as_str().into(), false)).collect(),
             having: self.terms(&rule.having)?,
             unless: self.terms(&rule.unless)?,
-            severity: rule.severity.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
-            score: rule.score.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
+            severity: rule.severity.as_ref().map(|expr| self.output(expr)).transpose()?,
+            score: rule.score.as_ref().map(|expr| self.output(expr)).transpose()?,
             reason: self.reason()?,
             emit: self.object(&rule.emit)?,
             timeout: rule.timeout.as_ref().map(|pairs| self.object(pairs)).transpose()?,
@@ -222,8 +227,12 @@ impl Compiler<'_> {
         self.rule.trailing.iter().all(|absence| absence.duration.as_ref().map(Bound::longest) == longest)
     }
 
-    fn object(&mut self, pairs: &[(String, Expr)]) -> Result<Vec<(ArcStr, Node)>, ActivateError> {
-        pairs.iter().map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, 0)?))).collect()
+    fn object(&mut self, pairs: &[(String, Expr)]) -> Result<Vec<(ArcStr, Output)>, ActivateError> {
+        pairs.iter().map(|(name, expr)| Ok((name.as_str().into(), self.output(expr)?))).collect()
+    }
+
+    fn output(&mut self, expr: &Expr) -> Result<Output, ActivateError> {
+        Ok(Output { node: self.node(expr, 0)?, masked: false })
     }
 
     fn bound(&mut self, bound: &Bound, stream: usize) -> Result<BoundProgram, ActivateError> {
@@ -233,6 +242,7 @@ impl Compiler<'_> {
                 value: self.node(expr, stream)?,
                 max: *max,
                 text: text.clone(),
+                masked: false,
             })),
         })
     }
@@ -342,7 +352,8 @@ impl Compiler<'_> {
             Expr::Reaches(..) => Some(BinaryOp::GreaterOrEqual),
             _ => None,
         };
-        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, stream)?, op, sides })
+        let test = self.node(&term.expr, stream)?;
+        Ok(TermProgram { text: term.text.clone(), test, op, sides, masked: (false, false) })
     }
 
     /// Compiles absences; gives their numbers.
@@ -524,7 +535,7 @@ impl Compiler<'_> {
             .map(|part| {
                 Ok(match part {
                     ReasonPart::Text(text) => ReasonProgram::Text(text.clone()),
-                    ReasonPart::Value(expr) => ReasonProgram::Value(self.node(expr, 0)?),
+                    ReasonPart::Value(expr) => ReasonProgram::Value(self.output(expr)?),
                 })
             })
             .collect()

@@ -8,6 +8,7 @@ use crate::chain::Derived;
 use crate::collections::Map;
 use crate::event::Layout;
 use crate::interface::RuleStats;
+use crate::mask;
 use crate::past::Past;
 use crate::row::Position;
 use crate::state::{Key, KeyState};
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 #[derive(Serialize)]
 struct Saved<'a> {
@@ -44,6 +45,8 @@ struct SavedRule<'a> {
     from: Option<Micros>,
     until: Option<Micros>,
     past: &'a Past,
+    /// Masked fields of alerts that it has read; the rules that masked them may be gone.
+    masked: Vec<Vec<String>>,
     stats: &'a RuleStats,
 }
 
@@ -69,6 +72,7 @@ struct LoadedRule {
     from: Option<Micros>,
     until: Option<Micros>,
     past: Past,
+    masked: Vec<Vec<String>>,
     stats: RuleStats,
 }
 
@@ -88,6 +92,7 @@ impl Task {
                 from: run.state.from,
                 until: run.state.until,
                 past: &run.program.past,
+                masked: mask::alert_paths(&run.program),
                 stats: &run.state.stats,
             }
         });
@@ -140,6 +145,7 @@ impl Task {
             // Nobody else holds a program between two steps.
             let program = Arc::get_mut(&mut run.program).ok_or("a rule is at work")?;
             program.past = rule.past;
+            mask::mask_alerts(program, &rule.masked);
             run.state = RuleState {
                 keys: rule.keys.into_iter().collect::<Map<_, _>>(),
                 timers: rule.timers,

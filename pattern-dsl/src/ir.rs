@@ -6,8 +6,10 @@
 //! INVARIANT: indices are in range (`crate::lower` is the only producer); a rule has at least one step.
 
 mod expr;
+mod mask;
 
 pub use expr::{Aggregate, BinaryOp, Expr, Function, Of, Trend};
+pub use mask::MaskedFields;
 
 use crate::source::Span;
 use crate::types::{Literal, Micros, Type};

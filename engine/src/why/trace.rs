@@ -474,7 +474,7 @@ pub(crate) fn clause(
     failure.test = format!("unless {}", text.join(" and "));
     failure.enough = None;
     if program.unless.len() > 1 {
-        (failure.found, failure.limit) = (Value::Bool(true), Value::Null);
+        (failure.found, failure.limit) = (Value::Bool(true).into(), Value::Null.into());
     }
     Some(("unless", failure))
 }

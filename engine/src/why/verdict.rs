@@ -1,8 +1,9 @@
 //! From a replay to attempts: what fired, and for every other first event why it did not.
 
 use crate::alert::FiredBy;
-use crate::emit::evidence_event;
-use crate::expr::{Scope, identity};
+use crate::alert::Shown;
+use crate::emit::{evidence_event, shown_id};
+use crate::expr::Scope;
 use crate::overlap::{Fired, used_from};
 use crate::program::Ending;
 use crate::row::{Position, Row};
@@ -99,7 +100,7 @@ fn steps(replay: &Replay<'_>, taken: &[Vec<&Row>]) -> Vec<Taken> {
             .unwrap_or(&step.name)
             .to_string(),
         stream: step.stream_name.to_string(),
-        events: rows.iter().map(|row| evidence_event(row, &step.shown, partitions)).collect(),
+        events: rows.iter().map(|row| evidence_event(replay.program, row, &step.shown, partitions)).collect(),
     });
     told.collect()
 }
@@ -211,11 +212,11 @@ fn uses_up(replay: &Replay<'_>, fired: &Fired, pos: Position) -> bool {
 }
 
 /// The name of a fired choice's first event.
-fn first_name(replay: &Replay<'_>, fired: &Fired) -> String {
+fn first_name(replay: &Replay<'_>, fired: &Fired) -> Shown {
     let question = replay.question(0, 0, 0);
     let row = first_of(fired).and_then(|pos| {
         let mut lists = replay.held.lists.iter();
         lists.find_map(|list| list.get(list.binary_search_by_key(&pos, |row| row.pos).ok()?))
     });
-    row.map(|row| identity(&row.event.view(), question.partitions).to_string()).unwrap_or_default()
+    row.map(|row| shown_id(replay.program, &row.event.view(), question.partitions)).unwrap_or_default()
 }

@@ -48,9 +48,9 @@ fn line(rule: &str, time: i64, key: &[String], fields: &[(String, String)], reas
 }
 
 fn engine_line(alert: &Alert) -> String {
-    let key: Vec<String> = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
-    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-    line(&alert.rule, alert.time, &key, &fields, &alert.reason)
+    let key: Vec<String> = alert.keys.iter().map(|(_, shown)| shown.value.to_string()).collect();
+    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| (n.to_string(), v.value.to_string())).collect();
+    line(&alert.rule, alert.time, &key, &fields, &alert.reason.text)
 }
 
 fn oracle_line(firing: &Firing) -> String {

@@ -2,8 +2,8 @@
 
 use crate::console::plural;
 use crate::decode::time::format_duration;
-use crate::render::{text::key_text, value_text};
-use engine::alert::Alert;
+use crate::render::value_text;
+use engine::alert::{Alert, Shown};
 use engine::value::Value;
 use pattern_dsl::decimal::Decimal;
 use pattern_dsl::ir::{Expectation, Rule};
@@ -106,10 +106,12 @@ fn how_far(rule: &Rule, reached: &Reached) -> String {
 }
 
 fn describe(alert: &Alert, start: Micros) -> String {
-    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(v))).collect();
+    // A test's data stands in the rule's file: nothing of it is hidden.
+    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(&v.value))).collect();
+    let key: Vec<_> = alert.keys.iter().map(|(_, v)| value_text(&v.value)).collect();
     let at = format_duration(alert.time - start);
-    let (key, severity) = (key_text(alert), &alert.severity);
-    format!("at {at}, key {key}, severity {severity}, {{ {} }} {}", fields.join(", "), alert.reason)
+    let (key, severity) = (key.join(","), value_text(&alert.severity.value));
+    format!("at {at}, key {key}, severity {severity}, {{ {} }} {}", fields.join(", "), alert.reason.text)
 }
 
 /// How an alert differs from what is expected; empty = it fits.
@@ -129,12 +131,13 @@ fn differences(expectation: &Expectation, alert: &Alert, start: Micros) -> Vec<S
 }
 
 fn alert_value(alert: &Alert, name: &str) -> Value {
-    let named =
-        |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let named = |pairs: &[(arcstr::ArcStr, Shown)]| {
+        pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.value.clone())
+    };
     named(&alert.fields).or_else(|| named(&alert.keys)).unwrap_or_else(|| match name {
-        "severity" => Value::String(alert.severity.clone()),
-        "score" => alert.score.clone(),
-        "reason" => Value::String(alert.reason.as_str().into()),
+        "severity" => alert.severity.value.clone(),
+        "score" => alert.score.value.clone(),
+        "reason" => Value::String(alert.reason.text.as_str().into()),
         "rule" => Value::String(alert.rule.clone()),
         _ => Value::Null,
     })

@@ -74,12 +74,12 @@ pub fn run(args: &WhyArgs) -> Result<u8, Failure> {
     for name in names.iter().filter(|n| args.rule.as_ref().is_none_or(|r| r == *n)) {
         let Some(why) = ready.task.why(name, &parts) else { continue };
         if args.json {
-            show(&format!("{}\n", why_json(name, &args.key, &why)))?;
+            show(&format!("{}\n", why_json(name, &why)))?;
             continue;
         }
         let gap = if first { "" } else { "\n" };
         first = false;
-        show(&format!("{gap}{}", why_text(name, &args.key, &why, args.all)))?;
+        show(&format!("{gap}{}", why_text(name, &why, args.all)))?;
     }
     if !args.json {
         show(&dropped(&tally, rejects.count))?;

@@ -7,6 +7,7 @@ mod decoding;
 mod explain;
 mod files;
 mod fmt;
+mod masked;
 mod requests;
 mod serve;
 mod shipped;
