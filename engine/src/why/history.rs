@@ -21,8 +21,8 @@ const NULLS: usize = 3;
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// Only events of this key, part by part; none = all.
-    pub(crate) only: Option<Vec<String>>,
+    /// Only events of one of these keys, part by part; none = all.
+    pub(crate) only: Option<Vec<Vec<String>>>,
     pub(crate) events: Vec<(Arc<Event>, Option<Drop>)>,
     pub(crate) alerts: Vec<Derived>,
     /// By rule: the newest revision, compiled whole (see [`crate::compile::compile`]).
@@ -69,7 +69,7 @@ impl History {
                     null = true;
                     continue;
                 };
-                wanted |= self.only.as_ref().is_some_and(|only| {
+                wanted |= self.only.iter().flatten().any(|only| {
                     only.len() == parts.len()
                         && role.keys.iter().zip(only).all(|(slot, text)| is_named(event.slot(*slot), text))
                 });
@@ -103,10 +103,10 @@ impl History {
 }
 
 impl Task {
-    /// With `keep_history`: from now on only events of this key are remembered, given by the text of each of its parts.
-    pub fn remember_only(&mut self, key: &[String]) {
+    /// With `keep_history`: from now on only events of these keys are remembered, each given by the text of its parts.
+    pub fn remember_only(&mut self, keys: &[Vec<String>]) {
         if let Some(history) = &mut self.history {
-            history.only = Some(key.to_vec());
+            history.only = Some(keys.to_vec());
         }
     }
 

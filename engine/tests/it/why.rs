@@ -49,7 +49,7 @@ fn an_event_before_the_rule_was_active_is_named() {
 fn only_one_key_is_remembered_where_that_is_asked_for() {
     let module = compile(RULE);
     let mut task = run(None, true);
-    task.remember_only(&["k2".to_owned()]);
+    task.remember_only(&[vec!["k2".to_owned()]]);
     feed_event(&mut task, &module, 9, &event(5, 1), &mut Outputs::default());
     let why = task.why("r", &["k1".to_owned()]).expect("the rule is known");
     assert_eq!(why.events, 4);
