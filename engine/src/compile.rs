@@ -15,15 +15,10 @@ use crate::program::{
 };
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
-    Absence, Arrow, BinaryOp, Bound, Expr, MaskedFields, Module, Overlap, ReasonPart, Rule, Step, Stream,
-    Term, UnitKind,
+    Absence, Arrow, BinaryOp, Bound, Expr, LATCHES_MAX, MaskedFields, Module, Overlap, ROLES_MAX, ReasonPart,
+    Rule, Step, Stream, Term, UnitKind,
 };
 use std::collections::BTreeSet;
-
-/// Ways in which one rule may want events: a bit each.
-const ROLES_MAX: usize = 64;
-/// Latches of one rule: a bit each.
-const LATCHES_MAX: usize = 32;
 
 pub(crate) struct Compiler<'a> {
     pub(crate) module: &'a Module,
@@ -133,8 +128,10 @@ impl Compiler<'_> {
         let Parts { mut roles, mut absences, index } = parts;
         look_behind(&mut absences, &units);
         let windows = self.windows(&mut roles, index)?;
-        let strict = self.look_roles(&steps, &units, &mut roles, index)?;
+        let strict = self.look_roles(&mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
+        // INVARIANT: a checked rule keeps to these limits; roles and latches are a bit each.
+        debug_assert_eq!(roles.len(), rule.roles());
         if roles.len() > ROLES_MAX || self.latches.len() > LATCHES_MAX {
             return Err(ActivateError::TooWide(rule.name.clone()));
         }
@@ -314,13 +311,6 @@ impl Compiler<'_> {
             return Err(ActivateError::TooWide(rule.name.clone()));
         };
         let skippable = unit.may_be_empty(&rule.steps);
-        let mut before = Vec::new();
-        for (earlier, other) in rule.units.iter().enumerate().take(number).rev() {
-            before.push(earlier);
-            if !other.may_be_empty(&rule.steps) {
-                break;
-            }
-        }
         let stream = rule.steps.get(unit.steps.start).map_or(0, |step| step.stream);
         Ok(UnitProgram {
             steps: unit.steps.clone(),
@@ -333,7 +323,7 @@ impl Compiler<'_> {
             // Of a unit that may be skipped, the absences also guard the way to the next one.
             gap: self.absences(&unit.gap, Place::Gap, skippable, parts)?,
             skippable,
-            before,
+            before: rule.units_before(number),
         })
     }
 
@@ -439,39 +429,12 @@ impl Compiler<'_> {
     }
 
     /// Roles of events that strict steps look at. True if some step is strict.
-    fn look_roles(
-        &mut self,
-        steps: &[StepProgram],
-        units: &[UnitProgram],
-        roles: &mut Vec<Role>,
-        index: &mut Index,
-    ) -> Result<bool, ActivateError> {
-        let consecutive = steps.iter().filter(|step| step.consecutive).map(|step| step.stream);
-        let mut looked: Vec<usize> = consecutive.collect();
-        for (number, unit) in units.iter().enumerate().filter(|(_, unit)| unit.immediately) {
-            for neighbour in unit.before.iter().copied().chain([number]) {
-                let members = units.get(neighbour).map_or(0..0, |unit| unit.steps.clone());
-                looked.extend(members.filter_map(|step| steps.get(step)).map(|step| step.stream));
-            }
-        }
-        let strict = !looked.is_empty();
-        looked.sort_unstable();
-        looked.dedup();
-        for stream in looked {
-            // Strictness looks at every event routed to the key, whether by its stream or by a step's own path.
-            let mapped = self.rule.streams.get(stream).and_then(|stream| stream.keys.clone());
-            let steps =
-                self.rule.steps.iter().filter(|step| step.stream == stream).map(|step| step.keys.clone());
-            let mut key_sets: Vec<Vec<usize>> = Vec::new();
-            for fields in mapped.into_iter().chain(steps) {
-                let keys: Vec<usize> = fields.iter().map(|field| self.slot(stream, *field)).collect();
-                if !key_sets.contains(&keys) {
-                    key_sets.push(keys);
-                }
-            }
-            for keys in key_sets {
-                roles.push(self.role(RoleKind::Look, stream, keys, &[], index)?);
-            }
+    fn look_roles(&mut self, roles: &mut Vec<Role>, index: &mut Index) -> Result<bool, ActivateError> {
+        let looks = self.rule.looks();
+        let strict = !looks.is_empty();
+        for (stream, fields) in looks {
+            let keys = fields.iter().map(|field| self.slot(stream, *field)).collect();
+            roles.push(self.role(RoleKind::Look, stream, keys, &[], index)?);
         }
         Ok(strict)
     }

@@ -4,6 +4,7 @@ mod command;
 mod coverage;
 mod crash;
 mod decoding;
+mod expect;
 mod explain;
 mod files;
 mod fmt;
