@@ -4,9 +4,42 @@ use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Destination, Mode};
 use pattern_dsl::types::Micros;
+use std::ops::Range;
 
 /// The stream whose events are alerts, for rules that read them.
 pub const ALERTS: &str = "alert";
+
+/// A value that is shown, and whether it shows a masked field: then it is rendered as a hash.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    /// The value as it is.
+    pub value: Value,
+    /// It shows a masked field.
+    pub masked: bool,
+}
+
+impl Shown {
+    /// A value that shows no masked field.
+    #[must_use]
+    pub fn plain(value: Value) -> Self {
+        Self { value, masked: false }
+    }
+}
+
+impl From<Value> for Shown {
+    fn from(value: Value) -> Self {
+        Self::plain(value)
+    }
+}
+
+/// The text of `reason`, as it is, and where it shows masked fields.
+#[derive(Debug, Clone, Default)]
+pub struct Reason {
+    /// The text with everything in it.
+    pub text: String,
+    /// In order: where the text shows a masked field, and the value that it shows there.
+    pub masked: Vec<(Range<usize>, Value)>,
+}
 
 /// An alert with everything that its message shows. Rendering to JSON or text is the caller's.
 #[derive(Debug, Clone)]
@@ -22,7 +55,7 @@ pub struct Alert {
     /// Effective mode.
     pub mode: Mode,
     /// Key parts: name and value.
-    pub keys: Vec<(ArcStr, Value)>,
+    pub keys: Vec<(ArcStr, Shown)>,
     /// What completed the match.
     pub fired_by: FiredBy,
     /// The alert's moment, microseconds.
@@ -32,13 +65,13 @@ pub struct Alert {
     /// Time of the last event.
     pub ended: Micros,
     /// `severity`, default `medium`.
-    pub severity: ArcStr,
+    pub severity: Shown,
     /// `score`, default by severity.
-    pub score: Value,
-    /// `reason`, rendered; empty if the rule has none.
-    pub reason: String,
+    pub score: Shown,
+    /// `reason`; empty if the rule has none.
+    pub reason: Reason,
     /// `emit`.
-    pub fields: Vec<(ArcStr, Value)>,
+    pub fields: Vec<(ArcStr, Shown)>,
     /// One entry a step or absence, in written order.
     pub evidence: Vec<Evidence>,
     /// The bound of the whole match, and bounds that a lookup gave and a limit has cut.
@@ -73,6 +106,8 @@ pub struct BoundUsed {
     pub used: Micros,
     /// The longer duration that a lookup gave, in microseconds.
     pub cut_from: Option<Micros>,
+    /// That duration shows a masked field.
+    pub masked: bool,
 }
 
 /// Evidence for one part of a rule.
@@ -106,13 +141,11 @@ pub enum Evidence {
 #[derive(Debug, Clone)]
 pub struct EvidenceEvent {
     /// Declared id, or the source position (`auth.jsonl:17`).
-    pub id: String,
+    pub id: Shown,
     /// Event time.
     pub ts: Micros,
     /// The fields that the rule reads: dotted name, value.
-    pub fields: Vec<(ArcStr, Value)>,
-    /// Names of fields (in `fields`) that are masked.
-    pub masked: Vec<ArcStr>,
+    pub fields: Vec<(ArcStr, Shown)>,
 }
 
 /// A comparison that held, with both sides.
@@ -121,7 +154,7 @@ pub struct Held {
     /// Source text.
     pub text: String,
     /// Left value.
-    pub left: Value,
+    pub left: Shown,
     /// Right value.
-    pub right: Value,
+    pub right: Shown,
 }

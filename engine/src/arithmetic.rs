@@ -42,7 +42,8 @@ fn unchecked(op: BinaryOp, left: &Value, right: &Value) -> Value {
                 Add => a.checked_add(*b),
                 Subtract => a.checked_sub(*b),
                 Multiply => a.checked_mul(*b),
-                _ => a.checked_rem(*b),
+                // The least int by -1 leaves nothing, which `checked_rem` calls an overflow.
+                _ => (*b != 0).then(|| a.wrapping_rem(*b)),
             };
             result.map_or(Value::Null, Value::Int)
         }

@@ -6,7 +6,7 @@
 //! INVARIANT: when time t is processed, every alert of a lower stratum with a time up to t is known.
 
 use crate::advance::RuleRun;
-use crate::alert::{ALERTS, Alert};
+use crate::alert::{ALERTS, Alert, Shown};
 use crate::event::{Event, EventHead, EventRef, Layout, PartitionId};
 use crate::interface::Outputs;
 use crate::task::{Place, Task};
@@ -106,7 +106,7 @@ impl Chain {
         let pending = self.pending.entry(alert.time).or_default();
         pending.push(Derived {
             rule: alert.rule.clone(),
-            key: alert.keys.iter().map(|(_, value)| value.clone()).collect(),
+            key: alert.keys.iter().map(|(_, shown)| shown.value.clone()).collect(),
             first_stratum,
             event,
         });
@@ -128,14 +128,23 @@ fn read(alert: &Alert, path: &[String]) -> Value {
     let (first, rest) = path.split_first().map_or(("", path), |(first, rest)| (first.as_str(), rest));
     match first {
         "rule" => Value::String(alert.rule.clone()),
-        "severity" => Value::String(alert.severity.clone()),
-        "score" => alert.score.clone(),
+        "severity" => alert.severity.value.clone(),
+        "score" => alert.score.value.clone(),
         "mode" => Value::String(match alert.mode {
             Mode::Shadow => arcstr::literal!("shadow"),
             Mode::Live | Mode::Off => arcstr::literal!("live"),
         }),
-        "keys" => named(&alert.keys, rest),
-        "data" => named(&alert.fields, rest),
+        "keys" => shown(&alert.keys, rest),
+        "data" => shown(&alert.fields, rest),
+        _ => Value::Null,
+    }
+}
+
+fn shown(pairs: &[(ArcStr, Shown)], path: &[String]) -> Value {
+    let Some((name, rest)) = path.split_first() else { return Value::Null };
+    match pairs.iter().find(|(known, _)| known == name).map(|(_, shown)| &shown.value) {
+        Some(Value::Object(inside)) if !rest.is_empty() => named(inside, rest),
+        Some(value) if rest.is_empty() => value.clone(),
         _ => Value::Null,
     }
 }

@@ -10,20 +10,16 @@ use crate::interface::ActivateError;
 use crate::node::{is_comparison, needs_key, reads_steps};
 use crate::past::Past;
 use crate::program::{
-    AbsenceProgram, BoundProgram, Ending, LatchProgram, Place, Program, ReadBound, ReasonProgram, Role,
-    RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
+    AbsenceProgram, BoundProgram, Ending, LatchProgram, Output, Place, Program, ReadBound, ReasonProgram,
+    Role, RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
 };
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
-    Absence, Arrow, BinaryOp, Bound, Expr, Module, Overlap, ReasonPart, Rule, Step, Stream, Term, UnitKind,
+    Absence, Arrow, BinaryOp, Bound, Expr, LATCHES_MAX, MaskedFields, Module, Overlap, ROLES_MAX, ReasonPart,
+    Rule, Step, Stream, Term, UnitKind,
 };
 use pattern_dsl::types::{Micros, Type};
 use std::collections::BTreeSet;
-
-/// Ways in which one rule may want events: a bit each.
-const ROLES_MAX: usize = 64;
-/// Latches of one rule: a bit each.
-const LATCHES_MAX: usize = 32;
 
 pub(crate) struct Compiler<'a> {
     pub(crate) module: &'a Module,
@@ -79,7 +75,9 @@ pub(crate) fn compile(
         own: None,
         whole,
     };
-    compiler.program(revision, index)
+    let mut program = compiler.program(revision, index)?;
+    crate::mask::mark(&mut program);
+    Ok(program)
 }
 
 /// Tells each absence which steps come before what it guards.
@@ -176,8 +174,10 @@ impl Compiler<'_> {
             || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some());
         mark_plain(&mut steps, &units, waits);
         let windows = self.windows(&mut roles, index)?;
-        let strict = self.look_roles(&steps, &units, &mut roles, index)?;
+        let strict = self.look_roles(&mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
+        // INVARIANT: a checked rule keeps to these limits; roles and latches are a bit each.
+        debug_assert_eq!(roles.len(), rule.roles());
         if roles.len() > ROLES_MAX || self.latches.len() > LATCHES_MAX {
             return Err(ActivateError::TooWide(rule.name.clone()));
         }
@@ -203,11 +203,13 @@ impl Compiler<'_> {
         Ok(Program {
             name: rule.name.as_str().into(),
             revision,
-            key_names: rule.keys.iter().map(|key| key.name.as_str().into()).collect(),
+            masked: MaskedFields::of(self.module, rule),
+            masks_alerts: false,
+            keys: rule.keys.iter().map(|key| (key.name.as_str().into(), false)).collect(),
             having: self.terms(&rule.having)?,
             unless: self.terms(&rule.unless)?,
-            severity: rule.severity.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
-            score: rule.score.as_ref().map(|expr| self.node(expr, 0)).transpose()?,
+            severity: rule.severity.as_ref().map(|expr| self.output(expr)).transpose()?,
+            score: rule.score.as_ref().map(|expr| self.output(expr)).transpose()?,
             reason: self.reason()?,
             emit: self.object(&rule.emit)?,
             timeout: rule.timeout.as_ref().map(|pairs| self.object(pairs)).transpose()?,
@@ -268,8 +270,12 @@ impl Compiler<'_> {
         self.rule.trailing.iter().all(|absence| absence.duration.as_ref().map(Bound::longest) == longest)
     }
 
-    fn object(&mut self, pairs: &[(String, Expr)]) -> Result<Vec<(ArcStr, Node)>, ActivateError> {
-        pairs.iter().map(|(name, expr)| Ok((name.as_str().into(), self.node(expr, 0)?))).collect()
+    fn object(&mut self, pairs: &[(String, Expr)]) -> Result<Vec<(ArcStr, Output)>, ActivateError> {
+        pairs.iter().map(|(name, expr)| Ok((name.as_str().into(), self.output(expr)?))).collect()
+    }
+
+    fn output(&mut self, expr: &Expr) -> Result<Output, ActivateError> {
+        Ok(Output { node: self.node(expr, 0)?, masked: false })
     }
 
     fn bound(&mut self, bound: &Bound, stream: usize) -> Result<BoundProgram, ActivateError> {
@@ -279,6 +285,7 @@ impl Compiler<'_> {
                 value: self.node(expr, stream)?,
                 max: *max,
                 text: text.clone(),
+                masked: false,
             })),
         })
     }
@@ -355,13 +362,6 @@ impl Compiler<'_> {
             return Err(ActivateError::TooWide(rule.name.clone()));
         };
         let skippable = unit.may_be_empty(&rule.steps);
-        let mut before = Vec::new();
-        for (earlier, other) in rule.units.iter().enumerate().take(number).rev() {
-            before.push(earlier);
-            if !other.may_be_empty(&rule.steps) {
-                break;
-            }
-        }
         let stream = rule.steps.get(unit.steps.start).map_or(0, |step| step.stream);
         Ok(UnitProgram {
             steps: unit.steps.clone(),
@@ -374,7 +374,7 @@ impl Compiler<'_> {
             // Of a unit that may be skipped, the absences also guard the way to the next one.
             gap: self.absences(&unit.gap, Place::Gap, skippable, parts)?,
             skippable,
-            before,
+            before: rule.units_before(number),
         })
     }
 
@@ -393,7 +393,8 @@ impl Compiler<'_> {
             Expr::Reaches(..) => Some(BinaryOp::GreaterOrEqual),
             _ => None,
         };
-        Ok(TermProgram { text: term.text.clone(), test: self.node(&term.expr, stream)?, op, sides })
+        let test = self.node(&term.expr, stream)?;
+        Ok(TermProgram { text: term.text.clone(), test, op, sides, masked: (false, false) })
     }
 
     /// Compiles absences; gives their numbers.
@@ -479,39 +480,12 @@ impl Compiler<'_> {
     }
 
     /// Roles of events that strict steps look at. True if some step is strict.
-    fn look_roles(
-        &mut self,
-        steps: &[StepProgram],
-        units: &[UnitProgram],
-        roles: &mut Vec<Role>,
-        index: &mut Index,
-    ) -> Result<bool, ActivateError> {
-        let consecutive = steps.iter().filter(|step| step.consecutive).map(|step| step.stream);
-        let mut looked: Vec<usize> = consecutive.collect();
-        for (number, unit) in units.iter().enumerate().filter(|(_, unit)| unit.immediately) {
-            for neighbour in unit.before.iter().copied().chain([number]) {
-                let members = units.get(neighbour).map_or(0..0, |unit| unit.steps.clone());
-                looked.extend(members.filter_map(|step| steps.get(step)).map(|step| step.stream));
-            }
-        }
-        let strict = !looked.is_empty();
-        looked.sort_unstable();
-        looked.dedup();
-        for stream in looked {
-            // Strictness looks at every event routed to the key, whether by its stream or by a step's own path.
-            let mapped = self.rule.streams.get(stream).and_then(|stream| stream.keys.clone());
-            let steps =
-                self.rule.steps.iter().filter(|step| step.stream == stream).map(|step| step.keys.clone());
-            let mut key_sets: Vec<Vec<usize>> = Vec::new();
-            for fields in mapped.into_iter().chain(steps) {
-                let keys: Vec<usize> = fields.iter().map(|field| self.slot(stream, *field)).collect();
-                if !key_sets.contains(&keys) {
-                    key_sets.push(keys);
-                }
-            }
-            for keys in key_sets {
-                roles.push(self.role(RoleKind::Look, stream, keys, &[], index)?);
-            }
+    fn look_roles(&mut self, roles: &mut Vec<Role>, index: &mut Index) -> Result<bool, ActivateError> {
+        let looks = self.rule.looks();
+        let strict = !looks.is_empty();
+        for (stream, fields) in looks {
+            let keys = fields.iter().map(|field| self.slot(stream, *field)).collect();
+            roles.push(self.role(RoleKind::Look, stream, keys, &[], index)?);
         }
         Ok(strict)
     }
@@ -577,7 +551,7 @@ impl Compiler<'_> {
             .map(|part| {
                 Ok(match part {
                     ReasonPart::Text(text) => ReasonProgram::Text(text.clone()),
-                    ReasonPart::Value(expr) => ReasonProgram::Value(self.node(expr, 0)?),
+                    ReasonPart::Value(expr) => ReasonProgram::Value(self.output(expr)?),
                 })
             })
             .collect()

@@ -2,10 +2,10 @@
 //!
 //! INVARIANT: the id depends on rule name, key, what fired it, its time and the identities of its events - on nothing else.
 
-use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held};
-use crate::event::Event;
+use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held, Reason, Shown};
+use crate::event::{Event, EventRef};
 use crate::expr::{Scope, identity};
-use crate::program::{BoundProgram, Program, ReasonProgram, StepProgram};
+use crate::program::{BoundProgram, FieldShown, Program, ReasonProgram, StepProgram};
 use crate::row::{Row, Rows, first_of, last_of};
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -23,13 +23,13 @@ pub(crate) struct Facts {
 pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Facts) -> Alert {
     let (first, last) = (first_of(taken), last_of(taken));
     let (started, ended) = (first.map_or(facts.time, |row| row.ts), last.map_or(facts.time, |row| row.ts));
-    let severity = match program.severity.as_ref().map(|node| node.eval(scope)) {
-        Some(Value::String(word)) => word,
-        _ => arcstr::literal!("medium"),
+    let severity = match program.severity.as_ref().map(|output| output.eval(scope)) {
+        Some(severity @ Shown { value: Value::String(_), .. }) => severity,
+        _ => Value::String(arcstr::literal!("medium")).into(),
     };
-    let score = match program.score.as_ref().map(|node| node.eval(scope)) {
-        None | Some(Value::Null) => Value::Int(default_score(&severity)),
-        Some(score) => score,
+    let score = match program.score.as_ref().map(|output| output.eval(scope)) {
+        Some(score) if !score.value.is_null() => score,
+        _ => Value::Int(default_score(&severity.value)).into(),
     };
     let timeout = program.timeout.as_ref().filter(|_| facts.by == FiredBy::Timeout);
     let fields = timeout.unwrap_or(&program.emit);
@@ -39,7 +39,7 @@ pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, fa
         revision: program.revision,
         title: program.rule.title.as_deref().map(ArcStr::from),
         mode: program.rule.mode,
-        keys: program.key_names.iter().cloned().zip(scope.key.iter().cloned()).collect(),
+        keys: keys(program, scope.key),
         fired_by: facts.by,
         time: facts.time,
         started,
@@ -47,7 +47,7 @@ pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, fa
         severity,
         score,
         reason: reason(program, scope),
-        fields: fields.iter().map(|(name, node)| (name.clone(), node.eval(scope))).collect(),
+        fields: fields.iter().map(|(name, output)| (name.clone(), output.eval(scope))).collect(),
         evidence: evidence(program, taken, scope, facts),
         bounds: bounds(program, taken, scope, ended - started),
         lists: program.tables.iter().filter_map(|table| scope.tables.version(*table, facts.time)).collect(),
@@ -57,12 +57,19 @@ pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, fa
     }
 }
 
+fn keys(program: &Program, key: &[Value]) -> Vec<(ArcStr, Shown)> {
+    let parts = program.keys.iter().zip(key);
+    parts
+        .map(|((name, masked), value)| (name.clone(), Shown { value: value.clone(), masked: *masked }))
+        .collect()
+}
+
 /// `match within`, and looked-up bounds that their limit has cut. Each is read as of the last event before it.
 fn bounds(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, used: Micros) -> Vec<BoundUsed> {
     let mut bounds = Vec::new();
     if program.rule.within.is_some() {
         let text = format!("within {}", crate::value::format_duration(program.within));
-        bounds.push(BoundUsed { text, used, cut_from: None });
+        bounds.push(BoundUsed { text, used, cut_from: None, masked: false });
     }
     let mut note = |bound: &Option<BoundProgram>, time: Micros| {
         let cut = bound.as_ref().and_then(|bound| bound.cut(&Scope { time, ..*scope }));
@@ -70,6 +77,7 @@ fn bounds(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, used: Micros
             text: text.to_owned(),
             used: max,
             cut_from: Some(read),
+            masked: bound.as_ref().is_some_and(|bound| bound.masked_text().is_some()),
         }));
     };
     let mut last = first_of(taken).map_or(scope.time, |row| row.ts);
@@ -89,8 +97,9 @@ fn bounds(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, used: Micros
     bounds
 }
 
-fn default_score(severity: &str) -> i64 {
-    match severity {
+fn default_score(severity: &Value) -> i64 {
+    let Value::String(severity) = severity else { return 50 };
+    match severity.as_str() {
         "info" => 10,
         "low" => 25,
         "high" => 75,
@@ -99,15 +108,21 @@ fn default_score(severity: &str) -> i64 {
     }
 }
 
-fn reason(program: &Program, scope: &Scope<'_>) -> String {
-    let mut text = String::new();
+fn reason(program: &Program, scope: &Scope<'_>) -> Reason {
+    let mut reason = Reason::default();
     for part in &program.reason {
         match part {
-            ReasonProgram::Text(part) => text.push_str(part),
-            ReasonProgram::Value(node) => text.push_str(&node.eval(scope).to_string()),
+            ReasonProgram::Text(part) => reason.text.push_str(part),
+            ReasonProgram::Value(output) => {
+                let (start, shown) = (reason.text.len(), output.eval(scope));
+                reason.text.push_str(&shown.value.to_string());
+                if shown.masked {
+                    reason.masked.push((start..reason.text.len(), shown.value));
+                }
+            }
         }
     }
-    text
+    reason
 }
 
 /// One entry a step that has begun and an absence that held, in written order.
@@ -136,7 +151,7 @@ fn evidence(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Fa
             let (Some(step), Some(rows)) = (program.steps.get(number), taken.get(number)) else { continue };
             if !rows.is_empty() {
                 let name = unit.name.as_ref().unwrap_or(&step.name);
-                evidence.push(step_evidence(step, name, number, rows, taken, scope));
+                evidence.push(step_evidence(program, (step, name), number, rows, taken, scope));
             }
         }
         before = last_of(own);
@@ -152,8 +167,8 @@ fn evidence(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Fa
 
 /// A step's events, and the comparisons of its `where` at its first.
 fn step_evidence(
-    step: &StepProgram,
-    name: &ArcStr,
+    program: &Program,
+    (step, name): (&StepProgram, &ArcStr),
     number: usize,
     rows: &[&Row],
     taken: &[Rows<'_>],
@@ -170,39 +185,43 @@ fn step_evidence(
             time: row.ts,
             ..*scope
         };
-        let sides = step.terms.iter().filter_map(|term| term.sides.as_ref().map(|sides| (&term.text, sides)));
-        let held = sides.map(|(text, (left, right))| Held {
-            text: text.clone(),
-            left: left.eval(&scope),
-            right: right.eval(&scope),
+        let held = step.terms.iter().filter_map(|term| {
+            let (left, right) = term.shown(&scope)?;
+            Some(Held { text: term.text.clone(), left, right })
         });
         held.collect()
     });
-    let events = rows.iter().map(|row| evidence_event(row, &step.shown, scope.partitions)).collect();
+    let events = rows.iter().map(|row| evidence_event(program, row, &step.shown, scope.partitions)).collect();
     Evidence::Step { place: number, step: name.clone(), stream: step.stream_name.clone(), events, held }
 }
 
 pub(crate) fn evidence_event(
+    program: &Program,
     row: &Row,
-    shown: &[(usize, ArcStr, bool)],
+    shown: &[FieldShown],
     partitions: &[ArcStr],
 ) -> EvidenceEvent {
-    evidence_event_of(&row.event, shown, partitions)
+    evidence_event_of(program, &row.event, shown, partitions)
 }
 
 /// An event with the fields shown.
 pub(crate) fn evidence_event_of(
+    program: &Program,
     event: &Event,
-    shown: &[(usize, ArcStr, bool)],
+    shown: &[FieldShown],
     partitions: &[ArcStr],
 ) -> EvidenceEvent {
     let view = event.view();
-    EvidenceEvent {
-        id: identity(&view, partitions).to_string(),
-        ts: event.ts,
-        fields: shown.iter().map(|(slot, name, _)| (name.clone(), view.slot(*slot).clone())).collect(),
-        masked: shown.iter().filter(|(_, _, masked)| *masked).map(|(_, name, _)| name.clone()).collect(),
-    }
+    let fields = shown.iter().map(|field| {
+        (field.name.clone(), Shown { value: view.slot(field.slot).clone(), masked: field.masked })
+    });
+    EvidenceEvent { id: shown_id(program, &view, partitions), ts: event.ts, fields: fields.collect() }
+}
+
+/// The identity of an event, masked if its stream's `id` is a masked field. A source position shows nothing.
+pub(crate) fn shown_id(program: &Program, event: &EventRef<'_>, partitions: &[ArcStr]) -> Shown {
+    let masked = event.id.is_some() && program.masks_id(event.stream);
+    Shown { value: Value::String(identity(event, partitions)), masked }
 }
 
 /// First 128 bits of BLAKE3 over length-prefixed parts, base32 (RFC 4648, lower case) without padding.

@@ -31,6 +31,7 @@ mod expr;
 mod program;
 mod past;
 mod node;
+mod mask;
 mod compile;
 mod window;
 mod state;

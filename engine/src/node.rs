@@ -7,7 +7,7 @@ use crate::compile::Compiler;
 use crate::expr::Node;
 use crate::function::{LocalPart, Network};
 use crate::interface::ActivateError;
-use crate::program::LatchProgram;
+use crate::program::{FieldShown, LatchProgram};
 use crate::value::Value;
 use arcstr::ArcStr;
 use jiff::tz::TimeZone;
@@ -140,7 +140,7 @@ impl Compiler<'_> {
     }
 
     /// Fields of a step's events that the rule reads, for evidence.
-    pub(crate) fn shown(&mut self, number: usize, step: &Step) -> Vec<(usize, ArcStr, bool)> {
+    pub(crate) fn shown(&mut self, number: usize, step: &Step) -> Vec<FieldShown> {
         let rule = self.rule;
         let mut fields: Vec<usize> = step.keys.clone();
         for term in &step.condition {
@@ -175,8 +175,11 @@ impl Compiler<'_> {
         fields
             .into_iter()
             .filter_map(|field| stream.fields.get(field).map(|declared| (field, declared)))
-            .map(|(field, declared)| {
-                (self.slot(step.stream, field), ArcStr::from(declared.path.join(".")), declared.mask)
+            .map(|(field, declared)| FieldShown {
+                slot: self.slot(step.stream, field),
+                field,
+                name: ArcStr::from(declared.path.join(".")),
+                masked: declared.mask,
             })
             .collect()
     }

@@ -4,12 +4,13 @@
 //! [`crate::search`] run it.
 //! INVARIANT: immutable once active; shared by `Arc`.
 
+use crate::alert::Shown;
 use crate::event::StreamId;
 use crate::expr::{Node, Scope};
 use crate::past::Past;
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, Overlap, Rule, UnitKind};
+use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, MaskedFields, Overlap, Rule, UnitKind};
 use pattern_dsl::types::Micros;
 use std::ops::Range;
 
@@ -23,8 +24,12 @@ pub(crate) struct Program {
     pub(crate) streams: Vec<StreamId>,
     /// Their names.
     pub(crate) stream_names: Vec<ArcStr>,
-    /// Names of the rule's key parts.
-    pub(crate) key_names: Vec<ArcStr>,
+    /// What of its streams and tables is masked; [`crate::mask`] sets the flags from it.
+    pub(crate) masked: MaskedFields,
+    /// Its alerts show a masked field where other rules can read it.
+    pub(crate) masks_alerts: bool,
+    /// Names of the rule's key parts, and whether they are masked.
+    pub(crate) keys: Vec<(ArcStr, bool)>,
     /// What it wants of events; at most 64.
     pub(crate) roles: Vec<Role>,
     pub(crate) steps: Vec<StepProgram>,
@@ -33,12 +38,12 @@ pub(crate) struct Program {
     pub(crate) latches: Vec<LatchProgram>,
     pub(crate) having: Vec<TermProgram>,
     pub(crate) unless: Vec<TermProgram>,
-    pub(crate) severity: Option<Node>,
-    pub(crate) score: Option<Node>,
+    pub(crate) severity: Option<Output>,
+    pub(crate) score: Option<Output>,
     pub(crate) reason: Vec<ReasonProgram>,
-    pub(crate) emit: Vec<(ArcStr, Node)>,
+    pub(crate) emit: Vec<(ArcStr, Output)>,
     /// Objects of `on timeout emit`.
-    pub(crate) timeout: Option<Vec<(ArcStr, Node)>>,
+    pub(crate) timeout: Option<Vec<(ArcStr, Output)>>,
     /// `cooldown .. per`.
     pub(crate) per: Vec<Node>,
     pub(crate) units: Vec<UnitProgram>,
@@ -84,6 +89,17 @@ impl Program {
         numbers: &'p [usize],
     ) -> impl Iterator<Item = &'p AbsenceProgram> {
         numbers.iter().filter_map(|number| self.absences.get(*number))
+    }
+
+    /// All that it emits, also on a timeout.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = &(ArcStr, Output)> {
+        self.emit.iter().chain(self.timeout.iter().flatten())
+    }
+
+    /// The id of an event of this stream is masked.
+    pub(crate) fn masks_id(&self, stream: StreamId) -> bool {
+        let own = self.streams.iter().enumerate().filter(|(_, id)| **id == stream);
+        own.into_iter().any(|(number, _)| self.masked.id(number))
     }
 
     /// How far before a moment the events lie that it looks at.
@@ -179,9 +195,19 @@ pub(crate) struct ReadBound {
     /// Longer is cut to this.
     pub(crate) max: Micros,
     pub(crate) text: String,
+    /// It shows a masked field.
+    pub(crate) masked: bool,
 }
 
 impl BoundProgram {
+    /// The source text of a bound that shows a masked field.
+    pub(crate) fn masked_text(&self) -> Option<&str> {
+        match self {
+            Self::Read(read) if read.masked => Some(&read.text),
+            _ => None,
+        }
+    }
+
     pub(crate) fn longest(&self) -> Micros {
         match self {
             Self::Fixed(bound) => *bound,
@@ -234,10 +260,34 @@ pub(crate) struct StepProgram {
     pub(crate) keeps_context: bool,
     /// Rows must be kept after they have been looked at as an end.
     pub(crate) keeps_end: bool,
-    /// For evidence: slot, dotted name, masked.
-    pub(crate) shown: Vec<(usize, ArcStr, bool)>,
+    /// For evidence.
+    pub(crate) shown: Vec<FieldShown>,
     /// Its `where` and its stream's `from`, term by term, for evidence and for `why`.
     pub(crate) terms: Vec<TermProgram>,
+}
+
+/// A field that evidence shows.
+#[derive(Debug)]
+pub(crate) struct FieldShown {
+    pub(crate) slot: usize,
+    /// Index into the stream's fields.
+    pub(crate) field: usize,
+    /// Dotted.
+    pub(crate) name: ArcStr,
+    pub(crate) masked: bool,
+}
+
+/// What an alert shows of its match.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) node: Node,
+    pub(crate) masked: bool,
+}
+
+impl Output {
+    pub(crate) fn eval(&self, scope: &Scope<'_>) -> Shown {
+        Shown { value: self.node.eval(scope), masked: self.masked }
+    }
 }
 
 /// A term with its text; a comparison also with its sides.
@@ -248,6 +298,19 @@ pub(crate) struct TermProgram {
     /// Its outermost operator; of `reaches` that of its comparison.
     pub(crate) op: Option<BinaryOp>,
     pub(crate) sides: Option<(Node, Node)>,
+    /// The left and the right side show a masked field.
+    pub(crate) masked: (bool, bool),
+}
+
+impl TermProgram {
+    /// Both sides of a comparison.
+    pub(crate) fn shown(&self, scope: &Scope<'_>) -> Option<(Shown, Shown)> {
+        let (left, right) = self.sides.as_ref()?;
+        Some((
+            Shown { value: left.eval(scope), masked: self.masked.0 },
+            Shown { value: right.eval(scope), masked: self.masked.1 },
+        ))
+    }
 }
 
 /// Every term is true: neither false nor unknown.
@@ -296,5 +359,5 @@ pub(crate) struct LatchProgram {
 #[derive(Debug)]
 pub(crate) enum ReasonProgram {
     Text(String),
-    Value(Node),
+    Value(Output),
 }

@@ -8,6 +8,7 @@ use crate::chain::Derived;
 use crate::event::Layout;
 use crate::interface::RuleStats;
 use crate::keys::{KeyTable, hash_of};
+use crate::mask;
 use crate::past::Past;
 use crate::row::Position;
 use crate::state::{Key, KeyState};
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 #[derive(Serialize)]
 struct Saved<'a> {
@@ -43,6 +44,8 @@ struct SavedRule<'a> {
     from: Option<Micros>,
     until: Option<Micros>,
     past: &'a Past,
+    /// Masked fields of alerts that it has read; the rules that masked them may be gone.
+    masked: Vec<Vec<String>>,
     stats: &'a RuleStats,
 }
 
@@ -67,6 +70,7 @@ struct LoadedRule {
     from: Option<Micros>,
     until: Option<Micros>,
     past: Past,
+    masked: Vec<Vec<String>>,
     stats: RuleStats,
 }
 
@@ -85,6 +89,7 @@ impl Task {
                 from: run.state.from,
                 until: run.state.until,
                 past: &run.program.past,
+                masked: mask::alert_paths(&run.program),
                 stats: &run.state.stats,
             }
         });
@@ -144,6 +149,7 @@ impl Task {
             let timers = rule.timers.into_iter();
             let timers =
                 timers.filter_map(|(due, event, key)| Some((due, event, keys.find(hash_of(&key), &key)?)));
+            mask::mask_alerts(program, &rule.masked);
             run.state = RuleState {
                 timers: timers.collect(),
                 keys,

@@ -5,6 +5,7 @@ use crate::chain::Chain;
 use crate::compile;
 use crate::event::{Arriving, Event, EventRef, Layout, PartitionId, StreamId};
 use crate::index::Index;
+use crate::mask;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
 use crate::program::Program;
@@ -165,9 +166,13 @@ impl Task {
                 (Some(older), Some(same)) => same.past(&older.program, end),
                 _ => Past::from(rule, end),
             };
+            // The new revision takes over events of the old one, alerts among them.
+            let masked = older.map_or_else(Vec::new, |older| mask::alert_paths(&older.program));
+            mask::mask_alerts(&mut program, &masked);
             if let Some(history) = &mut self.history {
                 let (layout, index) = (&mut self.layout, &mut self.index);
-                let whole = compile::compile(module, rule, revision, &numbers, layout, index, true)?;
+                let mut whole = compile::compile(module, rule, revision, &numbers, layout, index, true)?;
+                mask::mask_alerts(&mut whole, &masked);
                 history.programs.insert(rule.name.clone(), Arc::new(whole));
             }
             self.revisions.insert(rule.name.clone(), revision);
@@ -263,6 +268,7 @@ impl Task {
                 .push(only.map(|(partition, _)| if self.options.sorted_input { 0 } else { partition }));
         }
         self.index.arrange();
+        mask::spread(&mut self.rules, self.history.as_deref_mut());
         self.chain.arrange(&self.rules);
         self.any_merged = self.direct.iter().any(Option::is_none);
         self.ring_all_next();

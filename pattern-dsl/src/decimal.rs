@@ -95,7 +95,9 @@ impl Decimal {
     /// Remainder with the sign of the left side; `None` for a zero divisor.
     #[must_use]
     pub fn checked_rem(self, other: Self) -> Option<Self> {
-        Some(Self { units: self.units.checked_rem(other.units)?, scale: self.scale.max(other.scale) })
+        // The least number by the least step below nothing leaves nothing, which `checked_rem` calls an overflow.
+        let units = (other.units != 0).then(|| self.units.wrapping_rem(other.units))?;
+        Some(Self { units, scale: self.scale.max(other.scale) })
     }
 
     /// Negation.

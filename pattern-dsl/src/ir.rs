@@ -6,8 +6,12 @@
 //! INVARIANT: indices are in range (`crate::lower` is the only producer); a rule has at least one step.
 
 mod expr;
+mod mask;
+mod roles;
 
 pub use expr::{Aggregate, BinaryOp, Expr, Function, Of, Trend};
+pub use mask::MaskedFields;
+pub use roles::{LATCHES_MAX, ROLES_MAX};
 
 use crate::source::Span;
 use crate::types::{Literal, Micros, Type};
@@ -459,7 +463,7 @@ pub struct Test {
     /// Events in written order: microseconds from the start, index into [`Module::streams`], fields by dotted name with
     /// `given` values already merged in.
     pub events: Vec<TestEvent>,
-    /// `set @x = ..` in order: from when (none = from the beginning of time), index into [`Module::tables`], the content.
+    /// `set @x = ..` by time: from when (none = from the beginning of time), index into [`Module::tables`], the content.
     pub sets: Vec<(Option<Micros>, usize, Content)>,
     /// Time of the last `at` or `advance to`, from the start.
     pub end: Micros,
@@ -476,8 +480,40 @@ pub struct Expectation {
     pub at: Option<Micros>,
     /// How many alerts; 0 for `nothing`.
     pub count: usize,
-    /// Values to find in the alert: emitted fields, keys, `severity`, `score`, `reason`.
-    pub fields: Vec<(String, Literal)>,
+    /// Values to find in the alert.
+    pub values: Vec<(AlertPart, Literal)>,
     /// Where it stands.
     pub span: Span,
+}
+
+/// What of an alert an `expect` looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertPart {
+    /// A field of `emit` or `on timeout emit`.
+    Field(String),
+    /// A part of the key.
+    Key(String),
+    /// Its severity.
+    Severity,
+    /// Its score.
+    Score,
+    /// Its reason.
+    Reason,
+}
+
+impl AlertPart {
+    /// The alert's own values by their words.
+    pub const OWN: [(&'static str, Self); 3] =
+        [("severity", Self::Severity), ("score", Self::Score), ("reason", Self::Reason)];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Field(name) | Self::Key(name) => name,
+            Self::Severity => "severity",
+            Self::Score => "score",
+            Self::Reason => "reason",
+        }
+    }
 }

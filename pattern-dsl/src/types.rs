@@ -62,3 +62,36 @@ pub enum Literal {
     /// `{ a: 1 }`, in written order; only in tests and `emit`.
     Object(Vec<(String, Literal)>),
 }
+
+impl Literal {
+    /// Latitude and longitude of a place: `[52.5, 13.4]`, `{ lat: 52.5, lon: 13.4 }` or `"52.5,13.4"`.
+    #[must_use]
+    pub fn place(&self) -> Option<(f64, f64)> {
+        let degrees = |literal: &Self| match literal {
+            Self::Int(i) => Some(*i as f64),
+            Self::Decimal(d) => Some(d.to_f64()),
+            Self::Float(f) => Some(*f),
+            _ => None,
+        };
+        let (lat, lon) = match self {
+            Self::Geo(lat, lon) => (*lat, *lon),
+            Self::List(both) => match both.as_slice() {
+                [lat, lon] => (degrees(lat)?, degrees(lon)?),
+                _ => return None,
+            },
+            Self::Object(pairs) => {
+                let named = |a: &str, b: &str| {
+                    pairs.iter().find(|(n, _)| n == a || n == b).and_then(|(_, value)| degrees(value))
+                };
+                (named("lat", "latitude")?, named("lon", "longitude")?)
+            }
+            Self::String(text) => {
+                let (lat, lon) = text.split_once(',')?;
+                (lat.trim().parse().ok()?, lon.trim().parse().ok()?)
+            }
+            _ => return None,
+        };
+        let fits = (-90.0..=90.0).contains(&lat) && (-180.0..=180.0).contains(&lon);
+        fits.then_some((lat, lon))
+    }
+}

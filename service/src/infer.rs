@@ -1,7 +1,8 @@
 //! Streams without a block: names, types, time and id guessed from the events (language section 4.1).
 //!
 //! Every event of a file is looked at before types are fixed: each field gets the narrowest type that fits all its
-//! values, and is optional if any event lacks it. A field that mixes text with other scalars is read as text.
+//! values, and is optional if any event lacks it. A field that mixes text with other scalars is read as text; so are not the
+//! items of a list, which must be of one kind.
 
 use crate::decode::csv::is_null;
 use crate::decode::flat::{Flat, Member, Token};
@@ -20,13 +21,18 @@ const INT: u8 = 2;
 const DECIMAL: u8 = 4;
 const FLOAT: u8 = 8;
 const TEXT: u8 = 16;
+/// A list of scalars.
 const LIST: u8 = 32;
+/// A list of lists or objects, or an object where a scalar may be: no type of a field.
+const OTHER: u8 = 64;
 
 /// What was seen at one place of the events.
 #[derive(Debug, Default, Clone)]
 pub struct Shape {
     /// Kinds of values.
     kinds: u8,
+    /// Kinds of the items of lists.
+    items: u8,
     /// How many values were not null.
     seen: u64,
     /// Fields below.
@@ -118,7 +124,13 @@ impl Shape {
             Literal::Int(_) => INT,
             Literal::Decimal(_) => DECIMAL,
             Literal::Float(_) => FLOAT,
-            Literal::List(_) | Literal::Object(_) => LIST,
+            Literal::List(items) => {
+                let mut inside = Self::default();
+                items.iter().for_each(|item| inside.add_literal(&[], item));
+                self.items |= inside.kinds;
+                if inside.kinds & (LIST | OTHER) == 0 { LIST } else { OTHER }
+            }
+            Literal::Object(_) => OTHER,
             _ => TEXT,
         };
         self.seen += 1;
@@ -137,14 +149,11 @@ impl Shape {
     }
 
     fn ty(&self) -> Option<Type> {
-        Some(match self.kinds & !LIST {
-            0 if self.kinds & LIST != 0 || !self.fields.is_empty() => return None,
-            BOOL => Type::Bool,
-            INT => Type::Int,
-            kinds if kinds & !(INT | DECIMAL) == 0 && kinds != 0 => Type::Decimal,
-            kinds if kinds & !(INT | DECIMAL | FLOAT) == 0 && kinds != 0 => Type::Float,
-            _ => Type::String,
-        })
+        match self.kinds & !(LIST | OTHER) {
+            0 if self.kinds == LIST => list(self.items),
+            0 if self.kinds != 0 || !self.fields.is_empty() => None,
+            kinds => Some(scalar(kinds)),
+        }
     }
 
     fn collect(&self, path: &mut Vec<String>, events: u64, out: &mut Vec<Field>) {
@@ -222,11 +231,31 @@ impl Shape {
     pub fn loosen(stream: &mut Stream) {
         for field in &mut stream.fields {
             field.nullable = true;
-            if field.ty == Type::Int {
-                field.ty = Type::Decimal;
+            match &mut field.ty {
+                ty @ Type::Int => *ty = Type::Decimal,
+                Type::List(item) if **item == Type::Int => **item = Type::Decimal,
+                _ => {}
             }
         }
     }
+}
+
+/// The narrowest type that fits scalars of these kinds; text if there are none.
+fn scalar(kinds: u8) -> Type {
+    match kinds {
+        BOOL => Type::Bool,
+        INT => Type::Int,
+        kinds if kinds & !(INT | DECIMAL) == 0 && kinds != 0 => Type::Decimal,
+        kinds if kinds & !(INT | DECIMAL | FLOAT) == 0 && kinds != 0 => Type::Float,
+        _ => Type::String,
+    }
+}
+
+/// The list that holds items of these kinds. Items are read strictly, so text beside numbers fits none.
+fn list(kinds: u8) -> Option<Type> {
+    let item = scalar(kinds);
+    let mixed = item == Type::String && kinds & !TEXT != 0;
+    (!mixed).then(|| Type::List(Box::new(item)))
 }
 
 fn text_kind(field: &[u8]) -> u8 {
@@ -262,7 +291,7 @@ impl<'de> DeserializeSeed<'de> for ShapeSeed<'_> {
 }
 
 impl ShapeSeed<'_> {
-    fn note(self, kind: u8) {
+    fn note(&mut self, kind: u8) {
         self.shape.seen += 1;
         self.shape.kinds |= kind;
     }
@@ -299,34 +328,36 @@ impl<'de> Visitor<'de> for ShapeSeed<'_> {
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E>(mut self, _: bool) -> Result<(), E> {
         self.note(BOOL);
         Ok(())
     }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
         self.note(INT);
         Ok(())
     }
-    fn visit_u64<E>(self, v: u64) -> Result<(), E> {
+    fn visit_u64<E>(mut self, v: u64) -> Result<(), E> {
         self.note(if i64::try_from(v).is_ok() { INT } else { DECIMAL });
         Ok(())
     }
-    fn visit_f64<E>(self, v: f64) -> Result<(), E> {
+    fn visit_f64<E>(mut self, v: f64) -> Result<(), E> {
         let plain = v == 0.0 || (v.abs() >= 0.1 && v.abs() < 1e15);
         self.note(if plain || Decimal::parse(&format!("{v}")).is_some() { DECIMAL } else { FLOAT });
         Ok(())
     }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+    fn visit_str<E>(mut self, _: &str) -> Result<(), E> {
         self.note(TEXT);
         Ok(())
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        self.note(LIST);
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let mut item = Shape::default();
+        while list.next_element_seed(ShapeSeed { shape: &mut item })?.is_some() {}
+        self.shape.items |= item.kinds;
+        self.note(if item.kinds & (LIST | OTHER) == 0 { LIST } else { OTHER });
         Ok(())
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        self.shape.seen += 1;
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        self.note(OTHER);
         while let Some(at) = map.next_key_seed(NameSeed { shape: &mut *self.shape })? {
             match self.shape.fields.get_mut(at) {
                 Some((_, below)) => map.next_value_seed(ShapeSeed { shape: below })?,
@@ -339,30 +370,46 @@ impl<'de> Visitor<'de> for ShapeSeed<'_> {
     }
 }
 
-fn quoted(name: &str) -> String {
+/// A name as rules write it; none if they cannot: nothing escapes a backtick or a line break.
+fn quoted(name: &str) -> Option<String> {
     let mut chars = name.chars();
     let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain { name.to_owned() } else { format!("`{name}`") }
+    let sayable = !name.is_empty() && !name.contains(['`', '\n']);
+    if plain { Some(name.to_owned()) } else { sayable.then(|| format!("`{name}`")) }
 }
 
-fn path_text(path: &[String]) -> String {
-    path.iter().map(|p| quoted(p)).collect::<Vec<_>>().join(".")
+fn path_text(path: &[String]) -> Option<String> {
+    Some(path.iter().map(|p| quoted(p)).collect::<Option<Vec<_>>>()?.join("."))
 }
 
-/// The `stream` block of an inferred stream.
+/// The `stream` block of an inferred stream. What has a name that rules cannot write is left out, and a comment says so.
 #[must_use]
 pub fn block(stream: &Stream) -> String {
-    let mut text = format!("stream {} {{\n  time {}\n", quoted(&stream.name), path_text(&stream.time.path));
-    if let Some(id) = &stream.id {
-        text.push_str(&format!("  id {}\n", path_text(id)));
+    let unsayable = |name: &str| format!("# left out: no name of a rule file is {name:?}\n");
+    let Some(name) = quoted(&stream.name) else { return unsayable(&stream.name) };
+    let time = match stream.time.path.as_slice() {
+        // Without quotes it is the broker's time.
+        [record] if record == "record" => "`record`".to_owned(),
+        path => match path_text(path) {
+            Some(time) => time,
+            None => return unsayable(&path.join(".")),
+        },
+    };
+    let mut text = format!("stream {name} {{\n  time {time}\n");
+    if let Some(id) = stream.id.as_ref().and_then(|id| path_text(id)) {
+        text.push_str(&format!("  id {id}\n"));
     }
     if !stream.fields.is_empty() {
         text.push_str("  fields {\n");
         for field in &stream.fields {
             let ty = crate::decode::type_name(&field.ty);
             let optional = if field.nullable { "?" } else { "" };
-            text.push_str(&format!("    {}: {ty}{optional},\n", path_text(&field.path)));
+            text.push_str("    ");
+            match path_text(&field.path) {
+                Some(path) => text.push_str(&format!("{path}: {ty}{optional},\n")),
+                None => text.push_str(&unsayable(&field.path.join("."))),
+            }
         }
         text.push_str("  }\n");
     }

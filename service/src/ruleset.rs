@@ -159,24 +159,30 @@ pub fn streams_of_tests(sources: &[SourceText]) -> Vec<ir::Stream> {
 }
 
 fn add_expression(shape: &mut crate::infer::Shape, path: &[String], value: &pattern_dsl::ast::Expr) {
+    if let pattern_dsl::ast::ExprKind::Object(pairs) = &value.kind {
+        for (name, inner) in pairs {
+            let mut below = path.to_vec();
+            below.push(name.name.clone());
+            add_expression(shape, &below, inner);
+        }
+        return;
+    }
+    shape.add_literal(path, &kind_of(value));
+}
+
+/// A literal of the kind that an expression of a test gives.
+fn kind_of(value: &pattern_dsl::ast::Expr) -> Literal {
     use pattern_dsl::ast::ExprKind;
-    let literal = match &value.kind {
+    match &value.kind {
         ExprKind::Bool(v) => Literal::Bool(*v),
         ExprKind::Int(v) => Literal::Int(*v),
         ExprKind::Decimal(v) => Literal::Decimal(*v),
         ExprKind::String(v) => Literal::String(v.clone()),
         ExprKind::Path(_) => Literal::String(String::new()),
         ExprKind::Duration(v) => Literal::Duration(*v),
-        ExprKind::Neg(inner) => return add_expression(shape, path, inner),
-        ExprKind::Object(pairs) => {
-            for (name, inner) in pairs {
-                let mut below = path.to_vec();
-                below.push(name.name.clone());
-                add_expression(shape, &below, inner);
-            }
-            return;
-        }
+        ExprKind::Neg(inner) => kind_of(inner),
+        ExprKind::List(items) => Literal::List(items.iter().map(kind_of).collect()),
+        ExprKind::Object(_) => Literal::Object(Vec::new()),
         _ => Literal::Null,
-    };
-    shape.add_literal(path, &literal);
+    }
 }

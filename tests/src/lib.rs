@@ -39,14 +39,15 @@ fn engine_line(alert: &Alert) -> String {
         .iter()
         .filter_map(|evidence| match evidence {
             Evidence::Step { place, events, .. } => {
-                let ids: Vec<_> = events.iter().map(|event| event.id.as_str()).collect();
+                let ids: Vec<_> = events.iter().map(|event| event.id.value.to_string()).collect();
                 Some(format!("{place}: {}", ids.join("+")))
             }
             Evidence::Absence { .. } => None,
         })
         .collect();
-    let key: Vec<String> = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
-    let fields: Vec<String> = alert.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let key: Vec<String> = alert.keys.iter().map(|(_, shown)| shown.value.to_string()).collect();
+    let fields: Vec<String> =
+        alert.fields.iter().map(|(name, shown)| format!("{name}={}", shown.value)).collect();
     format!(
         "{} key {} {} [{}] {} {} {:?} {}",
         alert.time,
@@ -57,9 +58,9 @@ fn engine_line(alert: &Alert) -> String {
             FiredBy::Timeout => "timeout",
         },
         steps.join(" | "),
-        alert.severity,
-        alert.score,
-        alert.reason,
+        alert.severity.value,
+        alert.score.value,
+        alert.reason.text,
         fields.join(" ")
     )
 }
@@ -116,7 +117,7 @@ pub fn difference(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let of = |rule: &str| {
         let mut own: Vec<&Alert> = alerts.iter().filter(|alert| alert.rule == rule).collect();
         own.sort_by_cached_key(|alert| {
-            (alert.time, key_text(alert.keys.iter().map(|(_, value)| value.clone())))
+            (alert.time, key_text(alert.keys.iter().map(|(_, shown)| shown.value.clone())))
         });
         own.into_iter().map(engine_line).collect::<Vec<_>>()
     };
@@ -250,7 +251,10 @@ pub fn golden(golden: &oracle::golden::Golden, feed: Feed) -> String {
             let mut steps = vec![Vec::new(); rule.steps.len()];
             for evidence in &alert.evidence {
                 let Evidence::Step { place, events, .. } = evidence else { continue };
-                steps[*place] = events.iter().map(|event| event.id.parse().expect("a number")).collect();
+                steps[*place] = events
+                    .iter()
+                    .map(|event| event.id.value.to_string().parse().expect("a number"))
+                    .collect();
             }
             let by = match alert.fired_by {
                 FiredBy::Event => oracle::FiredBy::Event,

@@ -204,7 +204,7 @@ fn shift_alert(alert: &mut Alert, by: Micros) {
     for time in [&mut alert.time, &mut alert.started, &mut alert.ended] {
         *time += by;
     }
-    alert.fields.iter_mut().for_each(|(_, value)| shift_value(value, by));
+    alert.fields.iter_mut().for_each(|(_, shown)| shift_value(&mut shown.value, by));
     for evidence in &mut alert.evidence {
         match evidence {
             Evidence::Absence { from, until, .. } => {
@@ -216,8 +216,8 @@ fn shift_alert(alert: &mut Alert, by: Micros) {
                     event.ts += by;
                 }
                 for held in held {
-                    shift_value(&mut held.left, by);
-                    shift_value(&mut held.right, by);
+                    shift_value(&mut held.left.value, by);
+                    shift_value(&mut held.right.value, by);
                 }
             }
         }

@@ -28,7 +28,7 @@ fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
     let (ran, engine) = engine.end_with_task();
     let mut raised = Raised::new();
     for alert in &ran.alerts {
-        let key = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
+        let key = alert.keys.iter().map(|(_, shown)| shown.value.to_string()).collect();
         raised.entry((alert.rule.to_string(), key)).or_default().push(alert.id.clone());
     }
     let mut silenced = 0;
@@ -69,13 +69,13 @@ fn wrong(case: &Case, module: &Module, feed: Feed) -> Option<String> {
 /// What is wrong for one rule and key.
 fn of_key(why: &Why, alerts: &[String]) -> Option<String> {
     let mut fired: Vec<&str> = Vec::new();
-    let mut begun: BTreeSet<&str> = BTreeSet::new();
+    let mut begun: BTreeSet<String> = BTreeSet::new();
     for attempt in &why.attempts {
         let first = attempt.steps.iter().flat_map(|step| &step.events).min_by_key(|event| event.ts);
         match &attempt.verdict {
             Ended::Fired(alert) => {
                 fired.push(&alert.id);
-                begun.extend(first.map(|event| event.id.as_str()));
+                begun.extend(first.map(|event| event.id.value.to_string()));
             }
             Ended::Missed | Ended::Capped => return Some(format!("no reason: {attempt:?}")),
             Ended::Stopped(failure, _) => {
@@ -98,7 +98,7 @@ fn unclear(failure: &Failure) -> Option<&'static str> {
         failure.kind,
         FailureKind::Nothing | FailureKind::Apart | FailureKind::NotActive | FailureKind::LeftOut
     );
-    let holds = match (&failure.enough, failure.found.compare(&failure.limit)) {
+    let holds = match (&failure.enough, failure.found.value.compare(&failure.limit.value)) {
         (Some(("more than", _)), Some(order)) => order.is_gt(),
         (Some(("at least", _)), Some(order)) => order.is_ge(),
         (Some(("less than", _)), Some(order)) => failure.kind == FailureKind::Where && order.is_lt(),

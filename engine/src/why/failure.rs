@@ -1,7 +1,7 @@
 //! A test that failed, in a form that people and programs can read: its text, both values, and the value that would have
 //! sufficed.
 
-use crate::alert::EvidenceEvent;
+use crate::alert::{EvidenceEvent, Shown};
 use crate::emit::evidence_event;
 use crate::expr::{Node, Scope};
 use crate::fit::{Breaker, Broken, Misfit};
@@ -65,11 +65,11 @@ pub struct Failure {
     /// The test as the rule writes it: `amount > 20 * avg(probe.amount)`, `within 10m`, `no mfa_passed`.
     pub test: String,
     /// What was found: the left side, the time that passed, the count.
-    pub found: Value,
+    pub found: Shown,
     /// What it was held against: the right side, the bound, the minimum.
-    pub limit: Value,
+    pub limit: Shown,
     /// What `found` had to be, where that is one value: how it compares, and with what.
-    pub enough: Option<(&'static str, Value)>,
+    pub enough: Option<(&'static str, Shown)>,
     /// The event that was tested, or that broke a silence.
     pub event: Option<EvidenceEvent>,
     /// Its stream.
@@ -96,7 +96,7 @@ pub(crate) fn failure(
     let mut told = Failure {
         step: unit_name(search, number, failed),
         stream: step.stream_name.to_string(),
-        event: row.map(|row| evidence_event(row, &step.shown, search.question.partitions)),
+        event: row.map(|row| evidence_event(program, row, &step.shown, search.question.partitions)),
         event_stream: row.map(|row| stream_of(search, row)).unwrap_or_default(),
         after: before.and_then(|before| Some((name_of(search, before), search.last_of(before)?.ts))),
         so_far: Some((search.taken_of(number).len(), step.min))
@@ -112,13 +112,14 @@ pub(crate) fn failure(
             told.kind = FailureKind::Burst;
             let quiet = step.quiet.as_ref().and_then(|quiet| search.silence(quiet, before));
             let passed = search.taken_of(number).last().zip(row).map(|(last, row)| row.ts - last.ts);
-            bound(&mut told, "until quiet for", passed, quiet, "at most");
+            let masked = step.quiet.as_ref().and_then(BoundProgram::masked_text);
+            bound(&mut told, "until quiet for", passed, quiet, masked, "at most");
         }
         Failed::Beyond => {
             told.kind = FailureKind::TooLate;
             told.after = None;
             let passed = search.first.zip(row).map(|(first, row)| row.ts - first.ts);
-            bound(&mut told, "within", passed, Some(program.within), "within");
+            bound(&mut told, "within", passed, Some(program.within), None, "within");
         }
         Failed::Arrow(misfit) => arrow(search, number, last, row, misfit, &mut told),
         Failed::Term(term) => {
@@ -158,15 +159,14 @@ pub(crate) fn of_term(clause: &str, term: &TermProgram, scope: &Scope<'_>) -> Fa
 
 fn with_term(told: Failure, term: &TermProgram, scope: &Scope<'_>) -> Failure {
     let test = term.text.clone();
-    let Some((left, right)) = &term.sides else {
-        let found = term.test.eval(scope);
+    let (Some((left, right)), Some((found, limit))) = (&term.sides, term.shown(scope)) else {
+        let found = term.test.eval(scope).into();
         return Failure { kind: FailureKind::Where, test, found, ..told };
     };
-    let (found, limit) = (left.eval(scope), right.eval(scope));
     // Of `5 < amount` it is the right side that could have been another.
     let fixed = matches!(left, Node::Literal(_)) && !matches!(right, Node::Literal(_));
     let (op, needed) = if fixed { (term.op.and_then(mirrored), &found) } else { (term.op, &limit) };
-    let enough = op.and_then(relation).filter(|_| !needed.is_null()).map(|word| (word, needed.clone()));
+    let enough = op.and_then(relation).filter(|_| !needed.value.is_null()).map(|word| (word, needed.clone()));
     let (found, limit) = if fixed { (limit, found) } else { (found, limit) };
     Failure { kind: FailureKind::Where, test, found, limit, enough, ..told }
 }
@@ -207,21 +207,27 @@ pub(crate) fn nearness(search: &Search<'_, '_>, step: usize, term: usize, row: &
     distance.map_or(f64::NEG_INFINITY, |distance| -distance)
 }
 
+/// A time that passed against a bound; `masked` is the source text of a bound that shows a masked field.
 fn bound(
     told: &mut Failure,
     word: &str,
     passed: Option<Micros>,
     bound: Option<Micros>,
+    masked: Option<&str>,
     enough: &'static str,
 ) {
-    let text = bound.map_or_else(|| "an unknown time".to_owned(), format_duration);
-    told.test = format!("{word} {text}");
-    told.found = passed.map_or(Value::Null, Value::Duration);
-    told.limit = bound.map_or(Value::Null, Value::Duration);
+    let text = match (masked, bound) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(bound)) => format_duration(bound),
+        (None, None) => "an unknown time".to_owned(),
+    };
+    told.test = if text.starts_with(word) { text } else { format!("{word} {text}") };
+    told.found = passed.map_or(Value::Null, Value::Duration).into();
+    told.limit = Shown { value: bound.map_or(Value::Null, Value::Duration), masked: masked.is_some() };
     // Of an upper bound it is the bound that a rule would have to widen.
     told.enough = match enough {
-        "within" | "at most" => passed.map(|passed| ("within", Value::Duration(passed))),
-        word => bound.map(|bound| (word, Value::Duration(bound))),
+        "within" | "at most" => passed.map(|passed| ("within", Value::Duration(passed).into())),
+        word => bound.map(|_| (word, told.limit.clone())),
     };
 }
 
@@ -229,8 +235,8 @@ fn few(search: &Search<'_, '_>, number: usize, told: &mut Failure) {
     let min = search.question.program.steps.get(number).map_or(1, |step| step.min);
     told.kind = FailureKind::Few;
     told.test = format!("at least {min}");
-    told.found = Value::Int(search.taken_of(number).len() as i64);
-    told.limit = Value::Int(min as i64);
+    told.found = Value::Int(search.taken_of(number).len() as i64).into();
+    told.limit = Value::Int(min as i64).into();
 }
 
 fn arrow<'a>(
@@ -246,14 +252,17 @@ fn arrow<'a>(
     let (Some(unit), Some(last), Some(row)) = (unit, last, row) else { return };
     let passed = Some(row.ts - last.ts);
     let wait = |limit: &Option<BoundProgram>| limit.as_ref().and_then(|limit| search.wait(limit, last));
+    fn masked(limit: &Option<BoundProgram>) -> Option<&str> {
+        limit.as_ref().and_then(BoundProgram::masked_text)
+    }
     match misfit {
         Misfit::Within => {
             told.kind = FailureKind::TooLate;
-            bound(told, "within", passed, wait(&unit.within), "within");
+            bound(told, "within", passed, wait(&unit.within), masked(&unit.within), "within");
         }
         Misfit::After => {
             told.kind = FailureKind::TooEarly;
-            bound(told, "after", passed, wait(&unit.after), "at least");
+            bound(told, "after", passed, wait(&unit.after), masked(&unit.after), "at least");
         }
         Misfit::Between => {
             told.kind = FailureKind::Between;
@@ -262,14 +271,19 @@ fn arrow<'a>(
             let between = search.unit_before(number).map(|before| search.neighbour(row, before, number));
             if let Some(between) = between.and_then(|pos| row_at(search, pos)) {
                 told.event_stream = stream_of(search, between);
-                told.event = Some(evidence_event(between, &[], search.question.partitions));
+                told.event = Some(evidence_event(program, between, &[], search.question.partitions));
             }
         }
         Misfit::Waits => {
             told.kind = FailureKind::TooEarly;
             let own = program.steps.get(number).map_or(0, |step| step.unit);
             let unended = search.unit_before(own).and_then(|before| search.unended(before, own, last, row));
-            bound(told, "until quiet for", passed, unended.and_then(|(_, wait)| wait), "more than");
+            let silence = unended.as_ref().and_then(|(broken, _)| match broken {
+                Broken::Absence(gap) => program.absences.get(*gap)?.duration.as_ref(),
+                Broken::Quiet(step) => program.steps.get(*step)?.quiet.as_ref(),
+            });
+            let masked = silence.and_then(BoundProgram::masked_text);
+            bound(told, "until quiet for", passed, unended.and_then(|(_, wait)| wait), masked, "more than");
             if let Some((Broken::Absence(gap), _)) = unended {
                 told.test = program.absences.get(gap).map(|absence| absence.text.clone()).unwrap_or_default();
             }
@@ -291,11 +305,13 @@ fn barred(search: &Search<'_, '_>, row: Option<&Row>, told: &mut Failure) {
             question.program.absences.get(number).map(|absence| absence.text.clone()).unwrap_or_default();
         if let Some(forbidding) = forbidding {
             let passed = row.ts - forbidding.ts;
-            told.found = Value::Duration(passed);
-            told.limit = wait.map_or(Value::Null, Value::Duration);
-            told.enough = Some(("less than", Value::Duration(passed)));
+            let bound = question.program.absences.get(number).and_then(|absence| absence.duration.as_ref());
+            let masked = bound.is_some_and(|bound| bound.masked_text().is_some());
+            told.found = Value::Duration(passed).into();
+            told.limit = Shown { value: wait.map_or(Value::Null, Value::Duration), masked };
+            told.enough = Some(("less than", Value::Duration(passed).into()));
             told.event_stream = stream_of(search, forbidding);
-            told.event = Some(evidence_event(forbidding, &[], question.partitions));
+            told.event = Some(evidence_event(question.program, forbidding, &[], question.partitions));
         }
     }
 }
@@ -325,7 +341,7 @@ fn broken(search: &Search<'_, '_>, breaker: Breaker<'_>, told: &mut Failure) {
     }
     if let Some(row) = breaker.row {
         told.event_stream = stream_of(search, row);
-        told.event = Some(evidence_event(row, &[], search.question.partitions));
+        told.event = Some(evidence_event(program, row, &[], search.question.partitions));
     }
 }
 

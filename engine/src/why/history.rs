@@ -1,8 +1,9 @@
 //! What a task remembers for `why`: the events it was given, with those that it dropped, and the alerts that rules read.
 
+use crate::alert::Shown;
 use crate::chain::Derived;
+use crate::emit::shown_id;
 use crate::event::{Event, EventRef};
-use crate::expr::identity;
 use crate::program::Program;
 use crate::task::Task;
 use crate::value::Value;
@@ -20,16 +21,16 @@ const NULLS: usize = 3;
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// Only events of this key, part by part; none = all.
-    pub(crate) only: Option<Vec<String>>,
+    /// Only events of one of these keys, part by part; none = all.
+    pub(crate) only: Option<Vec<Vec<String>>>,
     pub(crate) events: Vec<(Event, Option<Drop>)>,
     pub(crate) alerts: Vec<Derived>,
     /// By rule: the newest revision, compiled whole (see [`crate::compile::compile`]).
     pub(crate) programs: BTreeMap<String, Arc<Program>>,
-    /// By rule: keys that occurred.
-    pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
+    /// By rule: keys that occurred, by the texts of their parts.
+    pub(crate) keys: BTreeMap<String, BTreeSet<Vec<String>>>,
     /// By rule: events with a null key, and the names of the first.
-    pub(crate) nulls: BTreeMap<String, (u64, Vec<ArcStr>)>,
+    pub(crate) nulls: BTreeMap<String, (u64, Vec<Shown>)>,
 }
 
 /// Is it the value that the text of a key's part names, as far as keys go: `3.1` and `3.10` are one key, as in a rule.
@@ -68,20 +69,20 @@ impl History {
                     null = true;
                     continue;
                 };
-                wanted |= self.only.as_ref().is_some_and(|only| {
+                wanted |= self.only.iter().flatten().any(|only| {
                     only.len() == parts.len()
                         && role.keys.iter().zip(only).all(|(slot, text)| is_named(event.slot(*slot), text))
                 });
                 let keys = self.keys.entry(rule.clone()).or_default();
                 if keys.len() < KEYS {
-                    keys.insert(parts.join(","));
+                    keys.insert(parts);
                 }
             }
             if null && dropped.is_none() {
                 let (count, samples) = self.nulls.entry(rule.clone()).or_default();
                 *count += 1;
                 if samples.len() < NULLS {
-                    samples.push(identity(event, partitions));
+                    samples.push(shown_id(program, event, partitions));
                 }
             }
         }
@@ -91,10 +92,10 @@ impl History {
     }
 
     /// The keys of a rule that look most like a text.
-    pub(crate) fn near(&self, rule: &str, text: &str) -> Vec<String> {
+    pub(crate) fn near(&self, rule: &str, text: &str) -> Vec<Vec<String>> {
         let Some(keys) = self.keys.get(rule) else { return Vec::new() };
-        let mut near: Vec<(usize, &String)> =
-            keys.iter().map(|key| (strsim::levenshtein(key, text), key)).collect();
+        let mut near: Vec<(usize, &Vec<String>)> =
+            keys.iter().map(|key| (strsim::levenshtein(&key.join(","), text), key)).collect();
         near.retain(|(edits, _)| *edits <= (text.chars().count() / 2).max(2));
         near.sort();
         near.into_iter().take(3).map(|(_, key)| key.clone()).collect()
@@ -102,10 +103,10 @@ impl History {
 }
 
 impl Task {
-    /// With `keep_history`: from now on only events of this key are remembered, given by the text of each of its parts.
-    pub fn remember_only(&mut self, key: &[String]) {
+    /// With `keep_history`: from now on only events of these keys are remembered, each given by the text of its parts.
+    pub fn remember_only(&mut self, keys: &[Vec<String>]) {
         if let Some(history) = &mut self.history {
-            history.only = Some(key.to_vec());
+            history.only = Some(keys.to_vec());
         }
     }
 
@@ -113,10 +114,7 @@ impl Task {
     #[must_use]
     pub fn keys_of(&self, rule: &str) -> Vec<Vec<String>> {
         let Some(history) = &self.history else { return Vec::new() };
-        let unkeyed = history.programs.get(rule).is_none_or(|p| p.roles.iter().all(|r| r.keys.is_empty()));
-        let keys = history.keys.get(rule).into_iter().flatten();
-        keys.map(|key| if unkeyed { Vec::new() } else { key.split(',').map(str::to_owned).collect() })
-            .collect()
+        history.keys.get(rule).into_iter().flatten().cloned().collect()
     }
 
     #[inline]

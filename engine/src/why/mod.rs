@@ -10,7 +10,7 @@ mod replay;
 pub(crate) mod trace;
 mod verdict;
 
-use crate::alert::{Alert, EvidenceEvent};
+use crate::alert::{Alert, EvidenceEvent, Shown};
 use crate::emit::evidence_event_of;
 use crate::event::Event;
 use crate::program::Program;
@@ -25,6 +25,8 @@ pub use failure::{Failure, FailureKind};
 /// What is known of one rule and key.
 #[derive(Debug, Clone, Default)]
 pub struct Why {
+    /// The key asked for, by its parts.
+    pub key: Vec<Shown>,
     /// The rule's alerts and the attempts that gave none, in order of their first events.
     pub attempts: Vec<Attempt>,
     /// Events that could be a first one but for their own values: how many, and the test that the nearest failed.
@@ -40,11 +42,11 @@ pub struct Why {
     /// Events of the rule's streams with a null key.
     pub null_keys: u64,
     /// The names of the first of them.
-    pub null_samples: Vec<String>,
+    pub null_samples: Vec<Shown>,
     /// Where time stands; none before the first event.
     pub now: Option<Micros>,
-    /// Where no event has the key: those that look most like it.
-    pub near: Vec<String>,
+    /// Where no event has the key: those that look most like it, by their parts.
+    pub near: Vec<Vec<Shown>>,
 }
 
 /// One attempt: a choice that fired, or the furthest choice from a first event that began none that did.
@@ -75,9 +77,9 @@ pub enum Verdict {
     /// It is a match, but the cool-down that began at the first time silenced it at the second.
     CoolDown(Micros, Micros),
     /// An alert used up its events before it was complete: the alert's time and first event.
-    UsedUp(Micros, String),
+    UsedUp(Micros, Shown),
     /// At the moment it was complete an earlier choice was reported: the moment and that choice's first event.
-    Beaten(Micros, String),
+    Beaten(Micros, Shown),
     /// A test failed: which, and how many more events it turned down.
     Stopped(Box<Failure>, u64),
     /// It is a match, and a cap kept it from being found or sent.
@@ -123,15 +125,21 @@ impl Task {
         let (null_keys, samples) = history.nulls.get(rule).cloned().unwrap_or_default();
         let mut why = Why {
             null_keys,
-            null_samples: samples.iter().map(ToString::to_string).collect(),
+            null_samples: samples,
+            key: shown_key(program, key),
             now: self.clock.newest,
             ..Why::default()
         };
         let from = self.rules.get(number).and_then(|run| run.state.from);
         let Some(values) = self.key_values(program, key) else {
-            why.near = history.near(rule, &key.join(","));
+            why.near =
+                history.near(rule, &key.join(",")).iter().map(|near| shown_key(program, near)).collect();
             return Some(why);
         };
+        // Of a masked part the value itself is hashed, as it is in alerts.
+        for (part, value) in why.key.iter_mut().zip(&values).filter(|(part, _)| part.masked) {
+            part.value = value.clone();
+        }
         let replay = replay::Replay::new(self, number, history, program, values);
         why.events = replay.events;
         let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
@@ -173,9 +181,18 @@ impl Task {
         let stream = at.and_then(|at| program.stream_names.get(at)).map(ToString::to_string);
         let shown = at.and_then(|at| program.steps.iter().find(|step| step.stream == at));
         let shown = shown.map_or(&[][..], |step| &step.shown);
-        let event = evidence_event_of(event, shown, &self.partition_names);
+        let event = evidence_event_of(program, event, shown, &self.partition_names);
         Dropped { stream: stream.unwrap_or_default(), event, why }
     }
+}
+
+/// A key by the texts of its parts.
+fn shown_key(program: &Program, key: &[String]) -> Vec<Shown> {
+    let masked = |part: usize| program.keys.get(part).is_some_and(|(_, masked)| *masked);
+    let parts = key.iter().enumerate();
+    parts
+        .map(|(part, text)| Shown { value: Value::String(text.as_str().into()), masked: masked(part) })
+        .collect()
 }
 
 /// The slots in which some role finds the key.

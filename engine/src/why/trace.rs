@@ -465,6 +465,14 @@ pub(crate) fn clause(
     if let Some(term) = failed {
         return Some(("having", failure::of_term("having", term, scope)));
     }
+    Some(("unless", silencing(program, scope)?))
+}
+
+/// `unless`, if it is true.
+pub(crate) fn silencing(
+    program: &crate::program::Program,
+    scope: &crate::expr::Scope<'_>,
+) -> Option<Failure> {
     if program.unless.is_empty() || !all_hold(&program.unless, scope) {
         return None;
     }
@@ -474,7 +482,7 @@ pub(crate) fn clause(
     failure.test = format!("unless {}", text.join(" and "));
     failure.enough = None;
     if program.unless.len() > 1 {
-        (failure.found, failure.limit) = (Value::Bool(true), Value::Null);
+        (failure.found, failure.limit) = (Value::Bool(true).into(), Value::Null.into());
     }
-    Some(("unless", failure))
+    Some(failure)
 }

@@ -1,16 +1,17 @@
 //! From a replay to attempts: what fired, and for every other first event why it did not.
 
 use crate::alert::FiredBy;
-use crate::emit::evidence_event;
-use crate::expr::{Scope, identity};
+use crate::alert::Shown;
+use crate::emit::{evidence_event, shown_id};
+use crate::expr::Scope;
 use crate::overlap::{Fired, used_from};
 use crate::program::Ending;
 use crate::row::{Position, Row, Rows};
-use crate::why::failure::{Failure, FailureKind};
+use crate::why::failure::{Failure, FailureKind, of_term};
 use crate::why::replay::Replay;
-use crate::why::trace::{Complete, Rejected, Trace, clause, trace};
+use crate::why::trace::{Complete, Rejected, Trace, clause, silencing, trace};
 use crate::why::{Attempt, Taken, Verdict, Why};
-use pattern_dsl::ir::Overlap;
+use pattern_dsl::ir::{Expr, Overlap, Term};
 use pattern_dsl::types::Micros;
 use std::collections::BTreeMap;
 
@@ -100,7 +101,7 @@ fn steps(replay: &Replay<'_>, taken: &[Rows<'_>]) -> Vec<Taken> {
             .unwrap_or(&step.name)
             .to_string(),
         stream: step.stream_name.to_string(),
-        events: rows.iter().map(|row| evidence_event(row, &step.shown, partitions)).collect(),
+        events: rows.iter().map(|row| evidence_event(replay.program, row, &step.shown, partitions)).collect(),
     });
     told.collect()
 }
@@ -124,9 +125,42 @@ fn unfired(replay: &Replay<'_>, first: &Row, trace: Trace<'_>) -> Attempt {
     let used = replay.fired.iter().filter(|fired| uses_up(replay, fired, first.pos));
     let verdict = match used.min_by_key(|fired| fired.time).filter(|fired| open(fired.time)) {
         Some(fired) => Verdict::UsedUp(fired.time, first_name(replay, fired)),
-        None => Verdict::Stopped(Box::new(best.failure), others),
+        None => match foreseen(replay, first, &best) {
+            Some(failure) => Verdict::Stopped(Box::new(failure), 0),
+            None => Verdict::Stopped(Box::new(best.failure), others),
+        },
     };
     Attempt { steps, verdict }
+}
+
+/// `having` or `unless` of an attempt that is still open, where what is to come cannot change it: it reads keys and constants
+/// only, or the steps of a choice that only waits for time.
+fn foreseen(replay: &Replay<'_>, first: &Row, best: &Rejected<'_>) -> Option<Failure> {
+    let whole = best.failure.kind == FailureKind::Open;
+    if best.failure.deadline.is_none_or(|deadline| deadline < replay.now) {
+        return None;
+    }
+    let settled = |term: &Term| {
+        let mut settled = true;
+        term.expr.walk(&mut |expr| {
+            settled &= match expr {
+                Expr::Window(_) | Expr::Reaches(..) | Expr::InList(..) | Expr::Lookup(..) => false,
+                Expr::Field(..) | Expr::Ts(_) | Expr::Id(_) | Expr::StreamName(_) | Expr::Aggregate(..) => {
+                    whole
+                }
+                _ => true,
+            };
+        });
+        settled
+    };
+    let (program, rule) = (replay.program, &replay.program.rule);
+    let question = replay.question(first.pos, first.ts, 0);
+    let scope = crate::search::scope(&question, &best.taken, 0, None);
+    let mut having = rule.having.iter().zip(&program.having).filter(|(term, _)| settled(term));
+    if let Some((_, term)) = having.find(|(_, term)| term.test.test(&scope) != Some(true)) {
+        return Some(of_term("having", term, &scope));
+    }
+    rule.unless.iter().all(settled).then(|| silencing(program, &scope)).flatten()
 }
 
 /// Of the complete choices the first that the clauses let pass, and what stood against it; else the first of all, and the
@@ -212,11 +246,11 @@ fn uses_up(replay: &Replay<'_>, fired: &Fired, pos: Position) -> bool {
 }
 
 /// The name of a fired choice's first event.
-fn first_name(replay: &Replay<'_>, fired: &Fired) -> String {
+fn first_name(replay: &Replay<'_>, fired: &Fired) -> Shown {
     let question = replay.question(0, 0, 0);
     let row = first_of(fired).and_then(|pos| {
         let mut lists = replay.held.lists.iter();
         lists.find_map(|list| list.get(list.binary_search_by_key(&pos, |row| row.pos).ok()?))
     });
-    row.map(|row| identity(&row.event.view(), question.partitions).to_string()).unwrap_or_default()
+    row.map(|row| shown_id(replay.program, &row.event.view(), question.partitions)).unwrap_or_default()
 }

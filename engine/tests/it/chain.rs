@@ -48,9 +48,9 @@ fn line(rule: &str, time: i64, key: &[String], fields: &[(String, String)], reas
 }
 
 fn engine_line(alert: &Alert) -> String {
-    let key: Vec<String> = alert.keys.iter().map(|(_, value)| value.to_string()).collect();
-    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-    line(&alert.rule, alert.time, &key, &fields, &alert.reason)
+    let key: Vec<String> = alert.keys.iter().map(|(_, shown)| shown.value.to_string()).collect();
+    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| (n.to_string(), v.value.to_string())).collect();
+    line(&alert.rule, alert.time, &key, &fields, &alert.reason.text)
 }
 
 fn oracle_line(firing: &Firing) -> String {
@@ -132,4 +132,41 @@ fn counting_feeds_readers_too() {
         stats.into_iter().map(|(name, stats)| (name, stats.alerts)).collect()
     };
     assert_eq!(counts(counting.stats()), counts(task_with_alerts.stats()));
+}
+
+#[test]
+fn masks_outlive_the_rule_that_they_come_from() {
+    let module = compile(
+        r#"
+        stream a { fields { k: string, card: string mask } time ts }
+        stream b { fields { k: string } time ts }
+        rule keyed { by k match { a as x } emit { card: x.card } }
+        rule same { by k match { a as x where card == "no" } emit { card: x.card } }
+        rule reader {
+          by k (b.k, alert.keys.k)
+          match within 1h { alert as x where rule == "keyed" then b }
+          emit { card: x.data.card, k: x.keys.k }
+        }
+        "#,
+    );
+    let mut out = Outputs::default();
+    let mut running = task(&module, Feed::Sorted, false);
+    let key = || ("k", Literal::String("x".to_owned()));
+    let card = ("card", Literal::String("c".to_owned()));
+    feed_event(&mut running, &module, 0, &event(&module, "a", 10 * SECOND, 0, &[key(), card]), &mut out);
+    feed_event(&mut running, &module, 1, &event(&module, "b", 11 * SECOND, 0, &[]), &mut out);
+    running.retire("keyed");
+    let saved = running.save();
+    let left = Module {
+        rules: module.rules.iter().filter(|rule| rule.name != "keyed").cloned().collect(),
+        ..module.clone()
+    };
+    let mut running = task(&left, Feed::Sorted, false);
+    running.restore(&saved).expect("the state of the same rules");
+    out.alerts.clear();
+    feed_event(&mut running, &module, 2, &event(&module, "b", 12 * SECOND, 1, &[key()]), &mut out);
+    running.step(Input::End, &mut out);
+    let fields: Vec<_> = out.alerts.iter().flat_map(|alert| &alert.fields).collect();
+    let masked: Vec<bool> = fields.iter().map(|(_, shown)| shown.masked).collect();
+    assert_eq!(masked, [true, false], "{fields:?}");
 }

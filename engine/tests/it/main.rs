@@ -1,6 +1,7 @@
 //! The engine through its interface: rule text and events in, alerts out.
 
 mod chain;
+mod limits;
 mod tables;
 mod values;
 mod why;

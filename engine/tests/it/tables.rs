@@ -30,7 +30,7 @@ fn alerts(out: &Outputs) -> Vec<String> {
     let mut alerts: Vec<String> = out
         .alerts
         .iter()
-        .map(|alert| format!("{} {}{}", alert.time / SECOND, alert.rule, alert.reason))
+        .map(|alert| format!("{} {}{}", alert.time / SECOND, alert.rule, alert.reason.text))
         .collect();
     alerts.sort();
     alerts

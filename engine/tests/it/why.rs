@@ -35,7 +35,8 @@ fn run(at: Option<i64>, keep_history: bool) -> Task {
 fn an_event_before_the_rule_was_active_is_named() {
     let task = run(Some(3 * 60_000_000), true);
     let why = task.why("r", &["k1".to_owned()]).expect("the rule is known");
-    let early: Vec<&str> = why.dropped.iter().map(|dropped| dropped.event.id.as_str()).collect();
+    let early = why.dropped.iter().map(|dropped| dropped.event.id.value.to_string());
+    let early: Vec<String> = early.collect();
     assert_eq!(early, ["0", "1"]);
     assert!(why.dropped.iter().all(|dropped| dropped.why == Drop::NotActive(3 * 60_000_000)));
     let fired = why.attempts.iter().filter(|attempt| matches!(attempt.verdict, Verdict::Fired(_)));
@@ -48,12 +49,13 @@ fn an_event_before_the_rule_was_active_is_named() {
 fn only_one_key_is_remembered_where_that_is_asked_for() {
     let module = compile(RULE);
     let mut task = run(None, true);
-    task.remember_only(&["k2".to_owned()]);
+    task.remember_only(&[vec!["k2".to_owned()]]);
     feed_event(&mut task, &module, 9, &event(5, 1), &mut Outputs::default());
     let why = task.why("r", &["k1".to_owned()]).expect("the rule is known");
     assert_eq!(why.events, 4);
     let other = task.why("r", &["k2".to_owned()]).expect("the rule is known");
-    assert_eq!((other.events, other.near), (0, vec!["k1".to_owned()]));
+    let near: Vec<String> = other.near.iter().flatten().map(|part| part.value.to_string()).collect();
+    assert_eq!((other.events, near), (0, vec!["k1".to_owned()]));
 }
 
 #[test]

@@ -95,15 +95,15 @@ rule r { by order_id  match within @carriers["dhl"].ship_within { paid_order as 
     },
     CodeDocument {
         code: "E334",
-        title: "a quantifier that holds nothing",
-        meaning: "A step takes at least one event, and the upper number is not below the lower.",
+        title: "a quantifier or a range that holds nothing",
+        meaning: "A step takes at least one event, and the upper number is not below the lower; a range of times in a test ends after it begins.",
         wrong: "rule r { by card_id  match within 1h { auth as a then 3 to 2 auth as b } }",
         mended: "rule r { by card_id  match within 1h { auth as a then 2 to 3 auth as b } }",
     },
     CodeDocument {
         code: "E335",
-        title: "a set of more than eight members",
-        meaning: "The orders in which a set can come are tried together; more than eight members would cost too much. `at least n` of one stream, or two rules, often say the same.",
+        title: "a set of more than eight members, or a rule of more than 64 parts",
+        meaning: "The orders in which a set can come are tried together; more than eight members would cost too much. `at least n` of one stream, or two rules, often say the same. A rule has at most 64 parts (steps, windows, streams of absences, what strict steps look at) and 32 `reaches`.",
         wrong: "
 rule r {
   by merchant

@@ -132,13 +132,10 @@ impl Lowering<'_> {
                 },
                 _ => return Err(self.not_constant(e)),
             },
-            ExprKind::Neg(inner) => match self.fold(inner, words)? {
-                Literal::Int(i) => i.checked_neg().map(Literal::Int).ok_or(Fail),
-                Literal::Decimal(d) => d.checked_neg().map(Literal::Decimal).ok_or(Fail),
-                Literal::Duration(d) => Ok(Literal::Duration(-d)),
-                _ => Err(Fail),
+            ExprKind::Neg(inner) => {
+                let value = self.fold(inner, words)?;
+                fold::negate(&value).ok_or(()).map_err(|()| self.not_constant(e))?
             }
-            .map_err(|_| self.not_constant(e))?,
             ExprKind::Call(name, arguments) if name.name == "instant" => match arguments.as_slice() {
                 [Expr { kind: ExprKind::String(text), span, .. }] => match parse_instant(text) {
                     Some(at) => Literal::Instant(at),
@@ -218,6 +215,10 @@ impl Lowering<'_> {
         }
         match self.fold(e, false)? {
             Literal::Duration(d) if d >= 0 => Ok(d),
+            Literal::Duration(_) => {
+                let message = format!("`{}` is less than nothing", self.slice(e.span));
+                Err(self.report(Diagnostic::error("E201", e.span, message).help("for example `10m`")))
+            }
             other => {
                 let text = self.slice(e.span).to_owned();
                 let message = format!("expected duration, found {} `{text}`", literal_type(&other).show());
@@ -253,7 +254,9 @@ impl Lowering<'_> {
                 s.parse().map(Literal::Ip).map_err(|_| Fail)?
             }
             (l @ Literal::Ip(_), Type::Ip) | (l @ Literal::Geo(..), Type::Geo) => l,
-            (l, Type::Geo) if place(&l).is_some() => place(&l).ok_or(Fail)?,
+            (l, Type::Geo) if l.place().is_some() => {
+                l.place().map(|(lat, lon)| Literal::Geo(lat, lon)).ok_or(Fail)?
+            }
             (Literal::List(items), Type::List(item)) => Literal::List(
                 items.into_iter().map(|one| self.coerce(one, item, e)).collect::<Result<_, _>>()?,
             ),
@@ -288,33 +291,4 @@ impl Lowering<'_> {
             .or_help("one of these words");
         self.report(diagnostic)
     }
-}
-
-/// A place: `[52.5, 13.4]`, `{ lat: 52.5, lon: 13.4 }` or `"52.5,13.4"`.
-fn place(literal: &Literal) -> Option<Literal> {
-    let degrees = |l: &Literal| match l {
-        Literal::Int(i) => Some(*i as f64),
-        Literal::Decimal(d) => Some(d.to_f64()),
-        Literal::Float(f) => Some(*f),
-        _ => None,
-    };
-    let (lat, lon) = match literal {
-        Literal::List(both) => match both.as_slice() {
-            [lat, lon] => (degrees(lat)?, degrees(lon)?),
-            _ => return None,
-        },
-        Literal::Object(pairs) => {
-            let named = |a: &str, b: &str| {
-                pairs.iter().find(|(n, _)| n == a || n == b).and_then(|(_, value)| degrees(value))
-            };
-            (named("lat", "latitude")?, named("lon", "longitude")?)
-        }
-        Literal::String(text) => {
-            let (lat, lon) = text.split_once(',')?;
-            (lat.trim().parse().ok()?, lon.trim().parse().ok()?)
-        }
-        _ => return None,
-    };
-    let fits = (-90.0..=90.0).contains(&lat) && (-180.0..=180.0).contains(&lon);
-    fits.then_some(Literal::Geo(lat, lon))
 }

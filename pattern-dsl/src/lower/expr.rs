@@ -1,5 +1,6 @@
 //! Expressions: operators and their types.
 
+use super::fold;
 use super::names::Typed;
 use super::rule::{Place, RuleLowering, Scope};
 use super::tables::{Use, usage};
@@ -7,7 +8,7 @@ use super::{Fail, Lowered};
 use crate::ast::{self, ExprKind, Op};
 use crate::check::{self, BOOL, DURATION, Ty, binary, join};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{BinaryOp, Expr, TableKind};
+use crate::ir::{BinaryOp, Expr, LATCHES_MAX, TableKind};
 use crate::source::Span;
 use crate::types::{Literal, Type};
 
@@ -204,12 +205,16 @@ impl RuleLowering<'_, '_> {
             return Err(self.mismatch("a number", inner, &ty));
         }
         let folded = match Self::literal(&lowered) {
-            Some(Literal::Int(i)) => i.checked_neg().map(Literal::Int),
-            Some(Literal::Decimal(d)) => d.checked_neg().map(Literal::Decimal),
-            Some(Literal::Duration(d)) => Some(Literal::Duration(-d)),
-            _ => None,
+            Some(literal) => fold::negate(literal),
+            None => None,
         };
-        Ok((folded.map_or_else(|| Expr::Neg(Box::new(lowered)), Expr::Literal), ty))
+        Ok(match folded {
+            Some(literal) => {
+                let ty = check::literal_type(&literal);
+                (Expr::Literal(literal), ty)
+            }
+            None => (Expr::Neg(Box::new(lowered)), ty),
+        })
     }
 
     fn list(&mut self, items: &[ast::Expr], scope: &Scope, expected: Option<&Type>) -> Lowered<Typed> {
@@ -411,6 +416,10 @@ impl RuleLowering<'_, '_> {
             return Err(self.mismatch(&left_ty.show(), limit, &right_ty));
         }
         let latch = self.latches;
+        if latch == LATCHES_MAX {
+            let message = format!("more than {LATCHES_MAX} `reaches` in one rule");
+            self.report(Diagnostic::error("E335", e.span, message).help("two rules"));
+        }
         self.latches += 1;
         Ok(Expr::Reaches(latch, Box::new(left), Box::new(right)))
     }

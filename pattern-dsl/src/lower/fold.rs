@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, ONE};
 use crate::ir::BinaryOp;
 use crate::types::Literal;
+
+/// The least `int` without its sign.
+const LEAST: Decimal = Decimal { units: (i64::MAX as i128 + 1) * ONE, scale: 0 };
 
 /// `a op b`.
 pub(super) fn binary(op: BinaryOp, a: &Literal, b: &Literal) -> Option<Literal> {
@@ -59,6 +62,17 @@ fn decimal(literal: &Literal) -> Option<Decimal> {
     }
 }
 
+/// `-a`. The least `int` is written as a number that only fits with its sign.
+pub(super) fn negate(a: &Literal) -> Option<Literal> {
+    match a {
+        Literal::Int(i) => i.checked_neg().map(Literal::Int),
+        Literal::Decimal(d) if d.scale == 0 && *d == LEAST => Some(Literal::Int(i64::MIN)),
+        Literal::Decimal(d) => d.checked_neg().map(Literal::Decimal),
+        Literal::Duration(d) => d.checked_neg().map(Literal::Duration),
+        _ => None,
+    }
+}
+
 /// A function of constants.
 pub(super) fn call(name: &str, values: &[Literal]) -> Option<Literal> {
     match (name, values) {
@@ -91,6 +105,7 @@ fn arithmetic(op: BinaryOp, a: &Literal, b: &Literal) -> Option<Literal> {
             B::Subtract => a.checked_sub(*b).map(L::Int),
             B::Multiply => a.checked_mul(*b).map(L::Int),
             B::Divide => Decimal::from_int(*a).checked_div(Decimal::from_int(*b)).map(L::Decimal),
+            B::Remainder => (*b != 0).then(|| L::Int(a.wrapping_rem(*b))),
             _ => None,
         },
         (L::Int(a), L::Decimal(_)) => arithmetic(op, &L::Decimal(Decimal::from_int(*a)), b),
@@ -100,6 +115,7 @@ fn arithmetic(op: BinaryOp, a: &Literal, b: &Literal) -> Option<Literal> {
             B::Subtract => a.checked_sub(*b),
             B::Multiply => a.checked_mul(*b),
             B::Divide => a.checked_div(*b),
+            B::Remainder => a.checked_rem(*b),
             _ => None,
         }
         .map(L::Decimal),

@@ -28,6 +28,7 @@ mod test;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use alerts::ALERT;
 use expand::{Expander, Macros};
 use streams::rule_streams;
 

@@ -157,6 +157,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
                 Diagnostic::error("E107", rule.name.span, message).help("add `match within 10m { .. }`"),
             ));
         };
+        self.check_size(rule, pattern)?;
         self.lets = rule.lets.iter().map(|l| l.name.name.clone()).collect();
         self.collect_streams(rule)?;
         self.name_steps(rule, pattern)?;
@@ -185,7 +186,8 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         let overlap = self.overlap(rule, parts.as_ref().ok());
         self.check_timeout(rule, pattern);
         self.aliases_clear();
-        let emitted: Vec<&str> = rule.emit.iter().map(|(n, _)| n.name.as_str()).collect();
+        let at_timeout = rule.timeout.iter().flat_map(|(pairs, _)| pairs);
+        let emitted: Vec<&str> = rule.emit.iter().chain(at_timeout).map(|(n, _)| n.name.as_str()).collect();
         let tests: Vec<ir::Test> =
             rule.tests.iter().map(|t| self.all.test(t, &emitted, &self.keys)).collect();
         let within = match &pattern.within {
@@ -201,7 +203,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
         }
         let Parts { steps, units, leading, trailing, cancels } = parts;
         self.warn(rule);
-        Ok(Rule {
+        let lowered = Rule {
             name: rule.name.name.clone(),
             text: self.all.slice(rule.span).to_owned(),
             title: rule.title.clone(),
@@ -209,8 +211,8 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             owner: rule.owner.clone(),
             tags: rule.tags.iter().map(|t| t.name.clone()).collect(),
             mode: rule.mode.unwrap_or(Mode::Live),
-            streams: self.streams,
-            keys: self.keys,
+            streams: std::mem::take(&mut self.streams),
+            keys: std::mem::take(&mut self.keys),
             within,
             steps,
             units,
@@ -218,7 +220,7 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             trailing,
             cancels,
             timeout,
-            windows: self.windows,
+            windows: std::mem::take(&mut self.windows),
             having,
             unless,
             severity,
@@ -234,7 +236,11 @@ impl<'m, 'a> RuleLowering<'m, 'a> {
             runbook: rule.runbook.clone(),
             version: rule.version.clone(),
             tests,
-        })
+        };
+        match lowered.roles() {
+            roles if roles > ir::ROLES_MAX => Err(self.all.too_large(&rule.name, roles, "parts")),
+            _ => Ok(lowered),
+        }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) -> Fail {

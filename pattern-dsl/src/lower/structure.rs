@@ -2,7 +2,7 @@
 
 use super::rule::{Place, RuleLowering, Scope};
 use super::steps::{Parts, counts, members};
-use super::{Fail, Lowered};
+use super::{Fail, Lowered, Lowering};
 use crate::ast::{self, ExprKind, UnitKind};
 use crate::check::DURATION;
 use crate::diagnostic::Diagnostic;
@@ -11,7 +11,29 @@ use crate::ir::{self, Arrow, Bound};
 /// Most members of a set.
 const MEMBERS: usize = 8;
 
+impl Lowering<'_> {
+    /// E335 of a whole rule.
+    pub(super) fn too_large(&mut self, name: &ast::Ident, count: usize, what: &str) -> Fail {
+        let message =
+            format!("rule `{}` has {count} {what}, at most {} are possible", name.name, ir::ROLES_MAX);
+        let help = "two rules, the second over the alerts of the first; a step, an absence, a window are a part each";
+        self.report(Diagnostic::error("E335", name.span, message).help(help))
+    }
+}
+
 impl RuleLowering<'_, '_> {
+    /// E335 of the whole rule, before anything is compared with anything.
+    pub(super) fn check_size(&mut self, rule: &ast::Rule, pattern: &ast::Match) -> Lowered<()> {
+        let absences = pattern.units.iter().filter(|unit| matches!(unit.kind, UnitKind::Absence(_))).count();
+        let steps: usize = pattern.units.iter().map(|unit| members(unit).len()).sum();
+        match steps + absences + pattern.cancels.len() {
+            count if count > ir::ROLES_MAX => {
+                Err(self.all.too_large(&rule.name, count, "steps and absences"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// E331, E332 at an absence.
     pub(super) fn check_arrow_of_absence(&mut self, unit: &ast::Unit) {
         if let Some(span) = unit.arrow_span {

@@ -30,9 +30,9 @@ fn plain(ty: Option<Type>) -> Type {
 pub(super) fn usage(table: &Table) -> String {
     let name = &table.name;
     match &table.kind {
-        TableKind::List { .. } => format!("`@{name}` is a list: `x in @{name}`"),
+        TableKind::List { .. } => format!("`@{name}` is a list that only `x in @{name}` reads"),
         TableKind::KeyedList { key_name, .. } => {
-            format!("`@{name}` is a list by key: `x in @{name}[{key_name}]`")
+            format!("`@{name}` is a list by key that only `x in @{name}[{key_name}]` reads")
         }
         TableKind::Lookup { key_name, fields, .. } => {
             let column = fields.first().map_or_else(|| "column".to_owned(), |f| f.path.join("."));

@@ -6,7 +6,7 @@ use super::streams::find;
 use super::{Fail, Lowered, Lowering};
 use crate::ast::{self, Expr, ExprKind, Ident, TestLine};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Expectation, Key, Test};
+use crate::ir::{AlertPart, Expectation, Key, Test};
 use crate::types::{Literal, Micros};
 
 type Values = Vec<(String, Literal)>;
@@ -58,35 +58,63 @@ impl Lowering<'_> {
                 TestLine::Expect { at, count, fields, span } => {
                     let mut values = Vec::new();
                     for (name, e) in fields {
-                        if let Ok(value) = self.expected_value(name, e, emitted, keys) {
-                            values.push((name.name.clone(), value));
-                        }
+                        // What is wrong is reported; the rule is left out for it.
+                        let _ = self.expected_values(name, e, emitted, keys, &mut values);
                     }
-                    out.expect.push(Expectation { at: *at, count: *count, fields: values, span: *span });
+                    out.expect.push(Expectation { at: *at, count: *count, values, span: *span });
                 }
             }
         }
+        // What holds from the beginning comes first, then by time; of one time the last written.
+        out.sets.sort_by_key(|(at, _, _)| *at);
         out
     }
 
-    fn expected_value(&mut self, name: &Ident, e: &Expr, emitted: &[&str], keys: &[Key]) -> Lowered<Literal> {
-        let known: Vec<&str> = emitted
-            .iter()
-            .copied()
-            .chain(keys.iter().map(|k| k.name.as_str()))
-            .chain(["severity", "score", "reason"])
-            .collect();
-        if !known.contains(&name.name.as_str()) {
-            let diagnostic = Diagnostic::error(
-                "E203",
-                name.span,
-                format!("`{}` is not known here: the alert has no such value", name.name),
-            )
-            .nearest(&name.name, known)
-            .or_help("emit it");
-            return Err(self.report(diagnostic));
+    /// A name means a field, else a key, else the alert's own value; `alert: { .. }` and `keys: { .. }` say which.
+    fn expected_values(
+        &mut self,
+        name: &Ident,
+        e: &Expr,
+        emitted: &[&str],
+        keys: &[Key],
+        out: &mut Vec<(AlertPart, Literal)>,
+    ) -> Lowered<()> {
+        let field = |name: &str| emitted.contains(&name).then(|| AlertPart::Field(name.to_owned()));
+        let key = |name: &str| keys.iter().any(|k| k.name == name).then(|| AlertPart::Key(name.to_owned()));
+        let own = |name: &str| AlertPart::OWN.into_iter().find(|(word, _)| *word == name).map(|(_, own)| own);
+        let words = AlertPart::OWN.map(|(word, _)| word);
+        let key_names = || keys.iter().map(|k| k.name.as_str());
+        let plain = field(&name.name).or_else(|| key(&name.name)).or_else(|| own(&name.name));
+        match (plain, name.name.as_str(), &e.kind) {
+            (Some(part), ..) => out.push((part, self.fold(e, true)?)),
+            (None, "alert", ExprKind::Object(pairs)) => {
+                for (name, e) in pairs {
+                    let part = own(&name.name).ok_or(()).map_err(|()| self.no_such_value(name, &words))?;
+                    out.push((part, self.fold(e, true)?));
+                }
+            }
+            (None, "keys", ExprKind::Object(pairs)) => {
+                let known: Vec<&str> = key_names().collect();
+                for (name, e) in pairs {
+                    let part = key(&name.name).ok_or(()).map_err(|()| self.no_such_value(name, &known))?;
+                    out.push((part, self.fold(e, true)?));
+                }
+            }
+            (None, ..) => {
+                let known: Vec<&str> = emitted.iter().copied().chain(key_names()).chain(words).collect();
+                return Err(self.no_such_value(name, &known));
+            }
         }
-        self.fold(e, true)
+        Ok(())
+    }
+
+    fn no_such_value(&mut self, name: &Ident, known: &[&str]) -> Fail {
+        let message = format!("`{}` is not known here: the alert has no such value", name.name);
+        self.report(
+            Diagnostic::error("E203", name.span, message)
+                .nearest(&name.name, known.iter().copied())
+                .or_help("emit it"),
+        )
     }
 
     fn event(&mut self, stream: &Ident, pairs: &[(Ident, Expr)]) -> Lowered<(usize, Values)> {

@@ -314,6 +314,10 @@ impl Parser<'_> {
                 }
                 ExprKind::Table(name, key, column)
             }
+            // Signs are taken before; it is a bound that is read as an atom.
+            Kind::Sign("-") => {
+                return Err(self.expected_with("a duration", "a bound is not less than nothing"));
+            }
             _ => return Err(self.expected("a value")),
         };
         Ok(self.make(start, kind))

@@ -84,17 +84,23 @@ impl Parser<'_> {
                 "`start`, `given`, `at`, `set @list`, `advance to`, `expect`",
             ));
         }
+        let from = self.span();
         let first = self.test_time()?;
         let mut times = vec![first];
         if self.eat_sign("..") {
             let last = self.test_time()?;
+            let range = self.since(from);
+            if last < first {
+                self.report(
+                    Diagnostic::error("E334", range, "this range holds nothing: it ends before it begins")
+                        .help("the earlier time first"),
+                );
+            }
             self.word("every")?;
             let span = self.span();
             let step = self.duration()?;
             if step <= 0 || (last - first) / step.max(1) >= MANY {
-                self.report(
-                    Diagnostic::error("E104", span, "too many events, or none").help("a longer step"),
-                );
+                self.report(Diagnostic::error("E104", span, "too many events").help("a longer step"));
             } else {
                 let mut time = first + step;
                 while time <= last {

@@ -130,6 +130,7 @@ fn tables_are_declared_read_and_set() {
         rule.tests.first().unwrap().sets,
         [
             (None, 1, Content::ByKey(vec![(text("x"), strings(&["1", "2"]))])),
+            (None, 0, Content::Items(Vec::new())),
             (
                 Some(300_000_000),
                 2,
@@ -138,7 +139,6 @@ fn tables_are_declared_read_and_set() {
                     vec![Literal::Duration(7_200_000_000), Literal::Null]
                 )])
             ),
-            (None, 0, Content::Items(Vec::new())),
         ]
     );
 }

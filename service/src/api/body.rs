@@ -1,6 +1,7 @@
 //! Request bodies: type, encoding, size; batches of events split into lines.
 
 use super::problem::Problem;
+use crate::decode::json::fault;
 use crate::serve::matcher::{Line, Rejected};
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -103,7 +104,7 @@ pub(super) fn by_own_stream(
                 "no_stream",
                 "the event has no text field `stream`; post it to /v1/events/{stream}".to_owned(),
             )),
-            Err(error) => Err(("not_json", format!("not a JSON object: {error}"))),
+            Err(error) => Err(("not_json", format!("not a JSON object: {}", fault(&error)))),
         };
         match stream {
             Ok(stream) => taken.push(Line { line, stream, raw }),

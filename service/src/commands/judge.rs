@@ -1,12 +1,12 @@
 //! A test's alerts against what it expects: which expectation is not met, and what comes nearest to it.
 
 use crate::console::plural;
-use crate::decode::time::format_duration;
-use crate::render::{text::key_text, value_text};
-use engine::alert::Alert;
+use crate::decode::time::{format_duration, parse_rfc3339};
+use crate::render::value_text;
+use engine::alert::{Alert, Shown};
 use engine::value::Value;
 use pattern_dsl::decimal::Decimal;
-use pattern_dsl::ir::{Expectation, Rule};
+use pattern_dsl::ir::{AlertPart, Expectation, Rule};
 use pattern_dsl::source::Span;
 use pattern_dsl::types::{Literal, Micros};
 
@@ -70,7 +70,7 @@ pub(super) fn judge(
 fn wanted(expectation: &Expectation) -> String {
     let at = expectation.at.map_or_else(String::new, |at| format!(" at {}", format_duration(at)));
     let fields: Vec<_> =
-        expectation.fields.iter().map(|(name, value)| format!("{name}: {}", shown(value))).collect();
+        expectation.values.iter().map(|(part, value)| format!("{}: {}", part.name(), shown(value))).collect();
     let fields = if fields.is_empty() { String::new() } else { format!(" {{ {} }}", fields.join(", ")) };
     format!("{}{at}{fields}", plural(expectation.count, "alert"))
 }
@@ -106,10 +106,12 @@ fn how_far(rule: &Rule, reached: &Reached) -> String {
 }
 
 fn describe(alert: &Alert, start: Micros) -> String {
-    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(v))).collect();
+    // A test's data stands in the rule's file: nothing of it is hidden.
+    let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", value_text(&v.value))).collect();
+    let key: Vec<_> = alert.keys.iter().map(|(_, v)| value_text(&v.value)).collect();
     let at = format_duration(alert.time - start);
-    let (key, severity) = (key_text(alert), &alert.severity);
-    format!("at {at}, key {key}, severity {severity}, {{ {} }} {}", fields.join(", "), alert.reason)
+    let (key, severity) = (key.join(","), value_text(&alert.severity.value));
+    format!("at {at}, key {key}, severity {severity}, {{ {} }} {}", fields.join(", "), alert.reason.text)
 }
 
 /// How an alert differs from what is expected; empty = it fits.
@@ -119,27 +121,29 @@ fn differences(expectation: &Expectation, alert: &Alert, start: Micros) -> Vec<S
         let had = format_duration(alert.time - start);
         differences.push(format!("at {had}, not {}", format_duration(at)));
     }
-    for (name, wanted) in &expectation.fields {
-        let had = alert_value(alert, name);
+    for (part, wanted) in &expectation.values {
+        let had = alert_value(alert, part);
         if !equal(&had, wanted) {
-            differences.push(format!("{name} is {}, not {}", value_text(&had), shown(wanted)));
+            differences.push(format!("{} is {}, not {}", part.name(), value_text(&had), shown(wanted)));
         }
     }
     differences
 }
 
-fn alert_value(alert: &Alert, name: &str) -> Value {
-    let named =
-        |pairs: &[(arcstr::ArcStr, Value)]| pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    named(&alert.fields).or_else(|| named(&alert.keys)).unwrap_or_else(|| match name {
-        "severity" => Value::String(alert.severity.clone()),
-        "score" => alert.score.clone(),
-        "reason" => Value::String(alert.reason.as_str().into()),
-        "rule" => Value::String(alert.rule.clone()),
-        _ => Value::Null,
-    })
+fn alert_value(alert: &Alert, part: &AlertPart) -> Value {
+    let named = |pairs: &[(arcstr::ArcStr, Shown)], name: &str| {
+        pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.value.clone()).unwrap_or_default()
+    };
+    match part {
+        AlertPart::Field(name) => named(&alert.fields, name),
+        AlertPart::Key(name) => named(&alert.keys, name),
+        AlertPart::Severity => alert.severity.value.clone(),
+        AlertPart::Score => alert.score.value.clone(),
+        AlertPart::Reason => Value::String(alert.reason.text.as_str().into()),
+    }
 }
 
+/// Whether a value is what was written. Of what has several ways of writing, each will do.
 fn equal(value: &Value, wanted: &Literal) -> bool {
     let number = |v: &Value| match v {
         Value::Int(v) => Some(Decimal::from_int(*v)),
@@ -147,13 +151,22 @@ fn equal(value: &Value, wanted: &Literal) -> bool {
         Value::Float(v) => Decimal::parse(&v.to_string()),
         _ => None,
     };
+    match (value, wanted) {
+        (Value::Float(a), Literal::Float(b)) => return a == b,
+        (Value::List(had), Literal::List(wanted)) => {
+            return had.len() == wanted.len()
+                && had.iter().zip(wanted).all(|(had, wanted)| equal(had, wanted));
+        }
+        (Value::Geo(place), wanted) => return wanted.place() == Some((place[0], place[1])),
+        (Value::Instant(at), Literal::String(text)) => return parse_rfc3339(text.as_bytes()) == Some(*at),
+        (Value::Ip(_), Literal::String(text)) => {
+            return text.parse().is_ok_and(|ip| Value::from_literal(&Literal::Ip(ip)) == *value);
+        }
+        _ => {}
+    }
     let wanted = Value::from_literal(wanted);
-    match (value, &wanted) {
-        (Value::Float(a), Value::Float(b)) => a == b,
-        (Value::List(a), Value::List(_)) => value_text(&Value::List(a.clone())) == value_text(&wanted),
-        _ => match (number(value), number(&wanted)) {
-            (Some(a), Some(b)) => a == b,
-            _ => value_text(value) == value_text(&wanted),
-        },
+    match (number(value), number(&wanted)) {
+        (Some(a), Some(b)) => a == b,
+        _ => value_text(value) == value_text(&wanted),
     }
 }

@@ -11,8 +11,8 @@ use crate::console::{plural, show};
 use crate::decode::time::{parse_duration, parse_rfc3339};
 use crate::failure::Failure;
 use crate::files::FileOptions;
-use crate::render::value_text;
 use crate::render::why::why_sentences;
+use crate::render::{parts_text, value_text};
 use crate::ruleset::{self, name_path};
 use crate::tables::Tables;
 use clap::Args;
@@ -201,7 +201,7 @@ fn stopped(task: &Task, rule: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     for key in task.keys_of(rule).into_iter().take(KEYS) {
         let Some(why) = task.why(rule, &key) else { continue };
-        let name = if key.is_empty() { String::new() } else { format!("key {}: ", key.join(",")) };
+        let name = if key.is_empty() { String::new() } else { format!("key {}: ", parts_text(&why.key)) };
         sentences.extend(why_sentences(&why, ATTEMPTS).into_iter().map(|text| format!("{name}{text}")));
         if why.attempts.iter().any(|attempt| matches!(attempt.verdict, Verdict::UsedUp(..))) {
             let hint = "`overlap` says what an alert leaves for the next; what is in the key is kept apart";

@@ -25,9 +25,9 @@ pub struct WhyArgs {
     /// Only this rule
     #[arg(long)]
     rule: Option<String>,
-    /// The key: its value, or the values of its parts joined by commas
-    #[arg(long)]
-    key: String,
+    /// The key: its value, or the values of its parts joined by commas; once a part where one holds a comma
+    #[arg(long, required = true)]
+    key: Vec<String>,
     /// Take files as they stand
     #[arg(long)]
     arrival_order: bool,
@@ -67,19 +67,29 @@ pub fn run(args: &WhyArgs) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("no rule `{wanted}`; there are {}", names.join(", "))));
     }
     let mut rejects = Rejects::new(None, false)?;
-    let parts: Vec<String> = args.key.split(',').map(str::to_owned).collect();
-    ready.task.remember_only(&parts);
+    let split = |key: &String| key.split(',').map(str::to_owned).collect::<Vec<String>>();
+    // Whether a comma joins parts depends on how many the rule's key has.
+    let key_of = |parts: usize| match args.key.as_slice() {
+        [joined] if parts > 1 || !joined.contains(',') => split(joined),
+        key => key.to_vec(),
+    };
+    let keys: Vec<(String, Vec<String>)> =
+        ready.module.rules.iter().map(|rule| (rule.name.clone(), key_of(rule.keys.len()))).collect();
+    let mut distinct: Vec<Vec<String>> = keys.iter().map(|(_, key)| key.clone()).collect();
+    distinct.sort();
+    distinct.dedup();
+    ready.task.remember_only(&distinct);
     let tally = ready.drive(&mut rejects, &mut |_| Ok(()))?;
     let mut first = true;
-    for name in names.iter().filter(|n| args.rule.as_ref().is_none_or(|r| r == *n)) {
-        let Some(why) = ready.task.why(name, &parts) else { continue };
+    for (name, key) in keys.iter().filter(|(name, _)| args.rule.as_ref().is_none_or(|r| r == name)) {
+        let Some(why) = ready.task.why(name, key) else { continue };
         if args.json {
-            show(&format!("{}\n", why_json(name, &args.key, &why)))?;
+            show(&format!("{}\n", why_json(name, &why)))?;
             continue;
         }
         let gap = if first { "" } else { "\n" };
         first = false;
-        show(&format!("{gap}{}", why_text(name, &args.key, &why, args.all)))?;
+        show(&format!("{gap}{}", why_text(name, &why, args.all)))?;
     }
     if !args.json {
         show(&dropped(&tally, rejects.count))?;

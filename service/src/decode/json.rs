@@ -28,10 +28,21 @@ pub(super) fn read(trie: &Node, state: &mut State, line: &[u8]) -> Result<(), De
             Some(known) => known,
             None => {
                 let start = String::from_utf8_lossy(line.get(..line.len().min(60)).unwrap_or(line));
-                DecodeError { code: "not_json", message: format!("not a JSON object: {error}: {start}") }
+                let start = if state.hides.lines { String::new() } else { format!(": {start}") };
+                let message = format!("not a JSON object: {}{start}", fault(&error));
+                DecodeError { code: "not_json", message }
             }
         }),
     }
+}
+
+/// What is wrong with a text, without anything of the text itself.
+pub(crate) fn fault(error: &serde_json::Error) -> String {
+    // Only of values of another kind than expected does the message tell what they are.
+    if error.is_data() {
+        return format!("another kind of value at line {} column {}", error.line(), error.column());
+    }
+    error.to_string()
 }
 
 /// An object with wanted keys.
@@ -184,7 +195,7 @@ fn scalar<'de, D: Deserializer<'de>>(
                 state.put_null(target);
                 Ok(())
             }
-            _ => Err(wrong(field, "decimal", &text.chars().take(60).collect::<String>())),
+            _ => Err(state.wrong(*slot, field, "decimal", &text.chars().take(60).collect::<String>())),
         };
         return outcome.map_err(|error| fail(state, error));
     }
@@ -192,7 +203,8 @@ fn scalar<'de, D: Deserializer<'de>>(
         let raw: &RawValue = serde::Deserialize::deserialize(deserializer)?;
         let Some(value) = from_json(ty, raw.get(), state.zone.as_ref()) else {
             let found = raw.get().chars().take(60).collect::<String>();
-            return Err(fail(state, wrong(field, &type_name(ty), &found)));
+            let error = state.wrong(*slot, field, &type_name(ty), &found);
+            return Err(fail(state, error));
         };
         state.slots[*slot] = value;
         return Ok(());

@@ -7,7 +7,7 @@
 
 pub mod csv;
 pub mod flat;
-mod json;
+pub(crate) mod json;
 pub(crate) mod nested;
 pub mod time;
 mod value;
@@ -110,6 +110,28 @@ enum Origin {
     Path,
 }
 
+/// What is masked, and so is not told of lines that are refused.
+#[derive(Debug, Default)]
+struct Hides {
+    slots: Vec<usize>,
+    time: bool,
+    /// Something is masked: nothing is told of a line that cannot be read at all.
+    lines: bool,
+}
+
+impl Hides {
+    /// Of a stream's masked fields, in the slots of a layout.
+    fn of(stream: &ir::Stream, layout: Option<&StreamLayout>) -> Self {
+        let masked = |path: &[String]| stream.fields.iter().any(|field| field.mask && field.path == path);
+        let wanted = layout.into_iter().flat_map(|layout| layout.fields.iter().enumerate());
+        Self {
+            slots: wanted.filter(|(_, field)| masked(&field.path)).map(|(slot, _)| slot).collect(),
+            time: masked(&stream.time.path),
+            lines: stream.fields.iter().any(|field| field.mask),
+        }
+    }
+}
+
 /// The buffers that one line fills.
 #[derive(Debug)]
 struct State {
@@ -127,6 +149,7 @@ struct State {
     record_time: Option<Micros>,
     /// Accept scalars of another type as text (inferred streams, where a field mixes types).
     lenient: bool,
+    hides: Hides,
     error: Option<DecodeError>,
     strings: Strings,
 }
@@ -176,16 +199,16 @@ impl Decoder {
         if let Some(id) = &stream.id {
             trie.insert(id, &Target::Id);
         }
-        Self::with_trie(trie, layout.fields.len(), stream)
+        Self::with_trie(trie, layout.fields.len(), stream, Hides::of(stream, Some(layout)))
     }
 
     /// A decoder that reads nothing but the time.
     #[must_use]
     pub fn time_only(stream: &ir::Stream) -> Self {
-        Self::with_trie(Node::default(), 0, stream)
+        Self::with_trie(Node::default(), 0, stream, Hides::of(stream, None))
     }
 
-    fn with_trie(mut trie: Node, slots: usize, stream: &ir::Stream) -> Self {
+    fn with_trie(mut trie: Node, slots: usize, stream: &ir::Stream, hides: Hides) -> Self {
         trie.insert(&stream.time.path, &Target::Time);
         let state = State {
             slots: vec![Value::Null; slots],
@@ -198,6 +221,7 @@ impl Decoder {
             zone: stream.time.zone.as_deref().and_then(|name| TimeZone::get(name).ok()),
             record_time: None,
             lenient: !stream.declared,
+            hides,
             error: None,
             strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
         };
@@ -324,9 +348,9 @@ pub struct FieldReader {
 }
 
 impl FieldReader {
-    /// For a dotted path.
+    /// For a dotted path; `hides`: nothing is told of a line that cannot be read.
     #[must_use]
-    pub fn new(path: &str) -> Self {
+    pub fn new(path: &str, hides: bool) -> Self {
         let mut trie = Node::default();
         let parts: Vec<String> = path.split('.').map(str::to_owned).collect();
         trie.insert(&parts, &Target::Slot(0, Type::String));
@@ -341,6 +365,7 @@ impl FieldReader {
             zone: None,
             record_time: None,
             lenient: true,
+            hides: Hides { lines: hides, ..Hides::default() },
             error: None,
             strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
         };

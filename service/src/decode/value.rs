@@ -55,6 +55,9 @@ pub(super) fn wrong(field: &str, wanted: &str, value: &dyn std::fmt::Display) ->
     DecodeError { code: "wrong_type", message: format!("field `{field}`: expected {wanted}, found {value}") }
 }
 
+/// As [`wrong`], of a masked field: its value is not told.
+pub(super) const MASKED: &str = "a value that is masked";
+
 fn bad_time(format: &TimeFormat, field: &str, value: &dyn std::fmt::Display) -> DecodeError {
     let wanted = match format {
         TimeFormat::Pattern(pattern) => format!("as {pattern:?}"),
@@ -105,11 +108,14 @@ impl State {
     ) -> Result<(), DecodeError> {
         match target {
             Target::Slot(slot, ty) => {
-                let typed = self.typed(ty, value).ok_or_else(|| wrong(field, &type_name(ty), value))?;
+                let typed = self.typed(ty, value);
+                let typed = typed.ok_or_else(|| self.wrong(*slot, field, &type_name(ty), value))?;
                 self.slots[*slot] = typed;
             }
             Target::Time => {
-                self.ts = Some(self.time(value).ok_or_else(|| bad_time(&self.format, field, value))?)
+                let ts = self.time(value);
+                let told: &dyn std::fmt::Display = if self.hides.time { &MASKED } else { value };
+                self.ts = Some(ts.ok_or_else(|| bad_time(&self.format, field, told))?);
             }
             Target::Id => {
                 self.id.clear();
@@ -123,11 +129,26 @@ impl State {
         Ok(())
     }
 
+    /// A field's value is of the wrong type; that of a masked field is not told.
+    pub(super) fn wrong(
+        &self,
+        slot: usize,
+        field: &str,
+        wanted: &str,
+        value: &dyn std::fmt::Display,
+    ) -> DecodeError {
+        if self.hides.slots.contains(&slot) {
+            wrong(field, wanted, &MASKED)
+        } else {
+            wrong(field, wanted, value)
+        }
+    }
+
     /// Puts the exact text of a number into a decimal target.
     pub(super) fn put_decimal(&mut self, slot: usize, text: &str, field: &str) -> Result<(), DecodeError> {
         let Some(decimal) = Decimal::parse(text) else {
             let wanted = "decimal (at most 18 digits after the point; declare the field `float`)";
-            return Err(wrong(field, wanted, &text));
+            return Err(self.wrong(slot, field, wanted, &text));
         };
         match &mut self.slots[slot] {
             Value::Decimal(place) => **place = decimal,

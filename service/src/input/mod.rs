@@ -35,9 +35,9 @@ enum Split {
 }
 
 impl Split {
-    fn new(field: &str, header: Option<&[String]>) -> Result<Self, Failure> {
+    fn new(field: &str, header: Option<&[String]>, hides: bool) -> Result<Self, Failure> {
         match header {
-            None => Ok(Self::Json(Box::new(FieldReader::new(field)))),
+            None => Ok(Self::Json(Box::new(FieldReader::new(field, hides)))),
             Some(names) => match names.iter().position(|n| n == field) {
                 Some(at) => Ok(Self::Column(at)),
                 None => Err(Failure::usage(format!("--split-by {field}: no such column"))),
@@ -74,7 +74,9 @@ impl StreamNames {
     pub fn new(file: &EventFile, header: Option<&[String]>) -> Result<Self, Failure> {
         Ok(match &file.stream {
             StreamOf::Named(name) => Self { split: None, fixed: name.clone() },
-            StreamOf::Field(field) => Self { split: Some(Split::new(field, header)?), fixed: String::new() },
+            StreamOf::Field(field) => {
+                Self { split: Some(Split::new(field, header, false)?), fixed: String::new() }
+            }
         })
     }
 
@@ -111,7 +113,11 @@ impl Lane {
     ) -> Result<Self, Failure> {
         let (split, wanted) = match &file.stream {
             StreamOf::Named(name) => (None, Some(name)),
-            StreamOf::Field(field) => (Some(Split::new(field, header)?), None),
+            StreamOf::Field(field) => {
+                // The line may be of any stream.
+                let hides = streams.iter().any(|info| info.stream.fields.iter().any(|field| field.mask));
+                (Some(Split::new(field, header, hides)?), None)
+            }
         };
         let mut decoders = Vec::new();
         for info in streams.iter().filter(|i| wanted.is_none_or(|name| *name == i.stream.name)) {

@@ -2,9 +2,9 @@
 //!
 //! Decimals are JSON numbers with their digits as they are; times RFC 3339 in UTC.
 
-use super::Masks;
+use super::{hidden, parts_text, reason_text, shown_text};
 use crate::decode::time::{format_duration, format_rfc3339};
-use engine::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held};
+use engine::alert::{Alert, Evidence, EvidenceEvent, FiredBy, Held, Shown};
 use engine::value::Value;
 use pattern_dsl::ir::Mode;
 
@@ -26,10 +26,8 @@ pub fn cloud_event(alert: &Alert) -> String {
 /// One line: the alert as a structured CloudEvent.
 #[must_use]
 pub fn cloud_event_with(alert: &Alert, detail: Detail) -> String {
-    let masks = Masks::of(alert);
     let mut w = Writer::default();
-    let keys: Vec<String> = alert.keys.iter().map(|(_, v)| masks.text(v)).collect();
-    let subject: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+    let subject: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", shown_text(v))).collect();
     w.open('{');
     w.text("specversion", "1.0");
     w.text("id", &alert.id);
@@ -39,10 +37,10 @@ pub fn cloud_event_with(alert: &Alert, detail: Detail) -> String {
     w.text("time", &format_rfc3339(alert.time));
     w.text("datacontenttype", "application/json");
     w.text("dataschema", &format!("/v1/rules/{}/schemas/{}", alert.rule, alert.revision));
-    w.text("partitionkey", &keys.join(","));
-    w.text("severitytext", &alert.severity.to_uppercase());
+    w.text("partitionkey", &parts_text(alert.keys.iter().map(|(_, v)| v)));
+    w.text("severitytext", &severity_text(alert));
     w.key("data");
-    data(&mut w, alert, &masks, detail);
+    data(&mut w, alert, detail);
     w.close('}');
     w.out
 }
@@ -51,31 +49,31 @@ pub fn cloud_event_with(alert: &Alert, detail: Detail) -> String {
 #[must_use]
 pub fn alert_data(alert: &Alert, detail: Detail) -> String {
     let mut w = Writer::default();
-    data(&mut w, alert, &Masks::of(alert), detail);
+    data(&mut w, alert, detail);
     w.out
 }
 
-pub(super) fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail) {
+pub(super) fn data(w: &mut Writer, alert: &Alert, detail: Detail) {
     w.open('{');
     w.text("rule", &alert.rule);
     w.raw("revision", &alert.revision.to_string());
     w.text("mode", mode_word(alert.mode));
-    w.text("severity", &alert.severity);
-    w.value("score", &alert.score, masks);
+    w.text("severity", &shown_text(&alert.severity));
+    w.shown("score", &alert.score);
     if let Some(title) = &alert.title {
         w.text("title", title);
     }
-    w.text("reason", &masks.cover(&alert.reason));
-    w.pairs("keys", &alert.keys, masks);
+    w.text("reason", &reason_text(&alert.reason));
+    w.pairs("keys", &alert.keys);
     w.text("started", &format_rfc3339(alert.started));
     w.text("ended", &format_rfc3339(alert.ended));
     w.text("fired_by", fired_by(alert.fired_by));
-    w.pairs("fields", &alert.fields, masks);
+    w.pairs("fields", &alert.fields);
     w.key("why");
     w.open('[');
     for evidence in &alert.evidence {
         w.item();
-        why(w, evidence, masks, detail);
+        why(w, evidence, detail);
     }
     w.close(']');
     w.key("bounds");
@@ -86,7 +84,8 @@ pub(super) fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail)
         w.text("text", &bound.text);
         w.text("used", &format_duration(bound.used));
         if let Some(longer) = bound.cut_from {
-            w.text("cut_from", &format_duration(longer));
+            let longer = Shown { value: Value::Duration(longer), masked: bound.masked };
+            w.text("cut_from", &shown_text(&longer));
         }
         w.close('}');
     }
@@ -102,7 +101,7 @@ pub(super) fn data(w: &mut Writer, alert: &Alert, masks: &Masks, detail: Detail)
     w.close('}');
 }
 
-fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
+fn why(w: &mut Writer, evidence: &Evidence, detail: Detail) {
     w.open('{');
     match evidence {
         Evidence::Step { step, stream, events, held, .. } => {
@@ -114,7 +113,7 @@ fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
             w.open('[');
             for one in events.iter().take(shown) {
                 w.item();
-                event(w, stream, one, masks);
+                event(w, stream, one);
             }
             w.close(']');
             if shown < events.len() {
@@ -124,7 +123,7 @@ fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
             w.open('[');
             for one in held {
                 w.item();
-                comparison(w, one, masks);
+                comparison(w, one);
             }
             w.close(']');
         }
@@ -137,25 +136,29 @@ fn why(w: &mut Writer, evidence: &Evidence, masks: &Masks, detail: Detail) {
     w.close('}');
 }
 
-pub(super) fn event(w: &mut Writer, stream: &str, event: &EvidenceEvent, masks: &Masks) {
+pub(super) fn event(w: &mut Writer, stream: &str, event: &EvidenceEvent) {
     w.open('{');
-    w.text("id", &event.id);
+    w.text("id", &shown_text(&event.id));
     w.text("ts", &format_rfc3339(event.ts));
     w.text("stream", stream);
     for (name, value) in &event.fields {
         if !matches!(name.as_str(), "id" | "ts" | "stream") {
-            w.value(name, value, masks);
+            w.shown(name, value);
         }
     }
     w.close('}');
 }
 
-fn comparison(w: &mut Writer, held: &Held, masks: &Masks) {
+fn comparison(w: &mut Writer, held: &Held) {
     w.open('{');
     w.text("text", &held.text);
-    w.value("left", &held.left, masks);
-    w.value("right", &held.right, masks);
+    w.shown("left", &held.left);
+    w.shown("right", &held.right);
     w.close('}');
+}
+
+fn severity_text(alert: &Alert) -> String {
+    hidden(&alert.severity).unwrap_or_else(|| shown_text(&alert.severity).to_uppercase())
 }
 
 /// The word of a mode.
@@ -182,7 +185,7 @@ pub fn fired_by(fired_by: FiredBy) -> &'static str {
 #[must_use]
 pub fn value_json(value: &Value) -> String {
     let mut w = Writer::default();
-    w.put(value, &Masks::default());
+    w.put(value);
     w.out
 }
 
@@ -232,22 +235,22 @@ impl Writer {
         self.key(name);
         self.out.push_str(json);
     }
-    pub(super) fn value(&mut self, name: &str, value: &Value, masks: &Masks) {
+    pub(super) fn shown(&mut self, name: &str, shown: &Shown) {
         self.key(name);
-        self.put(value, masks);
+        match hidden(shown) {
+            Some(hash) => self.string(&hash),
+            None => self.put(&shown.value),
+        }
     }
-    fn pairs<N: AsRef<str>>(&mut self, name: &str, pairs: &[(N, Value)], masks: &Masks) {
+    fn pairs<N: AsRef<str>>(&mut self, name: &str, pairs: &[(N, Shown)]) {
         self.key(name);
         self.open('{');
-        for (name, value) in pairs {
-            self.value(name.as_ref(), value, masks);
+        for (name, shown) in pairs {
+            self.shown(name.as_ref(), shown);
         }
         self.close('}');
     }
-    fn put(&mut self, value: &Value, masks: &Masks) {
-        if let Some(hash) = masks.hidden(value) {
-            return self.string(hash);
-        }
+    fn put(&mut self, value: &Value) {
         match value {
             Value::Null => self.out.push_str("null"),
             Value::Bool(v) => self.out.push_str(if *v { "true" } else { "false" }),
@@ -267,14 +270,15 @@ impl Writer {
                 self.open('[');
                 for item in items.iter() {
                     self.item();
-                    self.put(item, masks);
+                    self.put(item);
                 }
                 self.close(']');
             }
             Value::Object(pairs) => {
                 self.open('{');
                 for (name, value) in pairs.iter() {
-                    self.value(name, value, masks);
+                    self.key(name);
+                    self.put(value);
                 }
                 self.close('}');
             }

@@ -1,7 +1,7 @@
 //! Alerts as CloudEvents and as text for people. Shared by `run`, `test` and the service.
 //!
-//! A masked field is shown hashed everywhere: in evidence, and wherever its value turns up again (keys, emitted
-//! fields, the reason, both sides of a comparison).
+//! What shows a masked field is shown hashed everywhere. The engine says what does ([`engine::alert::Shown`]); here it is
+//! hashed, and nothing else is.
 
 pub mod json;
 pub mod text;
@@ -9,72 +9,53 @@ pub mod why;
 
 pub use json::{Detail, cloud_event, cloud_event_with};
 
-use engine::alert::{Alert, Evidence, EvidenceEvent};
+use engine::alert::{Reason, Shown};
 use engine::value::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
-/// Values of masked fields with what is shown instead.
-#[derive(Debug, Default)]
-pub struct Masks {
-    shown: BTreeMap<String, String>,
+/// What is shown instead of a masked value; null is shown as it is.
+#[must_use]
+pub fn hash(value: &Value) -> Option<String> {
+    (!matches!(value, Value::Null)).then(|| hash_text(&value_text(value)))
 }
 
-impl Masks {
-    /// Collects the masked values of an alert.
-    #[must_use]
-    pub fn of(alert: &Alert) -> Self {
-        Self::of_events(alert.evidence.iter().flat_map(|evidence| match evidence {
-            Evidence::Step { events, .. } => events.as_slice(),
-            Evidence::Absence { .. } => &[],
-        }))
-    }
-
-    /// Collects the masked values of events.
-    #[must_use]
-    pub fn of_events<'e>(events: impl Iterator<Item = &'e EvidenceEvent>) -> Self {
-        let mut masks = Self::default();
-        for event in events.filter(|event| !event.masked.is_empty()) {
-            for (_, value) in event.fields.iter().filter(|(n, v)| event.masked.contains(n) && !is_null(v)) {
-                let text = value_text(value);
-                let digest = Sha256::digest(text.as_bytes());
-                let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-                masks.shown.insert(text, format!("sha256:{hex}"));
-            }
-        }
-        masks
-    }
-
-    /// The hash to show for a value; none if it is not masked.
-    #[must_use]
-    pub fn hidden(&self, value: &Value) -> Option<&str> {
-        if self.shown.is_empty() || is_null(value) {
-            return None;
-        }
-        self.shown.get(&value_text(value)).map(String::as_str)
-    }
-
-    /// A text with masked values replaced.
-    #[must_use]
-    pub fn cover(&self, text: &str) -> String {
-        let mut covered = text.to_owned();
-        for (secret, hash) in &self.shown {
-            if secret.len() > 2 {
-                covered = covered.replace(secret.as_str(), hash);
-            }
-        }
-        covered
-    }
-
-    /// A value's text, hashed if it is masked.
-    #[must_use]
-    pub fn text(&self, value: &Value) -> String {
-        self.hidden(value).map_or_else(|| value_text(value), str::to_owned)
-    }
+/// What is shown instead of a masked text.
+#[must_use]
+pub fn hash_text(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
-fn is_null(value: &Value) -> bool {
-    matches!(value, Value::Null)
+/// The hash to show for a value; none if it is not masked.
+#[must_use]
+pub fn hidden(shown: &Shown) -> Option<String> {
+    if shown.masked { hash(&shown.value) } else { None }
+}
+
+/// A value's text, hashed if it is masked.
+#[must_use]
+pub fn shown_text(shown: &Shown) -> String {
+    hidden(shown).unwrap_or_else(|| value_text(&shown.value))
+}
+
+/// The texts of a key's parts, hashed where they are masked: the form of `--key`.
+#[must_use]
+pub fn parts_text<'s>(parts: impl IntoIterator<Item = &'s Shown>) -> String {
+    parts.into_iter().map(shown_text).collect::<Vec<_>>().join(",")
+}
+
+/// The text of `reason`, with hashes for what is masked in it.
+#[must_use]
+pub fn reason_text(reason: &Reason) -> String {
+    let mut text = String::with_capacity(reason.text.len());
+    let mut from = 0;
+    for (place, value) in &reason.masked {
+        text.push_str(reason.text.get(from..place.start).unwrap_or_default());
+        text.push_str(&hash(value).unwrap_or_else(|| value_text(value)));
+        from = place.end;
+    }
+    text + reason.text.get(from..).unwrap_or_default()
 }
 
 /// A value as people read it; null is `-`.

@@ -1,20 +1,21 @@
 //! The alert as people read it: severity, time, key, reason, then the events and the comparisons that held.
 
 use super::json::{Detail, mode_word};
-use super::{Masks, value_text};
+use super::{parts_text, reason_text, shown_text};
 use crate::decode::time::{format_duration, format_rfc3339};
-use engine::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy};
+use engine::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Shown};
+use engine::value::Value;
 use pattern_dsl::ir::Mode;
 
 /// Several lines, ending with a line break.
 #[must_use]
 pub fn alert_text(alert: &Alert, detail: Detail, colour: bool) -> String {
-    let masks = Masks::of(alert);
-    let (on, bold, off) = if colour { (tint(&alert.severity), "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
-    let keys: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+    let severity = shown_text(&alert.severity);
+    let (on, bold, off) = if colour { (tint(&severity), "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+    let keys: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", shown_text(v))).collect();
     let mut out = format!(
         "{on}{:<8}{off} {}  {bold}{}{off}  {}",
-        alert.severity.to_uppercase(),
+        if alert.severity.masked { severity } else { severity.to_uppercase() },
         format_rfc3339(alert.time),
         alert.rule,
         keys.join(" ")
@@ -23,17 +24,17 @@ pub fn alert_text(alert: &Alert, detail: Detail, colour: bool) -> String {
         out.push_str(&format!("  ({})", mode_word(alert.mode)));
     }
     out.push('\n');
-    match (&alert.title, alert.reason.is_empty()) {
-        (_, false) => out.push_str(&format!("  {}\n", masks.cover(&alert.reason))),
+    match (&alert.title, alert.reason.text.is_empty()) {
+        (_, false) => out.push_str(&format!("  {}\n", reason_text(&alert.reason))),
         (Some(title), true) => out.push_str(&format!("  {title}\n")),
         (None, true) => {}
     }
     if !alert.fields.is_empty() {
-        let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", masks.text(v))).collect();
+        let fields: Vec<_> = alert.fields.iter().map(|(n, v)| format!("{n}: {}", shown_text(v))).collect();
         out.push_str(&format!("  {}\n", fields.join(", ")));
     }
     for evidence in &alert.evidence {
-        out.push_str(&evidence_text(evidence, &masks, detail));
+        out.push_str(&evidence_text(evidence, detail));
     }
     if alert.fired_by == FiredBy::Timer {
         out.push_str("  fired when time ran out\n");
@@ -68,18 +69,21 @@ fn bound_text(bound: &BoundUsed) -> String {
     let used = format_duration(bound.used);
     match bound.cut_from {
         None => format!("{} (used {used})", bound.text),
-        Some(longer) => format!("{} (cut from {} to {used})", bound.text, format_duration(longer)),
+        Some(longer) => {
+            let longer = Shown { value: Value::Duration(longer), masked: bound.masked };
+            format!("{} (cut from {} to {used})", bound.text, shown_text(&longer))
+        }
     }
 }
 
-fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
+fn evidence_text(evidence: &Evidence, detail: Detail) -> String {
     let mut out = String::new();
     match evidence {
         Evidence::Step { step, stream, events, held, .. } => {
             let shown = if detail == Detail::Full { events.len() } else { events.len().min(3) };
-            out.push_str(&step_text(step, stream, events, masks, shown));
+            out.push_str(&step_text(step, stream, events, shown));
             for one in held {
-                let sides = format!("{} and {}", masks.text(&one.left), masks.text(&one.right));
+                let sides = format!("{} and {}", shown_text(&one.left), shown_text(&one.right));
                 out.push_str(&format!("    {:<20} {}: {sides}\n", "", one.text));
             }
         }
@@ -95,13 +99,7 @@ fn evidence_text(evidence: &Evidence, masks: &Masks, detail: Detail) -> String {
 }
 
 /// What a step took, a line an event, of which some are shown.
-pub(super) fn step_text(
-    step: &str,
-    stream: &str,
-    events: &[EvidenceEvent],
-    masks: &Masks,
-    shown: usize,
-) -> String {
+pub(super) fn step_text(step: &str, stream: &str, events: &[EvidenceEvent], shown: usize) -> String {
     let mut out = String::new();
     for (at, event) in events.iter().take(shown).enumerate() {
         let name = if at > 0 {
@@ -111,9 +109,9 @@ pub(super) fn step_text(
         } else {
             format!("{step} ({stream})")
         };
-        let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
+        let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", shown_text(v))).collect();
         let time = format_rfc3339(event.ts);
-        let line = format!("    {name:<20} {time}  {}  {}", event.id, fields.join(" "));
+        let line = format!("    {name:<20} {time}  {}  {}", shown_text(&event.id), fields.join(" "));
         out.push_str(line.trim_end());
         out.push('\n');
     }
@@ -123,8 +121,8 @@ pub(super) fn step_text(
     out
 }
 
-/// A key's values as one text: what `--key` names.
+/// A key's values as one text: what `--key` names, with hashes where it is masked.
 #[must_use]
 pub fn key_text(alert: &Alert) -> String {
-    alert.keys.iter().map(|(_, v)| value_text(v)).collect::<Vec<_>>().join(",")
+    parts_text(alert.keys.iter().map(|(_, v)| v))
 }

@@ -2,9 +2,9 @@
 
 use super::json::{Detail, Writer, data, event as event_json};
 use super::text::{alert_text, step_text};
-use super::{Masks, value_text};
+use super::{parts_text, shown_text, value_text};
 use crate::decode::time::{format_duration, format_rfc3339};
-use engine::alert::EvidenceEvent;
+use engine::alert::{EvidenceEvent, Shown};
 use engine::value::Value;
 use engine::why::{Attempt, Drop, Failure, FailureKind, Verdict, Why};
 
@@ -15,27 +15,15 @@ const SAMPLES: usize = 5;
 /// Events of a step that are shown.
 const EVENTS: usize = 3;
 
-/// The masked values of everything that is shown.
-fn masks(why: &Why) -> Masks {
-    let failures = why.attempts.iter().filter_map(|attempt| match &attempt.verdict {
-        Verdict::Stopped(failure, _) => Some(failure.as_ref()),
-        _ => None,
-    });
-    let tested = failures.chain(&why.closest).filter_map(|failure| failure.event.as_ref());
-    let taken = why.attempts.iter().flat_map(|attempt| &attempt.steps).flat_map(|step| &step.events);
-    Masks::of_events(tested.chain(taken).chain(why.dropped.iter().map(|dropped| &dropped.event)))
-}
-
 /// Several lines, ending with a line break.
 #[must_use]
-pub fn why_text(rule: &str, key: &str, why: &Why, all: bool) -> String {
-    let masks = masks(why);
-    let mut out = format!("rule {rule}, key {key}: {}\n", headline(why));
+pub fn why_text(rule: &str, why: &Why, all: bool) -> String {
+    let mut out = format!("rule {rule}, key {}: {}\n", parts_text(&why.key), headline(why));
     if why.events == 0 {
         let near = if why.near.is_empty() {
             String::new()
         } else {
-            format!("; the nearest: {}", why.near.join("  "))
+            format!("; the nearest: {}", why.near.iter().map(parts_text).collect::<Vec<_>>().join("  "))
         };
         out.push_str(&format!("  no event has this key{near}\n"));
     }
@@ -49,7 +37,7 @@ pub fn why_text(rule: &str, key: &str, why: &Why, all: bool) -> String {
     }
     let (shown, left) = shown(why, all);
     for attempt in shown {
-        out.push_str(&attempt_text(attempt, why, &masks));
+        out.push_str(&attempt_text(attempt, why));
     }
     out.push_str(&left);
     if why.events > 0 && why.attempts.is_empty() && why.misses == 0 {
@@ -58,10 +46,10 @@ pub fn why_text(rule: &str, key: &str, why: &Why, all: bool) -> String {
     if let (Some(closest), true) = (&why.closest, why.misses > 0) {
         let events = if why.misses == 1 { "1 event".to_owned() } else { format!("{} events", why.misses) };
         let nearest = if why.misses == 1 { "" } else { "; the nearest" };
-        let text = failure_text(&Failure { deadline: None, ..closest.clone() }, 0, why, &masks);
+        let text = failure_text(&Failure { deadline: None, ..closest.clone() }, 0, why);
         out.push_str(&format!("\n{events} could not begin a match{nearest}:\n  {text}\n"));
     }
-    out + &dropped_text(why, &masks)
+    out + &dropped_text(why)
 }
 
 fn headline(why: &Why) -> String {
@@ -132,7 +120,7 @@ fn is_used(attempt: &Attempt) -> bool {
     matches!(attempt.verdict, Verdict::UsedUp(..) | Verdict::Beaten(..))
 }
 
-fn attempt_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
+fn attempt_text(attempt: &Attempt, why: &Why) -> String {
     let open = matches!(&attempt.verdict, Verdict::Stopped(failure, _) if is_open(failure, why));
     let word = match &attempt.verdict {
         Verdict::CoolDown(..) => "silenced",
@@ -142,9 +130,9 @@ fn attempt_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
     };
     let mut out = format!("\n{word}\n");
     for step in &attempt.steps {
-        out.push_str(&step_text(&step.step, &step.stream, &step.events, masks, EVENTS));
+        out.push_str(&step_text(&step.step, &step.stream, &step.events, EVENTS));
     }
-    out.push_str(&format!("  -> {}\n", verdict_text(attempt, why, masks)));
+    out.push_str(&format!("  -> {}\n", verdict_text(attempt, why)));
     if let (Verdict::Stopped(failure, _), true, Some(now)) = (&attempt.verdict, open, why.now)
         && let Some(deadline) = &failure.deadline
     {
@@ -155,7 +143,7 @@ fn attempt_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
 }
 
 /// One sentence; empty for an alert.
-fn verdict_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
+fn verdict_text(attempt: &Attempt, why: &Why) -> String {
     match &attempt.verdict {
         Verdict::Fired(_) => String::new(),
         Verdict::CoolDown(since, at) => format!(
@@ -165,15 +153,16 @@ fn verdict_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
             format_duration(at - since)
         ),
         Verdict::UsedUp(time, first) => {
-            format!("used up by the alert of {} that began with {first}", format_rfc3339(*time))
+            format!("used up by the alert of {} that began with {}", format_rfc3339(*time), shown_text(first))
         }
         Verdict::Beaten(time, first) => {
             format!(
-                "at {} the earlier match that began with {first} was reported instead",
-                format_rfc3339(*time)
+                "at {} the earlier match that began with {} was reported instead",
+                format_rfc3339(*time),
+                shown_text(first)
             )
         }
-        Verdict::Stopped(failure, others) => failure_text(failure, *others, why, masks),
+        Verdict::Stopped(failure, others) => failure_text(failure, *others, why),
         Verdict::Capped => "a match that a limit kept from being looked at or sent".to_owned(),
         Verdict::Missed => "a match that gave no alert: a fault of the matcher, please report it".to_owned(),
     }
@@ -183,7 +172,6 @@ fn verdict_text(attempt: &Attempt, why: &Why, masks: &Masks) -> String {
 /// got furthest; where nothing began a match, the test that the nearest event failed.
 #[must_use]
 pub fn why_sentences(why: &Why, most: usize) -> Vec<String> {
-    let masks = masks(why);
     let mut attempts: Vec<&Attempt> =
         why.attempts.iter().filter(|attempt| !matches!(attempt.verdict, Verdict::Fired(_))).collect();
     attempts.sort_by_key(|attempt| {
@@ -194,10 +182,10 @@ pub fn why_sentences(why: &Why, most: usize) -> Vec<String> {
     for attempt in attempts.into_iter().take(most) {
         let began = attempt.steps.first().and_then(|step| step.events.first());
         let began = began.map_or_else(String::new, |event| format!("from {}: ", format_rfc3339(event.ts)));
-        sentences.push(format!("{began}{}", verdict_text(attempt, why, &masks)));
+        sentences.push(format!("{began}{}", verdict_text(attempt, why)));
     }
     if let (true, Some(closest)) = (sentences.is_empty(), &why.closest) {
-        sentences.push(failure_text(&Failure { deadline: None, ..closest.clone() }, 0, why, &masks));
+        sentences.push(failure_text(&Failure { deadline: None, ..closest.clone() }, 0, why));
     }
     sentences
 }
@@ -207,9 +195,12 @@ fn is_open(failure: &Failure, why: &Why) -> bool {
 }
 
 /// One sentence: what failed, with both values, and what would have sufficed.
-fn failure_text(failure: &Failure, others: u64, why: &Why, masks: &Masks) -> String {
+fn failure_text(failure: &Failure, others: u64, why: &Why) -> String {
     let (step, test) = (&failure.step, &failure.test);
-    let at = failure.event.as_ref().map(|event| format!("{} at {}", event.id, format_rfc3339(event.ts)));
+    let at = failure
+        .event
+        .as_ref()
+        .map(|event| format!("{} at {}", shown_text(&event.id), format_rfc3339(event.ts)));
     let at = at.unwrap_or_else(|| "an event".to_owned());
     let by =
         if failure.event_stream.is_empty() { at.clone() } else { format!("{} {at}", failure.event_stream) };
@@ -217,7 +208,7 @@ fn failure_text(failure: &Failure, others: u64, why: &Why, masks: &Masks) -> Str
         Some((name, ts)) => format!(" after `{name}` ({})", format_rfc3339(*ts)),
         None => String::new(),
     };
-    let found = masks.text(&failure.found);
+    let found = shown_text(&failure.found);
     let mut text = match failure.kind {
         FailureKind::Nothing => format!("`{step}`: no `{}` came{after}", failure.stream),
         FailureKind::Few => format!("`{step}`: no further `{}` came", failure.stream),
@@ -228,7 +219,7 @@ fn failure_text(failure: &Failure, others: u64, why: &Why, masks: &Masks) -> Str
             format!("`{step}`: {by} fits, but too early: `{test}`, and {found} had passed{after}")
         }
         FailureKind::Between => format!("`{step}`: not `{test}`{after}: {by} lies between"),
-        FailureKind::Where => format!("`{step}`: {}", comparison(failure, &by, masks)),
+        FailureKind::Where => format!("`{step}`: {}", comparison(failure, &by)),
         FailureKind::Burst => {
             format!("`{step}`: {by} is too late for the burst: `{test}`, and {found} had passed")
         }
@@ -238,17 +229,17 @@ fn failure_text(failure: &Failure, others: u64, why: &Why, masks: &Masks) -> Str
         FailureKind::Apart => {
             format!("`{step}`: all have events, but not each its own within the bounds")
         }
-        FailureKind::Absence if !matches!(failure.limit, Value::Null) => {
+        FailureKind::Absence if !matches!(failure.limit.value, Value::Null) => {
             format!("`{test}` before `{step}`: {by} was only {found} earlier")
         }
         FailureKind::Absence => format!("`{test}`: broken by {by}"),
         FailureKind::Quiet => format!("`{test}`: broken by {by}"),
         FailureKind::Cancelled => format!("`{test}`: {by}"),
         FailureKind::NoDeadline => format!("`{test}`: never ends, since what it reads is null"),
-        FailureKind::Having => comparison(failure, "", masks),
-        FailureKind::Unless if matches!(failure.limit, Value::Null) => format!("`{test}` is true"),
+        FailureKind::Having => comparison(failure, ""),
+        FailureKind::Unless if matches!(failure.limit.value, Value::Null) => format!("`{test}` is true"),
         FailureKind::Unless => {
-            format!("`{test}` is true: {found} against {}", masks.text(&failure.limit))
+            format!("`{test}` is true: {found} against {}", shown_text(&failure.limit))
         }
         FailureKind::NotActive => "it began while this revision of the rule was not active".to_owned(),
         FailureKind::Open => format!("a match as soon as `{test}` has held to its end"),
@@ -259,7 +250,7 @@ fn failure_text(failure: &Failure, others: u64, why: &Why, masks: &Masks) -> Str
             text.trim_start_matches(&format!("`{step}`: "))
         );
     }
-    text.push_str(&enough_text(failure, masks));
+    text.push_str(&enough_text(failure));
     if others > 0 {
         text.push_str(&format!("; {others} more failed this test"));
     }
@@ -270,42 +261,42 @@ fn failure_text(failure: &Failure, others: u64, why: &Why, masks: &Masks) -> Str
     text
 }
 
-fn comparison(failure: &Failure, by: &str, masks: &Masks) -> String {
+fn comparison(failure: &Failure, by: &str) -> String {
     let of = if by.is_empty() { String::new() } else { format!(" for {by}") };
     let (found, limit) = (&failure.found, &failure.limit);
     let step = if failure.kind == FailureKind::Having { "having " } else { "" };
     let test = format!("`{step}{}`", failure.test);
-    match (found, limit) {
+    match (&found.value, &limit.value) {
         (Value::Null, Value::Null) => format!("{test} is unknown{of}, since a value is null"),
         (Value::Bool(_), Value::Null) if failure.enough.is_none() => {
-            format!("{test} is {}{of}", value_text(found))
+            format!("{test} is {}{of}", value_text(&found.value))
         }
         (Value::Null, _) | (_, Value::Null) => {
-            format!("{test} is unknown{of}: {} against {}", word(found, masks), word(limit, masks))
+            format!("{test} is unknown{of}: {} against {}", word(found), word(limit))
         }
-        _ => format!("{test} is false{of}: {} against {}", masks.text(found), masks.text(limit)),
+        _ => format!("{test} is false{of}: {} against {}", shown_text(found), shown_text(limit)),
     }
 }
 
-fn word(value: &Value, masks: &Masks) -> String {
-    if matches!(value, Value::Null) { "null".to_owned() } else { masks.text(value) }
+fn word(shown: &Shown) -> String {
+    if matches!(shown.value, Value::Null) { "null".to_owned() } else { shown_text(shown) }
 }
 
-fn enough_text(failure: &Failure, masks: &Masks) -> String {
+fn enough_text(failure: &Failure) -> String {
     match &failure.enough {
         Some(("within", value)) if failure.kind == FailureKind::TooLate => {
-            format!("; `within {}` would do", masks.text(value))
+            format!("; `within {}` would do", shown_text(value))
         }
-        Some(("within", value)) => format!("; `until quiet for {}` would do", masks.text(value)),
+        Some(("within", value)) => format!("; `until quiet for {}` would do", shown_text(value)),
         Some((word, value)) if failure.kind == FailureKind::Absence => {
-            format!("; a duration of {word} {} would do", masks.text(value))
+            format!("; a duration of {word} {} would do", shown_text(value))
         }
-        Some((word, value)) if *word != "equal to" => format!("; {word} {} would do", masks.text(value)),
+        Some((word, value)) if *word != "equal to" => format!("; {word} {} would do", shown_text(value)),
         _ => String::new(),
     }
 }
 
-fn dropped_text(why: &Why, masks: &Masks) -> String {
+fn dropped_text(why: &Why) -> String {
     type Is = fn(&Drop) -> bool;
     let mut out = String::new();
     let kinds: [(&str, Is); 5] = [
@@ -323,7 +314,7 @@ fn dropped_text(why: &Why, masks: &Masks) -> String {
         let events = if own.len() == 1 { "event" } else { "events" };
         out.push_str(&format!("\n{} {events} of this key {word}\n", own.len()));
         for dropped in own.iter().take(SAMPLES) {
-            let mut line = event_line(&dropped.stream, &dropped.event, masks);
+            let mut line = event_line(&dropped.stream, &dropped.event);
             match dropped.why {
                 Drop::Late(watermark) => {
                     line.push_str(&format!("  time was at {}", format_rfc3339(watermark)));
@@ -340,7 +331,7 @@ fn dropped_text(why: &Why, masks: &Masks) -> String {
     if why.null_keys > 0 {
         let (events, more) = if why.null_keys == 1 { ("event", "") } else { ("events", ", ..") };
         let more = if why.null_samples.len() < why.null_keys as usize { more } else { "" };
-        let samples = why.null_samples.join(", ");
+        let samples = why.null_samples.iter().map(shown_text).collect::<Vec<_>>().join(", ");
         out.push_str(&format!(
             "\n{} {events} of the rule's streams with a null key: {samples}{more}\n",
             why.null_keys
@@ -349,19 +340,18 @@ fn dropped_text(why: &Why, masks: &Masks) -> String {
     out
 }
 
-fn event_line(stream: &str, event: &EvidenceEvent, masks: &Masks) -> String {
-    let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", masks.text(v))).collect();
-    format!("{stream} {} {}  {}", event.id, format_rfc3339(event.ts), fields.join(" "))
+fn event_line(stream: &str, event: &EvidenceEvent) -> String {
+    let fields: Vec<_> = event.fields.iter().map(|(n, v)| format!("{n}={}", shown_text(v))).collect();
+    format!("{stream} {} {}  {}", shown_text(&event.id), format_rfc3339(event.ts), fields.join(" "))
 }
 
 /// One line.
 #[must_use]
-pub fn why_json(rule: &str, key: &str, why: &Why) -> String {
-    let masks = masks(why);
+pub fn why_json(rule: &str, why: &Why) -> String {
     let mut w = Writer::default();
     w.open('{');
     w.text("rule", rule);
-    w.text("key", key);
+    w.text("key", &parts_text(&why.key));
     if let Some(now) = why.now {
         w.text("now", &format_rfc3339(now));
     }
@@ -370,13 +360,13 @@ pub fn why_json(rule: &str, key: &str, why: &Why) -> String {
     w.open('[');
     for attempt in &why.attempts {
         w.item();
-        attempt_json(&mut w, attempt, why, &masks);
+        attempt_json(&mut w, attempt, why);
     }
     w.close(']');
     w.raw("misses", &why.misses.to_string());
     if let Some(closest) = &why.closest {
         w.key("closest");
-        failure_json(&mut w, &Failure { deadline: None, ..closest.clone() }, 0, why, &masks);
+        failure_json(&mut w, &Failure { deadline: None, ..closest.clone() }, 0, why);
     }
     w.key("dropped");
     w.open('[');
@@ -397,7 +387,7 @@ pub fn why_json(rule: &str, key: &str, why: &Why) -> String {
             w.text("until", &format_rfc3339(time));
         }
         w.key("event");
-        event_json(&mut w, &dropped.stream, &dropped.event, &masks);
+        event_json(&mut w, &dropped.stream, &dropped.event);
         w.close('}');
     }
     w.close(']');
@@ -407,7 +397,7 @@ pub fn why_json(rule: &str, key: &str, why: &Why) -> String {
         w.open('[');
         for near in &why.near {
             w.item();
-            w.string(near);
+            w.string(&parts_text(near));
         }
         w.close(']');
     }
@@ -415,7 +405,7 @@ pub fn why_json(rule: &str, key: &str, why: &Why) -> String {
     w.out
 }
 
-fn attempt_json(w: &mut Writer, attempt: &Attempt, why: &Why, masks: &Masks) {
+fn attempt_json(w: &mut Writer, attempt: &Attempt, why: &Why) {
     w.open('{');
     let open = matches!(&attempt.verdict, Verdict::Stopped(failure, _) if is_open(failure, why));
     w.text(
@@ -443,7 +433,7 @@ fn attempt_json(w: &mut Writer, attempt: &Attempt, why: &Why, masks: &Masks) {
         w.open('[');
         for event in &step.events {
             w.item();
-            event_json(w, &step.stream, event, masks);
+            event_json(w, &step.stream, event);
         }
         w.close(']');
         w.close('}');
@@ -454,48 +444,48 @@ fn attempt_json(w: &mut Writer, attempt: &Attempt, why: &Why, masks: &Masks) {
             w.text("alert", &alert.id);
             w.text("time", &format_rfc3339(alert.time));
             w.key("data");
-            data(w, alert, masks, Detail::Full);
+            data(w, alert, Detail::Full);
         }
         Verdict::CoolDown(since, at) => {
             w.text("time", &format_rfc3339(*at));
             w.text("since", &format_rfc3339(*since));
         }
         Verdict::UsedUp(time, first) | Verdict::Beaten(time, first) => {
-            w.text("by", first);
+            w.shown("by", first);
             w.text("time", &format_rfc3339(*time));
         }
         Verdict::Stopped(failure, others) => {
             w.key("failure");
-            failure_json(w, failure, *others, why, masks);
+            failure_json(w, failure, *others, why);
         }
         Verdict::Capped | Verdict::Missed => {}
     }
     w.close('}');
 }
 
-fn failure_json(w: &mut Writer, failure: &Failure, others: u64, why: &Why, masks: &Masks) {
+fn failure_json(w: &mut Writer, failure: &Failure, others: u64, why: &Why) {
     w.open('{');
     w.text("kind", kind_word(failure.kind));
     w.text("step", &failure.step);
     w.text("test", &failure.test);
-    w.value("found", &failure.found, masks);
-    w.value("limit", &failure.limit, masks);
+    w.shown("found", &failure.found);
+    w.shown("limit", &failure.limit);
     if let Some((word, value)) = &failure.enough {
         w.key("enough");
         w.open('{');
         w.text("is", word);
-        w.value("value", value, masks);
+        w.shown("value", value);
         w.close('}');
     }
     if let Some(event) = &failure.event {
         w.key("event");
-        event_json(w, &failure.event_stream, event, masks);
+        event_json(w, &failure.event_stream, event);
     }
     if let Some(deadline) = failure.deadline {
         w.text("deadline", &format_rfc3339(deadline));
     }
     w.raw("others", &others.to_string());
-    w.text("text", &failure_text(failure, others, why, masks));
+    w.text("text", &failure_text(failure, others, why));
     w.close('}');
 }
 

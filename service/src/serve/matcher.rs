@@ -400,12 +400,11 @@ pub(crate) fn stored(seq: u64, alert: &Alert) -> StoredAlert {
         Destination::Webhook(name) => Some(name.clone()),
         Destination::Topic(_) => None,
     });
-    let masks = render::Masks::of(alert);
     let head = AlertHead {
         id: alert.id.clone(),
         rule: alert.rule.to_string(),
-        key: alert.keys.iter().map(|(_, v)| masks.text(v)).collect::<Vec<_>>().join(","),
-        severity: alert.severity.to_string(),
+        key: render::text::key_text(alert),
+        severity: render::shown_text(&alert.severity),
         shadow: alert.mode == Mode::Shadow,
         webhooks: webhooks.collect(),
     };

@@ -175,7 +175,7 @@ fn csv_records_and_split_fields() {
         texts(d.decode_record(record.into_iter()).expect("decodes").slots),
         ["10.0.0.1", "52.5,-13.25", "[1, 2]"]
     );
-    let mut field = FieldReader::new("event.type");
+    let mut field = FieldReader::new("event.type", false);
     assert_eq!(field.read(br#"{"event":{"type":"login"}}"#).expect("json").as_deref(), Some("login"));
     assert_eq!(field.read(br#"{"event":{}}"#).expect("json"), None);
 }

@@ -76,6 +76,70 @@ fn infer_writes_blocks() {
 }
 
 #[test]
+fn what_infer_writes_is_a_rule_file() {
+    let lines = [
+        r#"{"ts":1,"user-agent":"x","a b":1,"été":2,"we`ird":1,"two\nlines":1,"":1,"status.code":4,"status":{"code":5},"if":1,"tags":["a"],"sizes":[1,2],"rates":[1,2.5,null],"big":[1e300],"flags":[true],"none":[],"mixed":["a",1],"deep":[[1]],"rows":[{"x":1}],"empty":{},"now_and_then":[1]}"#,
+        r#"{"ts":2,"user-agent":"y","a b":1,"été":2,"status":{"code":5},"tags":[],"sizes":[],"rates":[],"none":[]}"#,
+    ];
+    let f = folder(&[
+        ("no such.jsonl", &lines.join("\n")),
+        ("b`d.jsonl", r#"{"ts":1}"#),
+        ("record.jsonl", r#"{"record":1}"#),
+    ]);
+    let output = tripline(f.path(), &["infer", "no such.jsonl"], "");
+    let text = out(&output);
+    for line in [
+        "stream `no such` {",
+        "`user-agent`: string,",
+        "`a b`: int,",
+        "`été`: int,",
+        "if: int?,",
+        "`status.code`: int?,",
+        "status.code: int,",
+        "tags: list<string>,",
+        "sizes: list<int>,",
+        "rates: list<decimal>,",
+        "big: list<float>?,",
+        "flags: list<bool>?,",
+        "none: list<string>,",
+        "now_and_then: list<int>?,",
+        "# left out: no name of a rule file is \"we`ird\"",
+        "# left out: no name of a rule file is \"two\\nlines\"",
+        "# left out: no name of a rule file is \"\"",
+    ] {
+        assert!(text.lines().any(|had| had.trim() == line), "{line}\n{text}");
+    }
+    for name in ["mixed", "deep", "rows", "empty"] {
+        assert!(!text.contains(name), "{name}\n{text}");
+    }
+    let rule = "rule r {\n  match { `no such` as e where \"a\" in tags and 2 in sizes and `user-agent` == \"x\" }\n}\n";
+    std::fs::write(f.path().join("r.cep"), text + rule).expect("write");
+    let output = tripline(f.path(), &["run", "r.cep", "no such.jsonl", "--json"], "");
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 1), "{}", err(&output));
+
+    let output = tripline(f.path(), &["infer", "b`d.jsonl"], "");
+    assert_eq!(out(&output), "# left out: no name of a rule file is \"b`d\"\n");
+    let output = tripline(f.path(), &["infer", "record.jsonl", "--time", "record"], "");
+    assert!(out(&output).contains("time `record`\n"), "{}", out(&output));
+}
+
+#[test]
+fn lists_are_known_without_a_block() {
+    let rule = "rule r {\n  match { order as o where \"gift\" in labels and length(labels) > 1 }\n}\n";
+    let lines = "{\"ts\":1,\"labels\":[\"gift\",\"red\"]}\n{\"ts\":2,\"labels\":[\"gift\"]}\n";
+    let f = folder(&[("r.cep", rule), ("order.jsonl", lines)]);
+    let output = tripline(f.path(), &["run", "r.cep", "order.jsonl", "--json"], "");
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 1), "{}", err(&output));
+    let tested = format!(
+        "{}  test \"t\" {{ at 0s order {{ labels: [\"gift\", \"a\"] }} expect 1 alert }}\n}}\n",
+        rule.trim_end().trim_end_matches('}')
+    );
+    std::fs::write(f.path().join("r.cep"), tested).expect("write");
+    let output = tripline(f.path(), &["test", "r.cep"], "");
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+}
+
+#[test]
 fn csv_and_split_files_feed_rules() {
     let csv = "id,ts,card_id,approved,amount,merchant\n\
                a1,1772359200,c1,true,1.10,m1\na2,1772359240,c1,true,1.10,m1\n\

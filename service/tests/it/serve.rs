@@ -58,14 +58,14 @@ impl Service {
         self.call("GET", path, &[], b"")
     }
 
-    fn events(&self, stream: &str, lines: &str) -> Value {
+    pub(super) fn events(&self, stream: &str, lines: &str) -> Value {
         let path = format!("/v1/events/{stream}");
         let answer = self.call("POST", &path, &[("content-type", "application/x-ndjson")], lines.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()
     }
 
-    fn put_rule(&self, id: &str, text: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(super) fn put_rule(&self, id: &str, text: &str, headers: &[(&str, &str)]) -> Answer {
         let mut all = vec![("content-type", "text/plain")];
         all.extend_from_slice(headers);
         self.call("PUT", &format!("/v1/rules/{id}"), &all, text.as_bytes())

@@ -39,3 +39,38 @@ fn why_tells_of_every_construct() {
     assert!(wrong.is_empty(), "{wrong}");
     assert!(paths.len() >= 30, "only {} cases", paths.len());
 }
+
+#[test]
+fn a_key_may_hold_a_comma() {
+    let rules = r#"stream login { id id fields { name: string, host: string } time ts }
+rule one { by name  match { login } }
+rule two { by name, host  match { login } }
+"#;
+    let event = |id: &str, name: &str, host: &str| {
+        format!(r#"{{"id":"{id}","ts":"2026-03-01T10:00:00Z","name":"{name}","host":"{host}"}}"#)
+    };
+    let events = [event("e1", "Doe, J", "h1"), event("e2", "a", "b")].join("\n");
+    let f = folder(&[("r.cep", rules), ("login.jsonl", &events)]);
+    let fired = |rule: &str, key: &[&str]| {
+        let mut all = vec!["why", "r.cep", "login.jsonl", "--rule", rule];
+        all.extend(key.iter().flat_map(|part| ["--key", part]));
+        let output = tripline(f.path(), &all, "");
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let text = out(&output);
+        assert!(text.contains(&format!("key {}", key.join(","))), "{text}");
+        text.contains("1 alert")
+    };
+    for (rule, key) in [
+        ("one", &["Doe, J"][..]),
+        ("one", &["a"]),
+        ("two", &["a,b"]),
+        ("two", &["a", "b"]),
+        ("two", &["Doe, J", "h1"]),
+    ] {
+        assert!(fired(rule, key), "{rule} {key:?}");
+    }
+    for (rule, key) in [("one", &["a,b"][..]), ("one", &["a", "b"]), ("two", &["Doe, J,h1"]), ("two", &["a"])]
+    {
+        assert!(!fired(rule, key), "{rule} {key:?}");
+    }
+}

@@ -279,7 +279,9 @@ pub(crate) fn arithmetic<'a>(op: BinaryOp, a: &Value<'_>, b: &Value<'_>) -> Valu
         (Add, Number::Int(x), Number::Int(y)) => or_null(x.checked_add(y), Value::Int),
         (Subtract, Number::Int(x), Number::Int(y)) => or_null(x.checked_sub(y), Value::Int),
         (Multiply, Number::Int(x), Number::Int(y)) => or_null(x.checked_mul(y), Value::Int),
-        (Remainder, Number::Int(x), Number::Int(y)) => or_null(x.checked_rem(y), Value::Int),
+        (Remainder, Number::Int(x), Number::Int(y)) => {
+            or_null((y != 0).then(|| x.wrapping_rem(y)), Value::Int)
+        }
         (_, Number::Float(_), _) | (_, _, Number::Float(_)) => {
             let (x, y) = (x.float(), y.float());
             match op {
