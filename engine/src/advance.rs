@@ -235,11 +235,10 @@ impl RuleRun {
 
     /// Timers whose event still stands, with their keys.
     pub(crate) fn open_timers(&self) -> impl Iterator<Item = (Micros, Position, &Key, &KeyState)> {
-        let timers = self.state.timers.iter().filter_map(|(due, event, handle)| {
+        self.state.timers.iter().filter_map(|(due, event, handle)| {
             let (key, held) = self.state.keys.get(*handle)?;
             waits(&self.program, held, *event).then_some((*due, *event, key, held))
-        });
-        timers
+        })
     }
 }
 

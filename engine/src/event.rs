@@ -155,8 +155,8 @@ impl<'a> EventRef<'a> {
     }
 
     /// A copy to keep.
-    pub(crate) fn to_event(&self) -> Event {
-        let EventRef { stream, ts, partition, offset, .. } = *self;
+    pub(crate) fn to_event(self) -> Event {
+        let EventRef { stream, ts, partition, offset, .. } = self;
         let head = EventHead { stream, ts, partition, offset, id: self.id.map(ArcStr::from) };
         Event(ThinArc::from_header_and_iter(head, self.slots.iter().cloned()))
     }
