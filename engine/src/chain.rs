@@ -195,7 +195,7 @@ impl Task {
     /// Releases every instant before `watermark` to the merged rules, stratum by stratum, with their timers.
     pub(crate) fn release_strata(&mut self, watermark: Micros, out: &mut Outputs) {
         // Of a partition that nobody waits for, too, no event before the watermark is taken any more.
-        if self.due.iter().any(|due| *due < watermark) {
+        if self.agenda.earliest().is_some_and(|due| due < watermark) {
             self.ring_direct(watermark.saturating_sub(1), out);
         }
         loop {
@@ -212,8 +212,7 @@ impl Task {
 
     /// The earliest timer of a merged rule before `until`. Sweeps if something is due before that.
     fn merged_due(&mut self, until: Micros) -> Option<Micros> {
-        let due = self.due.last_mut()?;
-        if *due >= until {
+        if !self.is_due(None, until.saturating_sub(1)) {
             return None;
         }
         let merged = || self.direct.iter().enumerate().filter(|(_, place)| place.is_none());
@@ -221,11 +220,10 @@ impl Task {
         if let Some(first) = timers.min().filter(|first| *first < until) {
             return Some(first);
         }
-        *due = Micros::MAX;
-        for (rule, _) in merged() {
-            if let Some(run) = self.rules.get_mut(rule) {
+        for rule in 0..self.rules.len() {
+            if let Some(run) = self.rules.get_mut(rule).filter(|_| self.direct.get(rule) == Some(&None)) {
                 run.sweep(until.saturating_sub(1));
-                *due = (*due).min(run.next_due().unwrap_or(Micros::MAX));
+                self.note_due(rule);
             }
         }
         None
@@ -266,7 +264,7 @@ impl Task {
                 if reads(&run.program.rule, alert) {
                     run.state.stats.wanted += 1;
                     places.push(Place {
-                        family: self.family(*rule),
+                        family: self.family(*rule as usize),
                         rank: usize::MAX,
                         partition: PartitionId::MAX,
                         offset: number as u64,
@@ -282,7 +280,7 @@ impl Task {
 
     /// Fires the timers due at `time` of the merged rules of a stratum.
     fn ring_stratum(&mut self, stratum: u32, time: Micros, out: &mut Outputs) {
-        if self.due.last().is_none_or(|due| *due > time) {
+        if !self.is_due(None, time) {
             return;
         }
         let mut rule = 0;
@@ -290,7 +288,8 @@ impl Task {
             let family = self.revisions_from(rule);
             rule = family.end;
             if family.clone().any(|revision| self.chain.stratum(revision) == stratum) {
-                self.ring_family(family, None, time, out);
+                self.ring_family(family.clone(), None, time, out);
+                family.for_each(|revision| self.note_due(revision));
             }
         }
     }

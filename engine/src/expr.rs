@@ -302,6 +302,9 @@ pub(crate) fn compare(op: BinaryOp, left: &Value, right: &Value) -> Option<bool>
     if left.is_null() || right.is_null() {
         return None;
     }
+    if let (BinaryOp::Equal, Value::String(left), Value::String(right)) = (op, left, right) {
+        return Some(left == right);
+    }
     let order = match (left, right) {
         (Value::List(_), Value::List(_))
         | (Value::Object(_), Value::Object(_))

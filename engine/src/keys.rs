@@ -126,7 +126,7 @@ impl KeyTable {
 
     /// The key to look through by `now`, if one is; it is queued no more.
     pub(crate) fn pop_sweep(&mut self, now: Micros) -> Option<Handle> {
-        let (_, handle) = *self.sweeps.front().filter(|(due, _)| *due < now)?;
+        let (_, handle) = *self.sweeps.front().filter(|(due, _)| *due <= now)?;
         self.sweeps.pop_front();
         self.places.get_mut(handle as usize)?.queued = false;
         Some(handle)

@@ -158,7 +158,7 @@ impl Task {
                 stats: rule.stats,
             };
         }
-        self.ring_all_next();
+        self.note_all_due();
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::revision::Same;
 use crate::stream::StreamTime;
 use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
+use crate::timer::Agenda;
 use crate::why::Drop;
 use crate::why::history::History;
 use arcstr::ArcStr;
@@ -60,8 +61,7 @@ pub struct Task {
     revisions: BTreeMap<String, u32>,
     /// The last position given out.
     pub(crate) position: u64,
-    /// Earliest timer or sweep of the rules of each partition, and last of the merged ones.
-    pub(crate) due: Vec<Micros>,
+    pub(crate) agenda: Agenda,
     pub(crate) chain: Chain,
     pub(crate) wanted: Vec<(u32, u64)>,
     pub(crate) used: Vec<UsedUp>,
@@ -88,7 +88,7 @@ impl Task {
             any_merged: false,
             revisions: BTreeMap::new(),
             position: 0,
-            due: vec![Micros::MAX],
+            agenda: Agenda::default(),
             chain: Chain::default(),
             wanted: Vec::new(),
             used: Vec::new(),
@@ -221,7 +221,7 @@ impl Task {
     fn oldest_read(&self) -> Micros {
         let newest = self.clock.partitions.iter().map(|time| time.newest.unwrap_or(Micros::MIN));
         let time = if self.any_merged { self.clock.released } else { newest.min().unwrap_or(Micros::MIN) };
-        let due = self.due.iter().copied().min().unwrap_or(Micros::MAX);
+        let due = self.agenda.earliest().unwrap_or(Micros::MAX);
         let behind = self.rules.iter().map(|run| run.program.reads_back()).max().unwrap_or(0);
         time.min(due).saturating_sub(behind)
     }
@@ -271,7 +271,7 @@ impl Task {
         mask::spread(&mut self.rules, self.history.as_deref_mut());
         self.chain.arrange(&self.rules);
         self.any_merged = self.direct.iter().any(Option::is_none);
-        self.ring_all_next();
+        self.note_all_due();
     }
 
     /// The first instant after every event time accepted so far: where a rule recorded now takes effect.
@@ -317,7 +317,7 @@ impl Task {
         self.clock.seen(event.partition, event.ts);
         self.remember(&event, None);
         let group = if self.options.sorted_input { 0 } else { event.partition };
-        if self.due.get(group as usize).is_some_and(|due| *due < event.ts) {
+        if self.is_due(Some(group), event.ts - 1) {
             self.ring(Some(group), event.ts - 1, out);
         }
         let mut wanted = std::mem::take(&mut self.wanted);
@@ -355,12 +355,12 @@ impl Task {
             return self.release_strata(watermark, out);
         }
         while let Some((time, events)) = self.clock.pop(watermark) {
-            if self.due.last().is_some_and(|due| *due < time) {
+            if self.is_due(None, time - 1) {
                 self.ring(None, time - 1, out);
             }
             self.instant(&events, out);
         }
-        if self.due.last().is_some_and(|due| *due < watermark) {
+        if self.is_due(None, watermark.saturating_sub(1)) {
             self.ring(None, watermark.saturating_sub(1), out);
         }
         self.clock.released = self.clock.released.max(watermark);
@@ -374,8 +374,8 @@ impl Task {
 
     /// Revisions of one rule take each event in turn, at the same position, since they share what is used up: the first
     /// of them.
-    pub(crate) fn family(&self, rule: u32) -> usize {
-        let name = self.rules.get(rule as usize).map(|run| &run.program.name);
+    pub(crate) fn family(&self, rule: usize) -> usize {
+        let name = self.rules.get(rule).map(|run| &run.program.name);
         self.rules.partition_point(|other| Some(&other.program.name) < name)
     }
 
@@ -391,7 +391,7 @@ impl Task {
                 let streams = self.rules.get(*rule as usize).map(|run| &run.program.streams);
                 let rank = streams.and_then(|streams| streams.iter().position(|id| *id == event.stream));
                 places.push(Place {
-                    family: self.family(*rule),
+                    family: self.family(*rule as usize),
                     rank: rank.unwrap_or(0),
                     partition: event.partition,
                     offset: event.offset,
@@ -437,11 +437,7 @@ impl Task {
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
         run.event(event, roles, position, around, &mut out.alerts, &mut self.used);
-        let group = self.direct.get(rule as usize).copied().flatten();
-        let group = group.map_or(self.partition_names.len(), |partition| partition as usize);
-        if let (Some(due), Some(known)) = (run.next_due(), self.due.get_mut(group)) {
-            *known = (*known).min(due);
-        }
+        self.note_due(rule as usize);
         self.share_used_up(rule as usize, position);
         if self.chain.active {
             self.derive(rule as usize, before, out);
@@ -453,12 +449,13 @@ impl Task {
         if self.used.is_empty() {
             return;
         }
-        let revisions = self.revisions_from(self.family(rule as u32));
-        let runs = revisions.clone().zip(self.rules.get_mut(revisions).unwrap_or_default());
-        for (_, other) in runs.filter(|(number, _)| *number != rule) {
-            for used in &self.used {
-                other.used_elsewhere(used, position);
-            }
+        let revisions = self.revisions_from(self.family(rule));
+        for number in revisions.filter(|number| *number != rule) {
+            let other = self.rules.get_mut(number);
+            other
+                .into_iter()
+                .for_each(|run| self.used.iter().for_each(|used| run.used_elsewhere(used, position)));
+            self.note_due(number);
         }
         self.used.clear();
     }

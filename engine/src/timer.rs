@@ -1,6 +1,7 @@
 //! Deadlines of rules: which are due, and in which order they ring.
 //!
-//! A timer due at t rings after every event of time t. INVARIANT: `due` of a group is never later than its earliest timer.
+//! A timer due at t rings after every event of time t. INVARIANT: the agenda knows of each rule when its earliest timer or
+//! sweep is due.
 
 use crate::event::PartitionId;
 use crate::interface::Outputs;
@@ -8,15 +9,62 @@ use crate::overlap::Surroundings;
 use crate::row::Position;
 use crate::task::Task;
 use pattern_dsl::types::Micros;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-impl Task {
-    /// After a restore: the next timers are to be looked for again.
-    pub(crate) fn ring_all_next(&mut self) {
-        self.due = vec![Micros::MIN; self.partition_names.len() + 1];
+/// When rules have something due, so that time looks at no others.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    /// By partition whose events they see as they come, and last for the merged ones: when, and the rule.
+    groups: Vec<BTreeSet<(Micros, usize)>>,
+    /// By rule.
+    due: Vec<Option<Micros>>,
+}
+
+impl Agenda {
+    fn note(&mut self, group: usize, rule: usize, due: Option<Micros>) {
+        let (Some(group), Some(known)) = (self.groups.get_mut(group), self.due.get_mut(rule)) else { return };
+        if *known == due {
+            return;
+        }
+        known.map(|known| group.remove(&(known, rule)));
+        due.map(|due| group.insert((due, rule)));
+        *known = due;
     }
 
-    /// Place in `due`.
+    fn first(&self, group: usize) -> Option<Micros> {
+        self.groups.get(group).and_then(BTreeSet::first).map(|(due, _)| *due)
+    }
+
+    /// When the first of all is due.
+    pub(crate) fn earliest(&self) -> Option<Micros> {
+        (0..self.groups.len()).filter_map(|group| self.first(group)).min()
+    }
+}
+
+impl Task {
+    /// Begins the agenda anew: other rules, or another state of theirs.
+    pub(crate) fn note_all_due(&mut self) {
+        let groups = vec![BTreeSet::new(); self.partition_names.len() + 1];
+        self.agenda = Agenda { groups, due: vec![None; self.rules.len()] };
+        for rule in 0..self.rules.len() {
+            self.note_due(rule);
+        }
+    }
+
+    /// Writes down when the rule has its next timer or sweep.
+    pub(crate) fn note_due(&mut self, rule: usize) {
+        let due = self.rules.get(rule).and_then(|run| run.next_due());
+        let group = self.group(self.direct.get(rule).copied().flatten());
+        self.agenda.note(group, rule, due);
+    }
+
+    /// Something of the group is due at or before this time.
+    pub(crate) fn is_due(&self, group: Option<PartitionId>, until: Micros) -> bool {
+        self.agenda.first(self.group(group)).is_some_and(|due| due <= until)
+    }
+
+    /// Place in the agenda.
     fn group(&self, partition: Option<PartitionId>) -> usize {
         partition.map_or(self.partition_names.len(), |partition| partition as usize)
     }
@@ -31,21 +79,21 @@ impl Task {
     /// Fires timers due at or before `until` of the rules of a partition, or of the merged ones, in order of time.
     pub(crate) fn ring(&mut self, group: Option<PartitionId>, until: Micros, out: &mut Outputs) {
         let before = out.alerts.len();
-        let mut next = Micros::MAX;
-        let mut number = 0;
-        while number < self.rules.len() {
-            let family = self.revisions_from(number);
-            number = family.end;
+        let agenda = self.agenda.groups.get(self.group(group)).into_iter().flatten();
+        let due = agenda.take_while(|(due, _)| *due <= until).map(|(_, rule)| self.family(*rule));
+        let mut families: Vec<usize> = due.collect();
+        families.sort_unstable();
+        families.dedup();
+        for family in families {
+            let family = self.revisions_from(family);
             self.ring_family(family.clone(), group, until, out);
-            let runs = family.clone().zip(self.rules.get_mut(family).unwrap_or_default());
-            for (_, run) in runs.filter(|(number, _)| self.direct.get(*number) == Some(&group)) {
-                run.sweep(until);
-                next = next.min(run.next_due().unwrap_or(Micros::MAX));
+            for rule in family {
+                if let Some(run) = self.rules.get_mut(rule).filter(|_| self.direct.get(rule) == Some(&group))
+                {
+                    run.sweep(until);
+                }
+                self.note_due(rule);
             }
-        }
-        let place = self.group(group);
-        if let Some(due) = self.due.get_mut(place) {
-            *due = next;
         }
         if let Some(fresh) = out.alerts.get_mut(before..) {
             fresh.sort_by_key(|alert| alert.time);
