@@ -228,6 +228,9 @@ impl Compiler<'_> {
             strict_chain: is_strict_chain(rule, &units, &steps),
             sweep_after: sweep_after(rule, horizon),
             uniform_keys: uniform_keys(&roles),
+            stepping: mask(&|kind| matches!(kind, RoleKind::Step(_))),
+            cancelling: mask(&|kind| matches!(kind, RoleKind::Cancel(_))),
+            looking: mask(&|kind| matches!(kind, RoleKind::Absence(_) | RoleKind::Look)),
             creating,
             reading,
             stream_names: (0..self.streams.len())
@@ -514,7 +517,11 @@ impl Compiler<'_> {
                 predicates.push(index.intern(id, &name, node, &is_float));
             }
         }
-        Ok(Role { kind, stream, keys, predicates, keyed })
+        let unit = match kind {
+            RoleKind::Step(step) => self.rule.unit_of(step),
+            _ => 0,
+        };
+        Ok(Role { kind, stream, keys: keys.into(), predicates, keyed, unit })
     }
 
     pub(crate) fn stream(&self, stream: usize) -> Option<&Stream> {

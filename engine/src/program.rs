@@ -12,6 +12,7 @@ use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, MaskedFields, Overlap, Rule, UnitKind};
 use pattern_dsl::types::Micros;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// A compiled rule.
@@ -73,6 +74,10 @@ pub(crate) struct Program {
     pub(crate) sweep_after: Micros,
     /// All roles find the key in the same slots of their stream.
     pub(crate) uniform_keys: bool,
+    /// Roles, one bit each: of steps; of `cancel on`; of absences and of what strictness looks at.
+    pub(crate) stepping: u64,
+    pub(crate) cancelling: u64,
+    pub(crate) looking: u64,
     /// Roles that begin something for a key.
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.
@@ -102,6 +107,21 @@ impl Program {
         own.into_iter().any(|(number, _)| self.masked.id(number))
     }
 
+    /// Some of its roles, one bit each, in their order.
+    pub(crate) fn playing(&self, mut roles: u64) -> impl Iterator<Item = &Role> {
+        std::iter::from_fn(move || {
+            let bit = roles.trailing_zeros() as usize;
+            roles &= roles.wrapping_sub(1);
+            self.roles.get(bit)
+        })
+    }
+
+    /// The last of some of its roles, with its bit.
+    pub(crate) fn last_of(&self, roles: u64) -> Option<(usize, &Role)> {
+        let bit = roles.checked_ilog2()? as usize;
+        Some((bit, self.roles.get(bit)?))
+    }
+
     /// How far before a moment the events lie that it looks at.
     pub(crate) fn reads_back(&self) -> Micros {
         let leading = self.rule.leading.iter().filter_map(|absence| absence.duration.as_ref());
@@ -117,11 +137,13 @@ pub(crate) struct Role {
     /// Rule stream.
     pub(crate) stream: usize,
     /// Slots of the key parts.
-    pub(crate) keys: Vec<usize>,
+    pub(crate) keys: SmallVec<[usize; 2]>,
     /// Predicates of the stream that must hold, by their number in the index.
     pub(crate) predicates: Vec<u32>,
     /// Further terms that need the key, windows or latches, but no step.
     pub(crate) keyed: Vec<Node>,
+    /// Of a step: its unit.
+    pub(crate) unit: usize,
 }
 
 /// What the event would be.

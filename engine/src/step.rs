@@ -8,7 +8,7 @@ use crate::expr::Scope;
 use crate::interface::RuleStats;
 use crate::keys::Handle;
 use crate::overlap::{Moment, Surroundings, UsedUp, complete, question};
-use crate::program::{BoundProgram, Ending, Place, Program, Role, RoleKind};
+use crate::program::{BoundProgram, Ending, Place, Program, RoleKind};
 use crate::row::{Context, Position, Row, Rows};
 use crate::search::{Ask, Next, Question, all_true, scope, search};
 use crate::state::KeyState;
@@ -39,34 +39,22 @@ pub(crate) struct Stepping<'a> {
 impl Stepping<'_> {
     pub(crate) fn run(&mut self, roles: u64, scope: &Scope<'_>) {
         let program = self.program;
-        for (bit, role) in program.roles.iter().enumerate() {
-            if let RoleKind::Cancel(number) = role.kind
-                && roles >> bit & 1 == 1
-                && all_true(&role.keyed, scope)
-            {
+        for role in program.playing(roles & program.cancelling) {
+            if let (RoleKind::Cancel(number), true) = (role.kind, all_true(&role.keyed, scope)) {
                 self.cancel(number);
             }
         }
         // From the last unit to the first, so that no event precedes itself.
-        let mut place = program.roles.len();
-        while place > 0 {
-            place -= 1;
-            let Some(unit) = program.roles.get(place).and_then(|role| unit_of(program, role)) else {
-                continue;
-            };
-            let mut stored = false;
-            let end = place;
-            while place > 0
-                && program.roles.get(place - 1).and_then(|role| unit_of(program, role)) == Some(unit)
-            {
-                place -= 1;
+        let mut steps = roles & program.stepping;
+        while let Some(unit) = program.last_of(steps).map(|(_, role)| role.unit) {
+            let mut same = 0;
+            while let Some((bit, _)) = program.last_of(steps).filter(|(_, role)| role.unit == unit) {
+                same |= 1 << bit;
+                steps &= !(1 << bit);
             }
-            for bit in place..=end {
-                let Some(role) = program.roles.get(bit) else { continue };
-                if let RoleKind::Step(number) = role.kind
-                    && roles >> bit & 1 == 1
-                    && all_true(&role.keyed, scope)
-                {
+            let mut stored = false;
+            for role in program.playing(same) {
+                if let (RoleKind::Step(number), true) = (role.kind, all_true(&role.keyed, scope)) {
                     if let Some(count) = self.stats.step_events.get_mut(number) {
                         *count += 1;
                     }
@@ -77,22 +65,18 @@ impl Stepping<'_> {
                 break;
             }
         }
-        self.look(roles, scope);
+        self.look(roles & program.looking, scope);
     }
 
     /// Absences and strictness come after the steps: no event forbids or breaks itself.
     fn look(&mut self, roles: u64, scope: &Scope<'_>) {
-        let program = self.program;
-        for (bit, role) in program.roles.iter().enumerate() {
-            if roles >> bit & 1 == 0 {
-                continue;
-            }
+        for role in self.program.playing(roles) {
             match role.kind {
                 RoleKind::Absence(number) if all_true(&role.keyed, scope) => {
                     self.meet(number);
                     self.absence(number);
                 }
-                RoleKind::Look if program.strict && all_true(&role.keyed, scope) => {
+                RoleKind::Look if all_true(&role.keyed, scope) => {
                     if let Some(seen) = self.state.beside.seen.get_mut(role.stream) {
                         *seen = self.pos;
                     }
@@ -100,7 +84,7 @@ impl Stepping<'_> {
                 _ => {}
             }
         }
-        if program.strict_chain {
+        if roles != 0 && self.program.strict_chain {
             self.drop_left_behind();
         }
     }
@@ -467,12 +451,4 @@ pub(crate) fn forbidding<'a>(
         })?;
         Some((*number, Some(breaks), Some(wait)))
     })
-}
-
-/// The unit of a role of a step.
-fn unit_of(program: &Program, role: &Role) -> Option<usize> {
-    match role.kind {
-        RoleKind::Step(step) => program.steps.get(step).map(|step| step.unit),
-        _ => None,
-    }
 }

@@ -20,6 +20,7 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
 use pattern_dsl::types::Micros;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Partition, RuleStats};
@@ -152,15 +153,15 @@ impl Task {
             .collect();
         let mut activated = Vec::new();
         for rule in &module.rules {
-            let older = self.rules.iter().filter(|run| run.program.name == rule.name).count();
-            if older > DRAINING_MAX {
+            let revisions = self.revisions_of(&rule.name);
+            if revisions.len() > DRAINING_MAX {
                 return Err(ActivateError::DrainFull(rule.name.clone()));
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
             let mut program =
                 compile::compile(module, rule, revision, &numbers, &mut self.layout, &mut self.index, false)?;
             let end = at.unwrap_or(Micros::MIN);
-            let older = self.rules.iter().rfind(|run| run.program.name == rule.name);
+            let older = self.rules.get(revisions.clone()).and_then(<[RuleRun]>::last);
             let same = older.map(|older| Same::of(&program, &older.program));
             program.past = match (older, &same) {
                 (Some(older), Some(same)) => same.past(&older.program, end),
@@ -178,24 +179,27 @@ impl Task {
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
             let mut run = RuleRun::new(Arc::new(program), at);
-            for old in self.rules.iter_mut().filter(|run| run.program.name == rule.name) {
+            for old in self.rules.get_mut(revisions.clone()).unwrap_or_default() {
                 old.state.until = Some(old.state.until.map_or(end, |until| until.min(end)));
             }
-            let older = self.rules.iter().rfind(|run| run.program.name == rule.name);
+            let older = self.rules.get(revisions.clone()).and_then(<[RuleRun]>::last);
             if let (Some(older), Some(same)) = (older, &same) {
                 run.inherit(older, same);
             }
             if rule.mode == Mode::Off {
-                self.rules.retain(|run| run.program.name != rule.name);
-                continue;
+                self.rules.drain(revisions);
+            } else {
+                self.rules.insert(revisions.end, run);
             }
-            let place = self.rules.partition_point(|other| {
-                (other.program.name.as_str(), other.program.revision) < (&rule.name, revision)
-            });
-            self.rules.insert(place, run);
         }
         self.route();
         Ok(activated)
+    }
+
+    /// The revisions of a rule; where they would stand if there are none.
+    fn revisions_of(&self, name: &str) -> Range<usize> {
+        let start = self.rules.partition_point(|run| run.program.name.as_str() < name);
+        start..start + self.rules.iter().skip(start).take_while(|run| run.program.name == name).count()
     }
 
     /// Removes a rule; its open matches end. False if there is none.

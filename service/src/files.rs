@@ -5,6 +5,7 @@
 
 use crate::decode::{DecodeError, csv as packed};
 use crate::failure::Failure;
+use crate::frames::Frames;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -148,8 +149,8 @@ impl EventFile {
                 Box::new(BufReader::with_capacity(1 << 18, flate2::read::MultiGzDecoder::new(raw)))
             }
             Compression::Zstd => {
-                let decoder = zstd::stream::read::Decoder::new(raw).map_err(unreadable)?;
-                Box::new(BufReader::with_capacity(1 << 18, decoder))
+                let frames = Frames::new(BufReader::with_capacity(1 << 18, raw));
+                Box::new(BufReader::with_capacity(1 << 18, frames))
             }
         };
         Ok(Records::new(plain, self.format))

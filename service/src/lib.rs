@@ -8,6 +8,7 @@ pub mod failure;
 pub mod console;
 pub mod telemetry;
 
+mod frames;
 pub mod files;
 pub mod decode;
 pub mod infer;
