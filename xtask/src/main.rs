@@ -12,7 +12,8 @@ const USAGE: &str = "\
 cargo xtask test [ARGS...]   build the binary, then every test of the workspace; ARGS go to `cargo test`
 cargo xtask data [DIR]       recorded event sets against their answers (DIR: tests/data unless given)
 cargo xtask tidy             file lengths, machine paths, unfinished code, dependency direction
-cargo xtask mutants [CASES]  breaks the matcher in one place after another; the random rules must notice each
+cargo xtask mutants [CASES [WORDS]]  breaks the matcher in one place after another (only those described by WORDS); the
+                             random rules must notice each
 cargo xtask ci               what CI runs";
 
 fn main() -> ExitCode {
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
         "tidy" => tidy::check(&root()),
         "mutants" => {
             let cases = rest.first().and_then(|cases| cases.parse().ok()).unwrap_or(100_000);
-            target_folder().and_then(|target| mutants::check(&root(), &target, cases))
+            let words = rest.get(1..).unwrap_or_default().join(" ");
+            target_folder().and_then(|target| mutants::check(&root(), &target, cases, &words))
         }
         "ci" => run(Command::new("bash").arg(".ci/run")),
         "" | "help" | "--help" | "-h" => {

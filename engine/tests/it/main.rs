@@ -1,6 +1,7 @@
 //! The engine through its interface: rule text and events in, alerts out.
 
 mod chain;
+mod index;
 mod limits;
 mod tables;
 mod values;
