@@ -13,12 +13,13 @@ use crate::program::{
     AbsenceProgram, BoundProgram, Ending, LatchProgram, Output, Place, Program, ReadBound, ReasonProgram,
     Role, RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
 };
+use crate::shape::{is_strict_chain, look_behind, mark_plain, sweep_after};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
     Absence, Arrow, BinaryOp, Bound, Expr, LATCHES_MAX, MaskedFields, Module, Overlap, ROLES_MAX, ReasonPart,
     Rule, Step, Stream, Term, UnitKind,
 };
-use pattern_dsl::types::{Micros, Type};
+use pattern_dsl::types::Type;
 use std::collections::BTreeSet;
 
 pub(crate) struct Compiler<'a> {
@@ -80,67 +81,6 @@ pub(crate) fn compile(
     Ok(program)
 }
 
-/// Tells each absence which steps come before what it guards.
-fn look_behind(absences: &mut [AbsenceProgram], units: &[UnitProgram]) {
-    let first = units.first().map_or(0..0, |unit| unit.steps.clone());
-    let last = units.last().map_or(0..0, |unit| unit.steps.clone());
-    for absence in absences.iter_mut() {
-        absence.behind = match absence.place {
-            Place::Leading | Place::Gap => Vec::new(),
-            Place::Trailing => last.clone().collect(),
-            Place::Cancel => first.clone().collect(),
-        };
-    }
-    for unit in units {
-        let before = || unit.before.iter().filter_map(|before| units.get(*before));
-        for number in &unit.gap {
-            if let Some(absence) = absences.get_mut(*number) {
-                absence.behind = before().flat_map(|unit| unit.steps.clone()).collect();
-            }
-        }
-    }
-}
-
-/// See [`Program::strict_chain`].
-fn is_strict_chain(rule: &Rule, units: &[UnitProgram], steps: &[StepProgram]) -> bool {
-    units.len() > 1
-        && rule.timeout.is_none()
-        && units.iter().skip(1).all(|unit| unit.immediately)
-        && units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable)
-        && steps.iter().all(|step| step.max == 1 && step.quiet.is_none())
-}
-
-/// How long after an event of a key the last of what it left may be of use.
-fn sweep_after(rule: &Rule, horizon: Micros) -> Micros {
-    let span = rule.windows.iter().map(|window| window.span).max().unwrap_or(0);
-    let leading = rule.leading.iter().filter_map(|absence| absence.duration.as_ref());
-    let leading = leading.map(Bound::longest).max().unwrap_or(0);
-    horizon.max(span).max(leading).max(rule.cooldown.unwrap_or(0)).saturating_add(1)
-}
-
-/// Tells each step whether order alone decides where it begins.
-fn mark_plain(steps: &mut [StepProgram], units: &[UnitProgram], waits: bool) {
-    for (number, unit) in units.iter().enumerate().skip(1) {
-        let takes_one = |unit: &UnitProgram| {
-            let step = steps.get(unit.steps.clone()).and_then(|steps| steps.first());
-            unit.kind == UnitKind::Step
-                && !unit.skippable
-                && step.is_some_and(|step| step.max == 1 && step.quiet.is_none())
-        };
-        let asks_nothing = unit.within.is_none()
-            && unit.after.is_none()
-            && !unit.immediately
-            && unit.gap.is_empty()
-            && steps.get(unit.steps.start).is_some_and(|step| step.cross.is_empty());
-        let plain = !waits
-            && asks_nothing
-            && units.get(number - 1..=number).is_some_and(|two| two.iter().all(takes_one));
-        if let Some(step) = steps.get_mut(unit.steps.start) {
-            step.plain = plain;
-        }
-    }
-}
-
 /// Id of a stream in the layout, added if it is new.
 pub(crate) fn stream_id(layout: &mut Layout, stream: &Stream) -> StreamId {
     if let Some(id) = layout.streams.iter().position(|known| known.name == stream.name) {
@@ -200,6 +140,7 @@ impl Compiler<'_> {
         let reading = mask(&|kind| !matches!(kind, RoleKind::Window(_)));
         let quiet = steps.iter().filter_map(|step| step.quiet.as_ref()).map(BoundProgram::longest).max();
         let horizon = within.saturating_add(ending.longest().max(quiet.unwrap_or(0)));
+        let chain = units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable);
         Ok(Program {
             name: rule.name.as_str().into(),
             revision,
@@ -221,11 +162,15 @@ impl Compiler<'_> {
             unordered: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit))
                 || (rule.overlap == Overlap::PerStart
                     && units.first().is_some_and(|unit| unit.kind != UnitKind::Step)),
-            chain: units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable),
+            chain,
             cooldown: rule.cooldown,
             overlap: rule.overlap,
             strict,
             strict_chain: is_strict_chain(rule, &units, &steps),
+            forgets: chain
+                && ending == Ending::Event
+                && rule.timeout.is_none()
+                && steps.last().is_some_and(|step| step.max == 1 && step.bars),
             sweep_after: sweep_after(rule, horizon),
             uniform_keys: uniform_keys(&roles),
             stepping: mask(&|kind| matches!(kind, RoleKind::Step(_))),
@@ -338,6 +283,7 @@ impl Compiler<'_> {
             quiet: step.quiet.as_ref().map(|bound| self.bound(bound, stream)).transpose()?,
             cross,
             plain: false,
+            bars: false,
             keeps_windows: !self.rule.windows.is_empty(),
             keeps_context: step.consecutive
                 || unit.arrow == Arrow::Immediately

@@ -32,6 +32,7 @@ mod program;
 mod past;
 mod node;
 mod mask;
+mod shape;
 mod compile;
 mod window;
 mod state;

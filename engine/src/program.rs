@@ -70,6 +70,8 @@ pub(crate) struct Program {
     pub(crate) strict: bool,
     /// Every unit after the first follows `immediately` and takes one event: what nothing followed at once is of no more use.
     pub(crate) strict_chain: bool,
+    /// A match ends with an event that bars all earlier beginnings of the step before it: what lies before can be forgotten.
+    pub(crate) forgets: bool,
     /// How long after an event a key is looked through for what has run out.
     pub(crate) sweep_after: Micros,
     /// All roles find the key in the same slots of their stream.
@@ -276,6 +278,8 @@ pub(crate) struct StepProgram {
     pub(crate) cross: Vec<Node>,
     /// Order alone decides where it begins: it and the step before take one event each, and nothing else is asked of the two.
     pub(crate) plain: bool,
+    /// In a chain of single steps: a row bars all beginnings of the step before that lie before it from later rows.
+    pub(crate) bars: bool,
     /// Rows keep the values of windows.
     pub(crate) keeps_windows: bool,
     /// Rows keep what lay before them.

@@ -6,7 +6,7 @@
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
 use crate::expr::{Node, Scope};
-use crate::program::{BoundProgram, Ending, Program, all_hold};
+use crate::program::{Ending, Program, all_hold};
 use crate::row::{Position, Row, Rows};
 use crate::state::KeyState;
 use crate::tables::Tables;
@@ -127,50 +127,52 @@ pub(crate) struct Search<'a, 'v> {
     visit: &'v mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
 }
 
-/// Walks a chain of single steps backwards from the end: the earliest position at which each step can begin.
-fn lower_bounds(question: &Question<'_>) -> SmallVec<[Position; 4]> {
-    let steps = &question.program.steps;
+/// Walks a chain of single steps backwards from `end`: the earliest position at which each step can begin. `Position::MAX` =
+/// any end to come.
+fn lower_bounds(program: &Program, state: &KeyState, end: Position) -> SmallVec<[Position; 4]> {
+    let steps = &program.steps;
     let mut lower = SmallVec::from_elem(0, steps.len());
     let Some(last) = steps.len().checked_sub(1) else { return lower };
     if steps.get(last).is_some_and(|step| step.max == 1) {
-        lower[last] = question.end;
+        lower[last] = end;
     }
     for number in (1..steps.len()).rev() {
-        let (Some(step), Some(unit), Some(before), Some(list)) = (
-            steps.get(number),
-            question.program.units.get(number),
-            steps.get(number - 1),
-            question.state.lists.get(number),
-        ) else {
+        let (Some(step), Some(unit), Some(before), Some(list)) =
+            (steps.get(number), program.units.get(number), steps.get(number - 1), state.lists.get(number))
+        else {
             continue;
         };
         let at = list.partition_point(|row| row.pos < lower[number]);
-        let Some(candidate) = list.get(at) else { continue };
         let mut bound = 0;
-        if unit.immediately && before.max == 1 {
-            bound = candidate.union_before();
+        if step.bars {
+            bound = at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos);
         }
-        let independent = step.cross.is_empty()
-            && !unit.immediately
-            && unit.after.is_none()
-            && !matches!(unit.within, Some(BoundProgram::Read(..)))
-            && !question.program.waits
-            && before.quiet.is_none()
-            // Whether an earlier row is in time depends on what a repeat has taken.
-            && (before.max == 1 || unit.within.is_none());
-        if step.first_only && independent && before.min == 1 {
-            bound = bound.max(at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos));
-        }
-        if let (Some(within), 1, Some(earlier)) =
-            (&unit.within, before.max, question.state.lists.get(number - 1))
+        if let Some(candidate) = list.get(at)
+            && before.max == 1
         {
-            let within = within.longest();
-            let at = earlier.partition_point(|row| row.ts < candidate.ts.saturating_sub(within));
-            bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
+            if unit.immediately {
+                bound = bound.max(candidate.union_before());
+            }
+            if let (Some(within), Some(earlier)) = (&unit.within, state.lists.get(number - 1)) {
+                let within = within.longest();
+                let at = earlier.partition_point(|row| row.ts < candidate.ts.saturating_sub(within));
+                bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
+            }
         }
         lower[number - 1] = bound;
     }
     lower
+}
+
+/// Of a program that [`forgets`](Program::forgets): drops what no end to come can reach.
+pub(crate) fn forget(program: &Program, state: &mut KeyState) {
+    let lower = lower_bounds(program, state, Position::MAX);
+    for ((list, step), lower) in state.lists.iter_mut().zip(&program.steps).zip(lower) {
+        // Rows of a step that takes the first one may still bar beginnings that are not dropped.
+        if step.bars || !step.first_only {
+            list.drop_while(|row| row.pos < lower);
+        }
+    }
 }
 
 /// The last event of the choice where the last unit is a step, and the position of the candidate before it.
@@ -189,7 +191,11 @@ impl<'a, 'v> Search<'a, 'v> {
         let pruned = question.program.chain && matches!(question.ask, Ask::Complete | Ask::Dues);
         Self {
             question,
-            lower: if pruned { lower_bounds(&question) } else { SmallVec::new() },
+            lower: if pruned {
+                lower_bounds(question.program, question.state, question.end)
+            } else {
+                SmallVec::new()
+            },
             taken: vec![Rows::None; question.program.steps.len()],
             begun: SmallVec::new(),
             first: None,

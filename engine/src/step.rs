@@ -10,7 +10,7 @@ use crate::keys::Handle;
 use crate::overlap::{Moment, Surroundings, UsedUp, complete, question};
 use crate::program::{BoundProgram, Ending, Place, Program, RoleKind};
 use crate::row::{Context, Position, Row, Rows};
-use crate::search::{Ask, Next, Question, all_true, scope, search};
+use crate::search::{Ask, Next, Question, all_true, forget, scope, search};
 use crate::state::KeyState;
 use crate::value::Value;
 use pattern_dsl::ir::{Overlap, UnitKind};
@@ -156,6 +156,10 @@ impl Stepping<'_> {
             Ending::Event => {}
         }
         let fired = complete(program, self.state, self.stats, &moment, self.around, self.out, self.used);
+        if program.forgets {
+            forget(program, self.state);
+            return fired && program.overlap == Overlap::None;
+        }
         let full = self.around.limits.candidates.is_some_and(|cap| self.state.rows() > cap);
         for number in program.units.get(unit).map_or(0..0, |unit| unit.steps.clone()) {
             let keeps = program.steps.get(number).is_some_and(|step| step.keeps_end);

@@ -25,7 +25,7 @@ fn term(dice: &mut Dice) -> String {
 fn module(dice: &mut Dice) -> Module {
     let mut text = STREAM.to_owned();
     for rule in 0..40 {
-        let mut condition = |dice: &mut Dice| {
+        let condition = |dice: &mut Dice| {
             let terms: Vec<String> = (0..dice.below(4)).map(|_| term(dice)).collect();
             if terms.is_empty() { String::new() } else { format!(" where {}", terms.join(" and ")) }
         };
