@@ -167,9 +167,11 @@ fn lower_bounds(program: &Program, state: &KeyState, end: Position) -> SmallVec<
 /// Of a program that [`forgets`](Program::forgets): drops what no end to come can reach.
 pub(crate) fn forget(program: &Program, state: &mut KeyState) {
     let lower = lower_bounds(program, state, Position::MAX);
+    let mut dropped = true;
     for ((list, step), lower) in state.lists.iter_mut().zip(&program.steps).zip(lower) {
-        // Rows of a step that takes the first one may still bar beginnings that are not dropped.
-        if step.bars || !step.first_only {
+        // Of a step that takes the first one, a row may go only with all beginnings before it that it bars.
+        dropped = !step.first_only || (step.bars && dropped);
+        if dropped {
             list.drop_while(|row| row.pos < lower);
         }
     }
