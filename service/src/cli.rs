@@ -69,11 +69,16 @@ enum Command {
   tripline infer auth.jsonl payments.csv > streams.cep
   tripline infer all.jsonl --split-by type --time created_at")]
     Infer(infer::InferArgs),
-    /// Measure the matcher on the published workloads and verify the answers
+    /// Measure the matcher beside its limits and verify the answers
     #[command(after_help = "Examples:
   tripline bench W1
   tripline bench W4:1000 --json
-  tripline bench W7:10000 --events 3000000")]
+  tripline bench W7:10000 --events 3000000
+  tripline bench json      from bytes to matches, beside the parse alone
+  tripline bench keys      with 10,000 to 1,000,000 keys
+  tripline bench state     memory of a key
+  tripline bench load      of one rule and of 10,000
+  tripline bench latency   of one event at 20,000 a second")]
     Bench(bench::BenchArgs),
     /// Tell why a rule did or did not fire for a key
     #[command(after_help = "Examples:

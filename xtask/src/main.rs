@@ -1,5 +1,7 @@
 //! Project chores, run as `cargo xtask <chore>`. No dependencies: it must build in a second on a bare toolchain.
 
+mod bench;
+mod counts;
 mod data;
 mod mutants;
 mod tidy;
@@ -14,6 +16,8 @@ cargo xtask data [DIR]       recorded event sets against their answers (DIR: tes
 cargo xtask tidy             file lengths, machine paths, unfinished code, dependency direction
 cargo xtask mutants [CASES [WORDS]]  breaks the matcher in one place after another (only those described by WORDS); the
                              random rules must notice each
+cargo xtask bench [--quick]  every benchmark through the release binary, as a table; also into target/bench.md
+cargo xtask bench --check    instructions inside the matcher against the record (--update writes it); needs valgrind
 cargo xtask ci               what CI runs";
 
 fn main() -> ExitCode {
@@ -29,6 +33,8 @@ fn main() -> ExitCode {
             let words = rest.get(1..).unwrap_or_default().join(" ");
             target_folder().and_then(|target| mutants::check(&root(), &target, cases, &words))
         }
+        "bench" => target_folder()
+            .and_then(|target| bench::run(&root(), &target, &rest, || build_binary(&["--release"]))),
         "ci" => run(Command::new("bash").arg(".ci/run")),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -67,7 +73,11 @@ fn build_binary(options: &[&str]) -> Result<PathBuf, String> {
     if !run(cargo().args(["build", "--bin", "tripline"]).args(options))? {
         return Err("the binary does not build".to_owned());
     }
-    let folder = if options.contains(&"release") { "release" } else { "debug" };
+    let folder = if options.iter().any(|option| ["release", "--release"].contains(option)) {
+        "release"
+    } else {
+        "debug"
+    };
     Ok(target_folder()?.join(folder).join("tripline"))
 }
 

@@ -12,4 +12,3 @@ pub mod run;
 mod summary;
 pub mod test;
 pub mod why;
-pub mod workload;

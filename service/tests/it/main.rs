@@ -1,5 +1,6 @@
 //! The binary and the decoders as their users see them.
 
+mod bench;
 mod command;
 mod coverage;
 mod crash;
