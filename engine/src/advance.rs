@@ -4,10 +4,11 @@
 //! [`crate::step`] does with it.
 
 use crate::alert::{Alert, FiredBy};
+use crate::deadlines::Deadlines;
 use crate::event::{Arriving, EventRef};
 use crate::expr::Scope;
 use crate::interface::RuleStats;
-use crate::keys::{Handle, KeyTable, hash_of};
+use crate::keys::{KeyTable, hash_of};
 use crate::overlap::{Moment, Surroundings, UsedUp, complete};
 use crate::program::{Ending, Place, Program, Role, RoleKind};
 use crate::row::Position;
@@ -16,7 +17,6 @@ use crate::state::{Key, KeyState};
 use crate::step::Stepping;
 use crate::value::Value;
 use pattern_dsl::types::Micros;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A revision of a rule with the state of all its keys.
@@ -33,7 +33,7 @@ pub(crate) struct RuleRun {
 pub(crate) struct RuleState {
     pub(crate) keys: KeyTable,
     /// Ends of trailing absences, in order: when, the choice's last event, its key. One whose event has gone rings for nothing.
-    pub(crate) timers: VecDeque<(Micros, Position, Handle)>,
+    pub(crate) timers: Deadlines,
     /// First events count from this time on.
     pub(crate) from: Option<Micros>,
     /// First events count before this time only: a later revision has taken over.
@@ -165,7 +165,7 @@ impl Turn<'_, '_> {
 impl RuleRun {
     /// The earliest timer: when it is due, and the event that it counts from.
     pub(crate) fn next_timer(&self) -> Option<(Micros, Position)> {
-        self.state.timers.front().map(|(due, event, _)| (*due, *event))
+        self.state.timers.first()
     }
 
     /// The earliest timer or sweep.
@@ -186,8 +186,8 @@ impl RuleRun {
         let program = &*self.program;
         let by = if program.timeout.is_some() { FiredBy::Timeout } else { FiredBy::Timer };
         let RuleState { keys, timers, stats, .. } = &mut self.state;
-        while timers.front().is_some_and(|(due, event, _)| (*due, *event) <= (until, last)) {
-            let Some((due, event, handle)) = timers.pop_front() else { break };
+        while timers.first().is_some_and(|timer| timer <= (until, last)) {
+            let Some((due, event, handle)) = timers.pop() else { break };
             let Some((key, held)) = keys.get_mut(handle) else { continue };
             if !waits(program, held, event) || broken(program, held, event) {
                 continue;
@@ -235,9 +235,9 @@ impl RuleRun {
 
     /// Timers whose event still stands, with their keys.
     pub(crate) fn open_timers(&self) -> impl Iterator<Item = (Micros, Position, &Key, &KeyState)> {
-        self.state.timers.iter().filter_map(|(due, event, handle)| {
-            let (key, held) = self.state.keys.get(*handle)?;
-            waits(&self.program, held, *event).then_some((*due, *event, key, held))
+        self.state.timers.sorted().into_iter().filter_map(|(due, event, handle)| {
+            let (key, held) = self.state.keys.get(handle)?;
+            waits(&self.program, held, event).then_some((due, event, key, held))
         })
     }
 }

@@ -37,6 +37,7 @@ mod compile;
 mod window;
 mod state;
 mod keys;
+mod deadlines;
 mod advance;
 mod revision;
 mod step;

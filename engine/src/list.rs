@@ -4,7 +4,7 @@
 
 use crate::row::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use thin_vec::ThinVec;
 
 /// Rows, oldest first; 16 bytes and no heap while empty.
@@ -55,10 +55,12 @@ impl List {
         }
     }
 
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Row) -> bool) {
-        self.rows.drain(..self.head as usize);
-        self.head = 0;
-        self.rows.retain(|row| keep(row));
+    /// Takes some rows out of the middle or the end.
+    pub(crate) fn remove(&mut self, places: Range<usize>) {
+        if !places.is_empty() {
+            let head = self.head as usize;
+            self.rows.drain(head + places.start..head + places.end);
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -132,8 +132,13 @@ impl Compiler<'_> {
                     windows.push(*window);
                 }
             });
-            let program =
-                LatchProgram { value: self.node(value, stream)?, limit: self.node(limit, stream)?, windows };
+            let keys = self.own.and_then(|own| self.rule.steps.get(own)).map(|step| &step.keys);
+            let looked_at = self.rule.streams.get(stream).is_some_and(|stream| stream.keys.as_ref() == keys);
+            let of_stream =
+                |window: &usize| self.rule.windows.get(*window).is_some_and(|window| window.stream == stream);
+            let reopens = looked_at && !windows.is_empty() && windows.iter().all(of_stream);
+            let (value, limit) = (self.node(value, stream)?, self.node(limit, stream)?);
+            let program = LatchProgram { value, limit, windows, reopens };
             self.latches.push(program);
         }
         Ok(Node::Reaches(latch, Box::new(self.node(value, stream)?), Box::new(self.node(limit, stream)?)))

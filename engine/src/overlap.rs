@@ -10,7 +10,7 @@ use crate::interface::{Limits, RuleStats};
 use crate::program::Program;
 use crate::row::{Position, Row, Rows, first_of, last_of};
 use crate::search::{Ask, Next, Question, search};
-use crate::state::{Key, KeyState, Sent};
+use crate::state::{Cooldowns, Key, KeyState, Sent};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -52,7 +52,7 @@ pub(crate) struct UsedUp {
     pub(crate) key: Key,
     /// Every event up to here is used up.
     pub(crate) last: Position,
-    /// The cool-downs of the key.
+    /// The cool-downs that changed.
     pub(crate) sent: Vec<(Key, Sent)>,
 }
 
@@ -105,6 +105,8 @@ struct Round {
     firsts: Vec<Position>,
     /// Of `overlap from x`: where x begins or ends.
     from: Position,
+    /// The cool-downs that it has changed.
+    sent: Vec<(Key, Sent)>,
 }
 
 fn fire(
@@ -117,7 +119,7 @@ fn fire(
 ) -> Round {
     let question = question(program, held, moment, around);
     let mut round = Round::default();
-    let mut sent: Vec<(Key, Sent)> = held.beside.sent.clone();
+    let mut sent = Sending { known: &held.beside.sent, fresh: Vec::new() };
     let mut fresh: Vec<Alert> = Vec::new();
     let cap = around.limits.matches_per_moment.unwrap_or(usize::MAX);
     let mut capped = false;
@@ -152,7 +154,10 @@ fn fire(
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
     stats.capped += u64::from(capped || found.cut);
     if program.cooldown.is_some() && moment.by != FiredBy::Timeout {
-        held.beside.sent = sent;
+        round.sent = sent.fresh;
+        for (values, sent) in &round.sent {
+            held.beside.sent.set(values.clone(), *sent, program.cooldown.unwrap_or(0));
+        }
         held.expires_by(Micros::MIN);
     }
     round
@@ -180,6 +185,23 @@ pub(crate) fn question<'a>(
     }
 }
 
+/// The cool-downs of a key while a moment is looked at.
+struct Sending<'a> {
+    known: &'a Cooldowns,
+    /// Those that it has changed.
+    fresh: Vec<(Key, Sent)>,
+}
+
+impl Sending<'_> {
+    fn of(&mut self, values: &Key) -> &mut Sent {
+        let at = self.fresh.iter().position(|(known, _)| known == values).unwrap_or_else(|| {
+            self.fresh.push((values.clone(), self.known.get(values).unwrap_or_default()));
+            self.fresh.len() - 1
+        });
+        &mut self.fresh[at].1
+    }
+}
+
 /// A choice that fires.
 struct Choice<'c, 'a> {
     taken: &'c [Rows<'a>],
@@ -190,7 +212,7 @@ struct Choice<'c, 'a> {
 /// Sends the alert of a choice, if it is not silenced by the cool-down or the cap of its day, nor only counted.
 fn send(
     program: &Program,
-    sent: &mut Vec<(Key, Sent)>,
+    sent: &mut Sending<'_>,
     stats: &mut RuleStats,
     moment: &Moment<'_>,
     around: Surroundings<'_>,
@@ -202,10 +224,7 @@ fn send(
     let mut own = Sent::default();
     if let Some(cooldown) = program.cooldown.filter(|_| !timeout) {
         let per: Key = program.per.iter().map(|node| node.eval(choice.scope)).collect();
-        if !sent.iter().any(|(values, _)| *values == per) {
-            sent.push((per.clone(), Sent::default()));
-        }
-        let Some((_, known)) = sent.iter_mut().find(|(values, _)| *values == per) else { return };
+        let known = sent.of(&per);
         if known.last.is_some_and(|last| moment.time - last < cooldown) {
             stats.suppressed_cooldown += 1;
             known.suppressed += 1;
@@ -318,7 +337,7 @@ fn use_up(
         }
     }
     if last > 0 || program.cooldown.is_some() || !program.latches.is_empty() {
-        used.push(UsedUp { key: moment.key.into(), last, sent: held.beside.sent.clone() });
+        used.push(UsedUp { key: moment.key.into(), last, sent: round.sent.clone() });
     }
 }
 

@@ -380,6 +380,8 @@ pub(crate) struct LatchProgram {
     pub(crate) limit: Node,
     /// Windows that `value` reads.
     pub(crate) windows: Vec<usize>,
+    /// It looks at every event that joins its windows: once those are empty it is as good as open.
+    pub(crate) reopens: bool,
 }
 
 #[derive(Debug)]

@@ -49,7 +49,7 @@ impl RuleRun {
         for (key, held) in older.state.keys.iter() {
             let mut state = KeyState::new(program);
             if !held.beside.sent.is_empty() {
-                state.beside.sent.clone_from(&held.beside.sent);
+                state.beside.sent.take_over(&held.beside.sent, program.cooldown.unwrap_or(0));
             }
             if program.latches.len() == older.program.latches.len() {
                 state.set_latches(held.beside.latches);
@@ -93,10 +93,7 @@ impl RuleRun {
             held.beside.used_to = held.beside.used_to.max(used.last);
         }
         for (values, sent) in &used.sent {
-            match held.beside.sent.iter_mut().find(|(known, _)| known == values) {
-                Some((_, known)) => *known = *sent,
-                None => held.beside.sent.push((values.clone(), *sent)),
-            }
+            held.beside.sent.set(values.clone(), *sent, program.cooldown.unwrap_or(0));
         }
         held.set_latches(close_latches(program, held.beside.latches));
         self.closed_at = pos;
@@ -126,7 +123,12 @@ fn same_windows(program: &Program, older: &Program) -> Vec<Option<usize>> {
             && same_terms(&window.filter, &other.filter)
             && same_stream(program, older, window.stream, other.stream)
     };
-    let find = |window| older.rule.windows.iter().position(|other| same(window, other));
+    // Windows that hold the same may be read at different moments: each keeps its place where it can.
+    let find = |window: &Window| {
+        let mut others = older.rule.windows.iter();
+        let as_read = others.position(|other| same(window, other) && window.before == other.before);
+        as_read.or_else(|| older.rule.windows.iter().position(|other| same(window, other)))
+    };
     program.rule.windows.iter().map(find).collect()
 }
 

@@ -2,16 +2,19 @@
 //!
 //! INVARIANT: every list is sorted by position; after [`KeyState::expire`] no row is older than the rule's horizon.
 
+use crate::collections::Map;
 use crate::list::List;
 use crate::program::{BoundProgram, Place, Program};
 use crate::row::{Position, Row};
 use crate::value::Value;
 use crate::window::WindowState;
 use pattern_dsl::types::Micros;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
+
+const DAY: Micros = 86_400_000_000;
 
 /// Key values of a rule, in the order of its parts.
 pub(crate) type Key = SmallVec<[Value; 1]>;
@@ -39,14 +42,79 @@ pub(crate) struct Sent {
 impl Sent {
     /// So long after the cool-down that it no longer matters what was silenced.
     pub(crate) fn is_forgotten(&self, cooldown: Micros, now: Micros) -> bool {
-        const DAY: Micros = 86_400_000_000;
         self.last.is_none_or(|last| now - last >= cooldown.saturating_add(DAY))
     }
 
-    /// It silences nothing and has nothing to tell.
-    fn is_over(&self, cooldown: Micros, now: Micros) -> bool {
-        self.is_forgotten(cooldown, now)
-            || (self.suppressed == 0 && self.last.is_none_or(|last| now - last >= cooldown))
+    /// From then on it silences nothing and has nothing to tell.
+    fn over(&self, cooldown: Micros) -> Micros {
+        let last = self.last.unwrap_or(Micros::MIN);
+        let told = if self.suppressed == 0 { 0 } else { DAY };
+        last.saturating_add(cooldown).saturating_add(told)
+    }
+}
+
+/// The cool-downs of one key, by the values of `cooldown .. per` (none = one entry).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cooldowns {
+    by_values: Option<Box<Map<Key, Sent>>>,
+    /// All of them are over by then.
+    until: Micros,
+    /// How many there were when those that were over were last dropped.
+    kept: usize,
+}
+
+impl Cooldowns {
+    const fn new() -> Self {
+        Self { by_values: None, until: Micros::MIN, kept: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_values.as_ref().is_none_or(|map| map.is_empty())
+    }
+
+    pub(crate) fn get(&self, values: &Key) -> Option<Sent> {
+        self.by_values.as_ref()?.get(values).copied()
+    }
+
+    pub(crate) fn set(&mut self, values: Key, sent: Sent, cooldown: Micros) {
+        self.until = self.until.max(sent.over(cooldown));
+        self.by_values.get_or_insert_default().insert(values, sent);
+    }
+
+    /// Takes over what another revision has kept.
+    pub(crate) fn take_over(&mut self, other: &Self, cooldown: Micros) {
+        let known = other.by_values.iter().flat_map(|map| map.iter());
+        known.for_each(|(values, sent)| self.set(values.clone(), *sent, cooldown));
+    }
+
+    /// Drops those that are over at `now`; not each time, since that looks at all of them.
+    fn drop_over(&mut self, cooldown: Micros, now: Micros) {
+        let Some(map) = &mut self.by_values else { return };
+        if now >= self.until || map.len() >= 2 * self.kept {
+            map.retain(|_, sent| now < sent.over(cooldown));
+            self.kept = map.len().max(8);
+        }
+    }
+
+    /// In an order that depends on nothing else.
+    fn sorted(&self) -> Vec<(&Key, &Sent)> {
+        let mut all: Vec<(&Key, &Sent)> = self.by_values.iter().flat_map(|map| map.iter()).collect();
+        all.sort_by_cached_key(|(key, _)| postcard::to_allocvec(key).unwrap_or_default());
+        all
+    }
+}
+
+impl Serialize for Cooldowns {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.until, self.sorted()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cooldowns {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (until, all): (Micros, Vec<(Key, Sent)>) = Deserialize::deserialize(deserializer)?;
+        let by_values = (!all.is_empty()).then(|| Box::new(all.into_iter().collect::<Map<_, _>>()));
+        Ok(Self { by_values, until, kept: 0 })
     }
 }
 
@@ -79,7 +147,7 @@ pub(crate) struct Held {
     /// Bit i: latch i is open.
     pub(crate) latches: u32,
     /// By the values of `cooldown .. per` (none = one entry): what was sent.
-    pub(crate) sent: Vec<(Key, Sent)>,
+    pub(crate) sent: Cooldowns,
     /// An alert of another revision has used up every event up to here.
     pub(crate) used_to: Position,
 }
@@ -90,7 +158,7 @@ impl Held {
         seen: Vec::new(),
         windows: Vec::new(),
         latches: u32::MAX,
-        sent: Vec::new(),
+        sent: Cooldowns::new(),
         used_to: 0,
     };
 }
@@ -167,10 +235,9 @@ impl KeyState {
             }
             state.floor_ts.into_iter().for_each(|ts| keep_until(ts, bound.saturating_add(1)));
         }
-        let cooldown = program.cooldown.unwrap_or(0);
-        held.sent.retain(|(_, sent)| !sent.is_over(cooldown, now));
-        for (_, sent) in &held.sent {
-            sent.last.into_iter().for_each(|last| keep_until(last, cooldown));
+        if !held.sent.is_empty() {
+            held.sent.drop_over(program.cooldown.unwrap_or(0), now);
+            keep_until(held.sent.until, 0);
         }
         for (state, window) in held.windows.iter_mut().zip(&program.windows) {
             state.evict(window, now);
@@ -204,7 +271,7 @@ impl KeyState {
                 return None;
             }
             held.seen.fill(0);
-            held.sent.clear();
+            held.sent = Cooldowns::new();
             (held.latches, held.used_to) = (u32::MAX, 0);
         }
         self.lists.iter_mut().for_each(List::clear);
@@ -245,7 +312,11 @@ impl Held {
     fn is_idle(&self, program: &Program, now: Micros) -> bool {
         self.absences.iter().all(|absence| absence.rows.is_empty() && absence.floor_ts.is_none())
             && self.windows.iter().all(WindowState::is_empty)
-            && self.latches == u32::MAX
-            && self.sent.iter().all(|(_, sent)| sent.is_over(program.cooldown.unwrap_or(0), now))
+            && program
+                .latches
+                .iter()
+                .enumerate()
+                .all(|(bit, latch)| latch.reopens || self.latches >> bit & 1 == 1)
+            && (self.sent.is_empty() || now >= self.sent.until)
     }
 }

@@ -3,6 +3,7 @@
 //! The order: `cancel on`; steps from the last unit to the first, so that no event precedes itself; absences; strictness.
 
 use crate::alert::{Alert, FiredBy};
+use crate::deadlines::Deadlines;
 use crate::event::Arriving;
 use crate::expr::Scope;
 use crate::interface::RuleStats;
@@ -15,13 +16,12 @@ use crate::state::KeyState;
 use crate::value::Value;
 use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
-use std::collections::VecDeque;
 
 /// One event on its way through the state of one key.
 pub(crate) struct Stepping<'a> {
     pub(crate) program: &'a Program,
     pub(crate) state: &'a mut KeyState,
-    pub(crate) timers: &'a mut VecDeque<(Micros, Position, Handle)>,
+    pub(crate) timers: &'a mut Deadlines,
     pub(crate) stats: &'a mut RuleStats,
     /// First events of this time belong to this revision.
     pub(crate) accepts: bool,
@@ -89,15 +89,17 @@ impl Stepping<'_> {
         }
     }
 
-    /// Drops what came before another event and was not followed by one at once.
+    /// Drops what came before another event and was not followed by one at once. Each event decides this for the event before
+    /// it alone: it is among the last of its list.
     fn drop_left_behind(&mut self) {
         for unit in (0..self.program.units.len() - 1).rev() {
             let newest = self.union_before(unit + 1, unit);
             let (lists, after) = self.state.lists.split_at_mut(unit + 1);
             let (Some(list), Some(next)) = (lists.last_mut(), after.first()) else { return };
-            list.retain(|row| {
-                row.pos >= newest || next.iter().any(|follower| follower.union_before() == row.pos)
-            });
+            let followed = |row: &Row| next.binary_search_by_key(&row.pos, Row::union_before).is_ok();
+            let end = list.partition_point(|row| row.pos < newest);
+            let left = list.iter().take(end).rev().take_while(|row| !followed(row)).count();
+            list.remove(end - left..end);
         }
     }
 
@@ -175,13 +177,7 @@ impl Stepping<'_> {
 
     /// Sets a timer that counts from this event.
     fn wait(&mut self, due: Micros) {
-        let timer = (due, self.pos, self.handle);
-        if self.timers.back().is_none_or(|(last, ..)| *last <= due) {
-            self.timers.push_back(timer);
-        } else {
-            let at = self.timers.partition_point(|(other, pos, _)| (*other, *pos) <= (due, self.pos));
-            self.timers.insert(at, timer);
-        }
+        self.timers.set((due, self.pos, self.handle));
     }
 
     /// Time of the newest first event of any prefix that could lead to this step now; none if there is no such prefix.

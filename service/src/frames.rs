@@ -26,7 +26,10 @@ impl<R: BufRead> Frames<R> {
                     length,
                     ..
                 })) => {
-                    copy(&mut (&mut self.source).take(length.into()), &mut sink())?;
+                    let length = u64::from(length);
+                    if copy(&mut (&mut self.source).take(length), &mut sink())? < length {
+                        return Err(Error::other("the last zstd frame is cut off"));
+                    }
                 }
                 Err(error) => return Err(Error::other(error)),
             }

@@ -7,6 +7,7 @@
 use crate::advance::{RuleRun, latches_after, windows_at};
 use crate::alert::{ALERTS, Alert};
 use crate::chain::{in_order, reads};
+use crate::deadlines::Deadlines;
 use crate::event::{Arriving, Event};
 use crate::expr::Scope;
 use crate::interface::RuleStats;
@@ -22,7 +23,6 @@ use crate::why::history::History;
 use crate::window::WindowState;
 use pattern_dsl::types::Micros;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One rule and key, replayed.
@@ -180,7 +180,7 @@ impl<'t> Replay<'t> {
         let mut stepping = Stepping {
             program,
             state: &mut self.held,
-            timers: &mut VecDeque::new(),
+            timers: &mut Deadlines::default(),
             stats: &mut RuleStats::default(),
             accepts,
             event: &Arriving::again(event),

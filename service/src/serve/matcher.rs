@@ -239,7 +239,9 @@ impl Matcher {
         counter!("tripline_events_processed_total", "task" => "0").increment(accepted);
         rejected.sort_by_key(|r| r.line);
         let held = self.core.task().held_until();
-        let held = held.map(|(stream, until)| json!({"stream": stream, "time": super::rfc3339(until)}));
+        // Of a stream that has had no event yet nothing is released: no time.
+        let time = |until: i64| (until > i64::MIN).then(|| super::rfc3339(until));
+        let held = held.map(|(stream, until)| json!({"stream": stream, "time": time(until)}));
         let body = json!({"accepted": accepted, "rejected": rejected, "held_until": held});
         if let Some((key, asked)) = batch.key {
             let reply = IdempotentReply { at: group.now, asked, body: body.clone() };

@@ -45,6 +45,20 @@ fn compressed_files_are_read_and_damaged_ones_to_the_damage() {
     std::fs::write(f.path().join("auth.jsonl.zst"), packed).expect("write");
     let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl.zst", "--json"], "");
     assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 1), "{}", err(&output));
+    // Frames follow each other, some to be skipped; what is cut off is damage, also where it would be skipped.
+    let (first, rest) = EVENTS.split_at(EVENTS.find('\n').expect("a line") + 1);
+    let frame = |text: &str| zstd::encode_all(text.as_bytes(), 3).expect("compress");
+    let skipped = |length: u32| [0x184D_2A50_u32.to_le_bytes(), length.to_le_bytes()].concat();
+    let whole = [frame(first), skipped(3), b"abc".to_vec(), frame(rest)].concat();
+    std::fs::write(f.path().join("auth.jsonl.zst"), &whole).expect("write");
+    let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl.zst", "--json"], "");
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(0), 1), "{}", err(&output));
+    for damaged in [whole[..whole.len() - 5].to_vec(), [frame(first), skipped(1_000), frame(rest)].concat()] {
+        std::fs::write(f.path().join("auth.jsonl.zst"), damaged).expect("write");
+        let output = tripline(f.path(), &["run", "card.cep", "auth.jsonl.zst", "--json"], "");
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        assert!(err(&output).contains("auth.jsonl.zst: damaged"), "{}", err(&output));
+    }
     let mut damaged = gzip(EVENTS);
     damaged.truncate(damaged.len() - 6);
     std::fs::write(f.path().join("auth.jsonl.gz"), damaged).expect("write");
