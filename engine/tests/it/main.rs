@@ -3,6 +3,7 @@
 mod chain;
 mod index;
 mod limits;
+mod memory;
 mod tables;
 mod values;
 mod why;
