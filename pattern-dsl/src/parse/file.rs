@@ -196,7 +196,7 @@ impl Parser<'_> {
         if path.len() == 1 && path.first().is_some_and(|p| p.name == "record" && !p.quoted) {
             path.clear();
         }
-        let in_order = self.eat_word("in");
+        let mut in_order = self.eat_word("in");
         if in_order {
             self.word("order")?;
         }
@@ -247,6 +247,14 @@ impl Parser<'_> {
             self.bump();
             let span = self.span();
             zone = Some((self.string("a zone in quotes")?, span));
+        }
+        if !in_order && self.at_word("in") && matches!(self.peek(1), Kind::Name(word) if word == "order") {
+            let diagnostic =
+                Diagnostic::error("E101", self.span(), "`in order` stands before `as` and `zone`");
+            self.report(diagnostic.help("for example `time ts in order as epoch_s`"));
+            self.bump();
+            self.bump();
+            in_order = true;
         }
         Ok(Time { path, in_order, format, zone })
     }

@@ -18,8 +18,10 @@ const BEAT: i64 = 30_000_000;
 pub(super) async fn index() -> Json<Value> {
     Json(json!({
         "name": "tripline", "version": env!("CARGO_PKG_VERSION"),
-        "paths": ["/v1/events", "/v1/events/{stream}", "/v1/rules", "/v1/rules:check", "/v1/alerts", "/v1/alerts/stream",
-            "/v1/topics/{topic}/records", "/v1/endpoints", "/livez", "/readyz", "/statusz", "/metrics"],
+        "paths": ["/v1/events", "/v1/events/{stream}", "/v1/rules", "/v1/rules/{id}",
+            "/v1/rules/{id}/explain", "/v1/rules:check", "/v1/alerts", "/v1/alerts/stream",
+            "/v1/topics/{topic}/records", "/v1/endpoints", "/v1/endpoints/{name}",
+            "/v1/endpoints/{name}/deliveries", "/livez", "/readyz", "/statusz", "/metrics"],
     }))
 }
 

@@ -65,7 +65,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .merge(guarded)
-        .fallback(async || Problem::new(404, "no such path"))
+        .fallback(async || Problem::new(404, "no such path; `GET /` lists the paths"))
         .method_not_allowed_fallback(async || Problem::new(405, "this path has no such method"))
         .with_state(shared)
 }

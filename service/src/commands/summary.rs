@@ -38,13 +38,17 @@ pub(super) struct Summary<'a> {
     pub(super) took: Duration,
 }
 
+fn counted(count: u64, word: &str) -> String {
+    plural(usize::try_from(count).unwrap_or(usize::MAX), word)
+}
+
 impl Summary<'_> {
     /// Several lines.
     pub(super) fn text(&self) -> String {
         let sum = |f: fn(&RuleStats) -> u64| self.stats.iter().map(|(_, s)| f(s)).sum::<u64>();
         let (cooldown, unless) = (sum(|s| s.suppressed_cooldown), sum(|s| s.suppressed_unless));
         let (counts, tally) = (self.counts, self.tally);
-        let mut out = format!("{} events, {} alerts\n", tally.events, counts.total);
+        let mut out = format!("{}, {}\n", counted(tally.events, "event"), counted(counts.total, "alert"));
         for (rule, count) in &counts.by_rule {
             out.push_str(&format!("  {rule:<40} {count}\n"));
         }
@@ -73,7 +77,7 @@ impl Summary<'_> {
         for (rule, stats) in self.stats {
             let met = stats.capped + stats.suppressed_day;
             if met > 0 {
-                let times = plural(usize::try_from(met).unwrap_or(usize::MAX), "time");
+                let times = counted(met, "time");
                 out.push_str(&format!("{rule}: met a limit {times}; --limit NAME=none lifts one\n"));
             }
         }

@@ -1,6 +1,6 @@
 //! What the demo prints.
 
-use crate::console::tell;
+use crate::console::{plural, tell};
 use crate::decode::time::format_rfc3339;
 use crate::feed::Event;
 use serde_json::Value;
@@ -90,7 +90,7 @@ fn evidence(event: &Value) -> String {
 /// Counts by rule against what the data holds. True if they agree.
 pub(super) fn summary(expected: &[(&str, usize)], counts: &BTreeMap<String, usize>, events: usize) -> bool {
     let total: usize = counts.values().sum();
-    tell!("{events} events, {total} alerts:");
+    tell!("{}, {}:", plural(events, "event"), plural(total, "alert"));
     let mut right = true;
     for (rule, wanted) in expected {
         let found = counts.get(*rule).copied().unwrap_or_default();

@@ -263,7 +263,10 @@ impl Matcher {
         if let Some(active) = current.filter(|a| a.origin == Origin::Folder) {
             return Err(Problem::new(
                 409,
-                format!("`{id}` is a rule of the rules folder (revision {})", active.revision),
+                format!(
+                    "`{id}` is a rule of the rules folder (revision {}): change it there and start again, or put this one under another name",
+                    active.revision
+                ),
             ));
         }
         check_condition(current, condition)?;

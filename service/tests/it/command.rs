@@ -82,7 +82,7 @@ fn run_finds_the_card_tester_whatever_the_order_of_lines() {
     let full = tripline(f.path(), &["run", "card.cep", "auth.jsonl", "--json", "--evidence", "full"], "");
     let alert: serde_json::Value = serde_json::from_str(out(&full).trim()).expect("one alert");
     assert_eq!(alert["data"]["why"][0]["events"].as_array().map(Vec::len), Some(3));
-    assert!(err(&full).contains("4 events, 1 alerts"), "{}", err(&full));
+    assert!(err(&full).contains("4 events, 1 alert\n"), "{}", err(&full));
 }
 
 #[test]
