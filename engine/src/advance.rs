@@ -32,6 +32,8 @@ pub(crate) struct RuleRun {
 #[derive(Debug, Default)]
 pub(crate) struct RuleState {
     pub(crate) keys: KeyTable,
+    /// Of a rule whose matches are single events: the state in which one is looked at, empty again after each.
+    pub(crate) passing: Option<Box<KeyState>>,
     /// Ends of trailing absences, in order: when, the choice's last event, its key. One whose event has gone rings for nothing.
     pub(crate) timers: Deadlines,
     /// First events count from this time on.
@@ -54,7 +56,7 @@ struct Turn<'a, 'e> {
 }
 
 impl RuleRun {
-    /// Takes an event in the rule's order. `roles`: those whose predicates hold.
+    /// Takes an event in the rule's order. `roles`: those whose predicates hold. False if no key holds or begins anything.
     pub(crate) fn event(
         &mut self,
         event: &Arriving<'_>,
@@ -63,30 +65,31 @@ impl RuleRun {
         around: Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
-    ) {
+    ) -> bool {
         let (program, view) = (&*self.program, &event.view);
         let state = &mut self.state;
         let mut turn = Turn { program, state, closed_at: self.closed_at, event, pos, around, out, used };
         let mut remaining = roles;
-        let mut null_key = false;
+        let (mut null_key, mut met) = (false, false);
         while remaining != 0 {
             let first = remaining.trailing_zeros() as usize;
-            let Some(role) = program.roles.get(first) else { return };
+            let Some(role) = program.roles.get(first) else { return met };
             let same =
                 if program.uniform_keys { remaining } else { same_key(program, role, remaining, view) };
             remaining &= !same;
             match *role.keys.as_slice() {
                 [slot] if !view.slot(slot).is_null() => {
-                    turn.keyed(same, std::slice::from_ref(view.slot(slot)), event.hash(slot));
+                    met |= turn.keyed(same, std::slice::from_ref(view.slot(slot)), event.hash(slot));
                 }
                 _ if role.keys.iter().any(|slot| view.slot(*slot).is_null()) => null_key = true,
                 _ => {
                     let key: Key = role.keys.iter().map(|slot| view.slot(*slot).clone()).collect();
-                    turn.keyed(same, &key, hash_of(&key));
+                    met |= turn.keyed(same, &key, hash_of(&key));
                 }
             }
         }
         self.state.stats.null_keys += u64::from(null_key);
+        met
     }
 
     /// Takes an event under one key.
@@ -108,15 +111,22 @@ impl RuleRun {
 }
 
 impl Turn<'_, '_> {
-    fn keyed(&mut self, roles: u64, key: &[Value], hash: u64) {
+    /// False if the key holds nothing and begins nothing.
+    fn keyed(&mut self, roles: u64, key: &[Value], hash: u64) -> bool {
         let (program, pos, around) = (self.program, self.pos, self.around);
-        let state = &mut *self.state;
-        let handle = match state.keys.find(hash, key) {
+        let RuleState { keys, passing, timers, stats, from, until } = &mut *self.state;
+        let passes = program.passing && keys.is_empty();
+        let handle = match passes.then_some(0).or_else(|| keys.find(hash, key)) {
             Some(handle) => handle,
-            None if roles & program.creating == 0 => return,
-            None => state.keys.insert(hash, key.into(), || KeyState::new(program)),
+            None if roles & program.creating == 0 => return false,
+            None => keys.insert(hash, key.into(), || KeyState::new(program)),
         };
-        let Some((_, held)) = state.keys.get_mut(handle) else { return };
+        let held = if passes {
+            &mut **passing.get_or_insert_with(|| Box::new(KeyState::new(program)))
+        } else {
+            let Some((_, held)) = keys.get_mut(handle) else { return false };
+            held
+        };
         let view = self.event.view;
         let now = view.ts;
         held.expire(program, now);
@@ -141,9 +151,9 @@ impl Turn<'_, '_> {
         let mut step = Stepping {
             program,
             state: held,
-            timers: &mut state.timers,
-            stats: &mut state.stats,
-            accepts: state.from.is_none_or(|from| now >= from) && state.until.is_none_or(|until| now < until),
+            timers,
+            stats,
+            accepts: from.is_none_or(|from| now >= from) && until.is_none_or(|until| now < until),
             event: self.event,
             pos,
             handle,
@@ -154,11 +164,14 @@ impl Turn<'_, '_> {
             used: self.used,
         };
         step.run(roles, &scope);
-        if held.is_idle(program, now) {
-            state.keys.remove(handle);
+        if passes {
+            debug_assert!(held.is_idle(program, now), "an event that passes leaves nothing");
+        } else if held.is_idle(program, now) {
+            keys.remove(handle);
         } else {
-            state.keys.queue(handle, now.saturating_add(program.sweep_after));
+            keys.queue(handle, now.saturating_add(program.sweep_after));
         }
+        true
     }
 }
 

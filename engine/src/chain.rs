@@ -195,7 +195,7 @@ impl Task {
     /// Releases every instant before `watermark` to the merged rules, stratum by stratum, with their timers.
     pub(crate) fn release_strata(&mut self, watermark: Micros, out: &mut Outputs) {
         // Of a partition that nobody waits for, too, no event before the watermark is taken any more.
-        if self.agenda.earliest().is_some_and(|due| due < watermark) {
+        if self.agenda.earliest() < watermark {
             self.ring_direct(watermark.saturating_sub(1), out);
         }
         loop {
@@ -257,6 +257,7 @@ impl Task {
         let mut wanted = std::mem::take(&mut self.wanted);
         for (number, alert) in derived.iter().enumerate() {
             let view: EventRef<'_> = alert.event.view();
+            wanted.clear();
             self.index.wanted(&view, &self.partition_names, &self.tables, &mut wanted);
             for (rule, roles) in &wanted {
                 let at_stratum = self.chain.stratum(*rule as usize) == stratum;

@@ -122,7 +122,12 @@ pub(crate) struct Arriving<'a> {
 
 impl<'a> Arriving<'a> {
     pub(crate) fn new(view: EventRef<'a>) -> Self {
-        Self { view, kept: OnceCell::new(), hash: Cell::new(None) }
+        Self::hashed(view, None)
+    }
+
+    /// With a slot and the hash of its value as a key.
+    pub(crate) fn hashed(view: EventRef<'a>, hash: Option<(usize, u64)>) -> Self {
+        Self { view, kept: OnceCell::new(), hash: Cell::new(hash) }
     }
 
     pub(crate) fn again(event: &'a Event) -> Self {

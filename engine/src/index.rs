@@ -30,9 +30,7 @@ pub(crate) struct Index {
 #[derive(Debug, Default)]
 struct StreamIndex {
     names: Map<String, u32>,
-    predicates: Vec<Predicate>,
-    /// Results of the event looked at: `2 * epoch` = false, `2 * epoch + 1` = true, less = not yet known.
-    memo: Vec<u64>,
+    predicates: Vec<Test>,
     epoch: u64,
     /// What rules want, in the order of what finds them; those that ask nothing come first.
     wants: Vec<Want>,
@@ -59,6 +57,14 @@ enum Finder {
     /// A predicate that holds.
     Test(u32),
     Family(Kin),
+}
+
+/// A predicate with its result.
+#[derive(Debug)]
+struct Test {
+    predicate: Predicate,
+    /// Of the event looked at: `2 * epoch` = false, `2 * epoch + 1` = true, less = not yet known.
+    known: u64,
 }
 
 /// A test of one event.
@@ -110,13 +116,24 @@ impl Predicate {
         }
     }
 
-    #[inline]
-    fn holds(&self, scope: &Scope<'_>) -> bool {
-        match self {
-            Self::Compare(slot, op, value) => {
-                scope.this.is_some_and(|event| compare(*op, event.slot(*slot), value) == Some(true))
+    #[inline(always)]
+    fn holds(&self, event: &EventRef<'_>, around: Around<'_>) -> bool {
+        if let Self::Compare(slot, op, limit) = self {
+            match (event.slot(*slot), limit) {
+                (Value::Float(value), Value::Float(limit)) => return orders(*op, value, limit),
+                (Value::Int(value), Value::Int(limit)) => return orders(*op, value, limit),
+                _ => {}
             }
-            Self::Other(node) => node.test(scope) == Some(true),
+        }
+        self.holds_of_any(event, around)
+    }
+
+    /// [`Self::holds`] where two plain numbers do not decide.
+    #[inline(never)]
+    fn holds_of_any(&self, event: &EventRef<'_>, around: Around<'_>) -> bool {
+        match self {
+            Self::Compare(slot, op, limit) => compare(*op, event.slot(*slot), limit) == Some(true),
+            Self::Other(node) => around.tests(node, event),
         }
     }
 
@@ -138,6 +155,42 @@ impl Predicate {
             None if kind < 2 => Some((*slot, None, kind)),
             _ => None,
         }
+    }
+}
+
+/// What tests of an event read beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) partitions: &'a [ArcStr],
+    pub(crate) tables: &'a Tables,
+}
+
+impl Around<'_> {
+    fn tests(self, node: &Node, event: &EventRef<'_>) -> bool {
+        let scope = Scope {
+            this: Some(*event),
+            key: &[],
+            taken: &[],
+            own: 0,
+            windows: &[],
+            latches: 0,
+            partitions: self.partitions,
+            tables: self.tables,
+            time: event.ts,
+        };
+        node.test(&scope) == Some(true)
+    }
+}
+
+/// An order or equality of two plain numbers; what is not a number is in no order.
+#[inline]
+fn orders<T: PartialOrd>(op: BinaryOp, value: &T, limit: &T) -> bool {
+    match op {
+        BinaryOp::Less => value < limit,
+        BinaryOp::LessOrEqual => value <= limit,
+        BinaryOp::Greater => value > limit,
+        BinaryOp::GreaterOrEqual => value >= limit,
+        _ => value == limit,
     }
 }
 
@@ -206,8 +259,7 @@ impl Index {
         }
         let number = index.predicates.len() as u32;
         index.names.insert(name.to_owned(), number);
-        index.predicates.push(Predicate::new(node, is_float));
-        index.memo.push(0);
+        index.predicates.push(Test { predicate: Predicate::new(node, is_float), known: 0 });
         number
     }
 
@@ -232,13 +284,14 @@ impl Index {
     }
 
     /// The predicate holds for the event.
-    pub(crate) fn holds(&self, stream: StreamId, number: u32, scope: &Scope<'_>) -> bool {
+    pub(crate) fn holds(&self, number: u32, event: &EventRef<'_>, around: Around<'_>) -> bool {
         let predicate =
-            self.streams.get(stream as usize).and_then(|index| index.predicates.get(number as usize));
-        predicate.is_some_and(|predicate| predicate.holds(scope))
+            self.streams.get(event.stream as usize).and_then(|index| index.predicates.get(number as usize));
+        predicate.is_some_and(|test| test.predicate.holds(event, around))
     }
 
-    /// The rules that want the event, in their order, each with the roles (one bit each) that its tests leave open.
+    /// Appends the rules that want the event, in their order, each with the roles (one bit each) that its tests leave open.
+    #[inline]
     pub(crate) fn wanted(
         &mut self,
         event: &EventRef<'_>,
@@ -246,26 +299,52 @@ impl Index {
         tables: &Tables,
         found: &mut Vec<(u32, u64)>,
     ) {
-        found.clear();
-        let Some(index) = self.streams.get_mut(event.stream as usize) else { return };
-        let scope = Scope {
-            this: Some(*event),
-            key: &[],
-            taken: &[],
-            own: 0,
-            windows: &[],
-            latches: 0,
-            partitions,
-            tables,
-            time: event.ts,
-        };
-        index.find(&scope, found);
+        if let Some(index) = self.streams.get_mut(event.stream as usize) {
+            index.find(event, Around { partitions, tables }, found);
+        }
+    }
+}
+
+/// An event on its way through the index of its stream.
+struct Look<'a> {
+    event: &'a EventRef<'a>,
+    around: Around<'a>,
+    predicates: &'a mut [Test],
+    epoch: u64,
+    wants: &'a [Want],
+    found: &'a mut Vec<(u32, u64)>,
+    /// What was found of it begins here.
+    start: usize,
+}
+
+impl Look<'_> {
+    #[inline]
+    fn holds(&mut self, number: u32) -> bool {
+        let Some(test) = self.predicates.get_mut(number as usize) else { return false };
+        if test.known < 2 * self.epoch {
+            test.known = 2 * self.epoch + u64::from(test.predicate.holds(self.event, self.around));
+        }
+        test.known & 1 == 1
+    }
+
+    /// Takes the wants whose other predicates hold as well.
+    #[inline]
+    fn take(&mut self, range: &Range<usize>) {
+        for want in self.wants.get(range.clone()).unwrap_or_default() {
+            if want.predicates.iter().all(|predicate| self.holds(*predicate)) {
+                let before = self.found.len() > self.start;
+                match self.found.last_mut() {
+                    Some((rule, roles)) if before && *rule == want.rule => *roles |= want.roles,
+                    _ => self.found.push((want.rule, want.roles)),
+                }
+            }
+        }
     }
 }
 
 impl StreamIndex {
     fn kin(&self, predicate: u32) -> Option<Kin> {
-        self.predicates.get(predicate as usize).and_then(Predicate::kin)
+        self.predicates.get(predicate as usize).and_then(|test| test.predicate.kin())
     }
 
     fn arrange(&mut self) {
@@ -327,7 +406,7 @@ impl StreamIndex {
 
     /// Limits that more values pass come first.
     fn limit_order(&self, p: Option<u32>, q: Option<u32>) -> Ordering {
-        let predicate = |number: Option<u32>| self.predicates.get(number? as usize);
+        let predicate = |number: Option<u32>| Some(&self.predicates.get(number? as usize)?.predicate);
         let (Some(Predicate::Compare(_, a, x)), Some(Predicate::Compare(_, b, y))) =
             (predicate(p), predicate(q))
         else {
@@ -345,7 +424,7 @@ impl StreamIndex {
         let mut words = Map::default();
         let mut limits = Vec::new();
         for (number, wants) in &predicates {
-            let Predicate::Compare(_, op, value) = self.predicates.get(*number as usize)? else {
+            let Predicate::Compare(_, op, value) = &self.predicates.get(*number as usize)?.predicate else {
                 return None;
             };
             match side {
@@ -361,58 +440,66 @@ impl StreamIndex {
         Some(Family { slot, by, predicates })
     }
 
-    fn find(&mut self, scope: &Scope<'_>, found: &mut Vec<(u32, u64)>) {
+    #[inline]
+    fn find(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<(u32, u64)>) {
         self.epoch += 1;
-        let Self { predicates, memo, epoch, wants, unconditional, tested, families, .. } = self;
-        let mut holds = |number: u32| {
-            let number = number as usize;
-            let (Some(known), Some(predicate)) = (memo.get_mut(number), predicates.get(number)) else {
-                return false;
-            };
-            if *known < 2 * *epoch {
-                *known = 2 * *epoch + u64::from(predicate.holds(scope));
+        // Most events fit nothing, and end here.
+        let mut finds = self.unconditional > 0 || !self.families.is_empty();
+        for (predicate, _) in &self.tested {
+            if let Some(test) = self.predicates.get_mut(*predicate as usize) {
+                let holds = test.predicate.holds(event, around);
+                test.known = 2 * self.epoch + u64::from(holds);
+                finds |= holds;
             }
-            *known & 1 == 1
-        };
-        let mut take = |range: Range<usize>, holds: &mut dyn FnMut(u32) -> bool| {
-            for want in wants.get(range).unwrap_or_default() {
-                if want.predicates.iter().all(|predicate| holds(*predicate)) {
-                    match found.last_mut() {
-                        Some((rule, roles)) if *rule == want.rule => *roles |= want.roles,
-                        _ => found.push((want.rule, want.roles)),
-                    }
-                }
-            }
-        };
-        take(0..*unconditional, &mut holds);
+        }
+        if finds {
+            self.gather(event, around, found);
+        }
+    }
+
+    #[inline(never)]
+    fn gather(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<(u32, u64)>) {
+        let Self { predicates, epoch, wants, unconditional, tested, families, .. } = self;
+        let start = found.len();
+        let mut look = Look { event, around, predicates, epoch: *epoch, wants, found, start };
+        look.take(&(0..*unconditional));
         for (predicate, range) in tested {
-            if holds(*predicate) {
-                take(range.clone(), &mut holds);
+            if look.holds(*predicate) {
+                look.take(range);
             }
         }
         for family in families {
-            match scope.this.and_then(|event| family.find(event.slot(family.slot))) {
-                Some(range) => take(range, &mut holds),
+            match family.find(event.slot(family.slot)) {
+                Some(range) => look.take(&range),
                 None => {
                     for (predicate, range) in &family.predicates {
-                        if holds(*predicate) {
-                            take(range.clone(), &mut holds);
+                        if look.holds(*predicate) {
+                            look.take(range);
                         }
                     }
                 }
             }
         }
-        if !found.is_sorted_by(|(a, _), (b, _)| a < b) {
-            found.sort_unstable_by_key(|(rule, _)| *rule);
-            found.dedup_by(|(rule, roles), (kept, all)| {
-                let same = rule == kept;
-                if same {
-                    *all |= *roles;
-                }
-                same
-            });
+        if !found.get(start..).is_some_and(|found| found.is_sorted_by(|(a, _), (b, _)| a < b)) {
+            merge_rules(found, start);
         }
     }
+}
+
+/// Puts what was found from `start` on in the order of rules, each once.
+fn merge_rules(found: &mut Vec<(u32, u64)>, start: usize) {
+    let Some(own) = found.get_mut(start..) else { return };
+    own.sort_unstable_by_key(|(rule, _)| *rule);
+    let mut kept = 0;
+    for at in 1..own.len() {
+        if own[at].0 == own[kept].0 {
+            own[kept].1 |= own[at].1;
+        } else {
+            kept += 1;
+            own[kept] = own[at];
+        }
+    }
+    found.truncate(start + kept + 1);
 }
 
 fn is_inclusive(op: BinaryOp) -> bool {

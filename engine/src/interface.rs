@@ -94,6 +94,10 @@ pub struct RuleStats {
     pub candidates: u64,
     /// Times a cap was met.
     pub capped: u64,
+    /// Times that complete matches were searched for.
+    pub searches: u64,
+    /// Rows that the searches looked at.
+    pub rows_walked: u64,
     /// Matches that never complete, since a bound that they read is unknown.
     pub no_deadline: u64,
     /// `count_only`: matches, and the checksum of performance.md section 2.
@@ -159,6 +163,8 @@ impl RuleStats {
         self.wanted += other.wanted;
         self.candidates += other.candidates;
         self.capped += other.capped;
+        self.searches += other.searches;
+        self.rows_walked += other.rows_walked;
         self.no_deadline += other.no_deadline;
         self.matches += other.matches;
         self.checksum = self.checksum.wrapping_add(other.checksum);

@@ -26,8 +26,10 @@ pub(crate) fn hash_of<'v>(key: impl IntoIterator<Item = &'v Value>) -> u64 {
 /// Keys and their states.
 #[derive(Debug, Default)]
 pub(crate) struct KeyTable {
-    handles: HashTable<Handle>,
-    places: Vec<Place>,
+    handles: HashTable<Entry>,
+    places: Vec<Option<Held>>,
+    /// By place: it stands in `sweeps`.
+    queued: Vec<bool>,
     free: Vec<Handle>,
     /// An empty state of a key that was removed, for the lists that it has room for.
     spare: Option<KeyState>,
@@ -35,45 +37,63 @@ pub(crate) struct KeyTable {
     sweeps: VecDeque<(Micros, Handle)>,
 }
 
-#[derive(Debug, Default)]
-struct Place {
-    held: Option<Held>,
-    /// Stands in `sweeps`.
-    queued: bool,
+/// Where a key is, beside part of its hash: another key is told apart, and the table grows, without a look at the places.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    hash: u32,
+    handle: Handle,
+}
+
+impl Entry {
+    fn new(hash: u64, handle: Handle) -> Self {
+        Self { hash: (hash >> 32) as u32 ^ hash as u32, handle }
+    }
+
+    /// The hash that the table goes by.
+    fn spread(&self) -> u64 {
+        u64::from(self.hash).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+    }
 }
 
 #[derive(Debug)]
 struct Held {
-    hash: u64,
     key: Key,
     state: KeyState,
 }
 
 impl KeyTable {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
     pub(crate) fn find(&self, hash: u64, key: &[Value]) -> Option<Handle> {
-        let same = |handle: &Handle| {
-            let held = self.places.get(*handle as usize).and_then(|place| place.held.as_ref());
-            held.is_some_and(|held| held.hash == hash && held.key.as_slice() == key)
+        let wanted = Entry::new(hash, 0);
+        let same = |entry: &Entry| {
+            let held = || self.places.get(entry.handle as usize).and_then(Option::as_ref);
+            entry.hash == wanted.hash && held().is_some_and(|held| held.key.as_slice() == key)
         };
-        self.handles.find(hash, same).copied()
+        self.handles.find(wanted.spread(), same).map(|entry| entry.handle)
+    }
+
+    /// A key with this hash, and likely the only one.
+    pub(crate) fn hashed(&self, hash: u64) -> Option<Handle> {
+        let wanted = Entry::new(hash, 0);
+        self.handles.find(wanted.spread(), |entry| entry.hash == wanted.hash).map(|entry| entry.handle)
     }
 
     /// Adds a key that is not there yet; `make` gives its state where none is at hand.
     pub(crate) fn insert(&mut self, hash: u64, key: Key, make: impl FnOnce() -> KeyState) -> Handle {
         let state = self.spare.take().unwrap_or_else(make);
         let handle = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
+            self.places.push(None);
+            self.queued.push(false);
             (self.places.len() - 1) as Handle
         });
-        let places = &mut self.places;
-        if let Some(place) = places.get_mut(handle as usize) {
-            place.held = Some(Held { hash, key, state });
+        if let Some(place) = self.places.get_mut(handle as usize) {
+            *place = Some(Held { key, state });
         }
-        let hash_at = |handle: &Handle| {
-            let held = places.get(*handle as usize).and_then(|place| place.held.as_ref());
-            held.map_or(0, |held| held.hash)
-        };
-        self.handles.insert_unique(hash, handle, hash_at);
+        let entry = Entry::new(hash, handle);
+        self.handles.insert_unique(entry.spread(), entry, Entry::spread);
         handle
     }
 
@@ -86,21 +106,20 @@ impl KeyTable {
     }
 
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<(&[Value], &mut KeyState)> {
-        let held = self.places.get_mut(handle as usize)?.held.as_mut()?;
+        let held = self.places.get_mut(handle as usize)?.as_mut()?;
         Some((&held.key, &mut held.state))
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Option<(&Key, &KeyState)> {
-        let held = self.places.get(handle as usize)?.held.as_ref()?;
+        let held = self.places.get(handle as usize)?.as_ref()?;
         Some((&held.key, &held.state))
     }
 
     /// Removes a key with all that it holds.
     pub(crate) fn remove(&mut self, handle: Handle) {
-        let Some(held) = self.places.get_mut(handle as usize).and_then(|place| place.held.take()) else {
-            return;
-        };
-        if let Ok(entry) = self.handles.find_entry(held.hash, |known| *known == handle) {
+        let Some(held) = self.places.get_mut(handle as usize).and_then(Option::take) else { return };
+        let hash = Entry::new(hash_of(&held.key), handle).spread();
+        if let Ok(entry) = self.handles.find_entry(hash, |known| known.handle == handle) {
             entry.remove();
         }
         self.free.push(handle);
@@ -111,10 +130,9 @@ impl KeyTable {
 
     /// Has the place looked through after `due`, if it is not going to be anyway.
     pub(crate) fn queue(&mut self, handle: Handle, due: Micros) {
-        if let Some(place) = self.places.get_mut(handle as usize)
-            && !place.queued
+        if let Some(queued) = self.queued.get_mut(handle as usize)
+            && !std::mem::replace(queued, true)
         {
-            place.queued = true;
             self.sweeps.push_back((due, handle));
         }
     }
@@ -128,7 +146,7 @@ impl KeyTable {
     pub(crate) fn pop_sweep(&mut self, now: Micros) -> Option<Handle> {
         let (_, handle) = *self.sweeps.front().filter(|(due, _)| *due <= now)?;
         self.sweeps.pop_front();
-        self.places.get_mut(handle as usize)?.queued = false;
+        *self.queued.get_mut(handle as usize)? = false;
         Some(handle)
     }
 
@@ -138,10 +156,10 @@ impl KeyTable {
 
     /// Keys and states, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &KeyState)> {
-        self.places.iter().filter_map(|place| place.held.as_ref()).map(|held| (&held.key, &held.state))
+        self.places.iter().flatten().map(|held| (&held.key, &held.state))
     }
 
     pub(crate) fn states_mut(&mut self) -> impl Iterator<Item = &mut KeyState> {
-        self.places.iter_mut().filter_map(|place| place.held.as_mut()).map(|held| &mut held.state)
+        self.places.iter_mut().flatten().map(|held| &mut held.state)
     }
 }

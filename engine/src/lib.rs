@@ -48,6 +48,7 @@ mod overlap;
 mod emit;
 
 pub mod task;
+mod ahead;
 mod timer;
 mod chain;
 mod snapshot;

@@ -152,6 +152,8 @@ fn fire(
     out.append(&mut fresh);
     round.silenced = found.silenced > 0;
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);
+    stats.searches += 1;
+    stats.rows_walked += found.work;
     stats.capped += u64::from(capped || found.cut);
     if program.cooldown.is_some() && moment.by != FiredBy::Timeout {
         round.sent = sent.fresh;

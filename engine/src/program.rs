@@ -72,6 +72,8 @@ pub(crate) struct Program {
     pub(crate) strict_chain: bool,
     /// A match ends with an event that bars all earlier beginnings of the step before it: what lies before can be forgotten.
     pub(crate) forgets: bool,
+    /// A match is one event, and nothing is kept of it.
+    pub(crate) passing: bool,
     /// How long after an event a key is looked through for what has run out.
     pub(crate) sweep_after: Micros,
     /// All roles find the key in the same slots of their stream.

@@ -15,7 +15,7 @@ use crate::why::trace::{Failed, Trace};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Overlap, UnitKind};
 use pattern_dsl::types::Micros;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
@@ -87,7 +87,7 @@ pub(crate) struct Found {
 type Rank = (Reverse<usize>, Vec<Position>);
 
 /// What each step has taken.
-pub(crate) type Taken<'a> = Vec<Rows<'a>>;
+pub(crate) type Taken<'a> = SmallVec<[Rows<'a>; 4]>;
 
 /// Gives every complete choice to `visit`: what each step took.
 pub(crate) fn search<'a>(
@@ -198,7 +198,7 @@ impl<'a, 'v> Search<'a, 'v> {
             } else {
                 SmallVec::new()
             },
-            taken: vec![Rows::None; question.program.steps.len()],
+            taken: smallvec![Rows::None; question.program.steps.len()],
             begun: SmallVec::new(),
             first: None,
             best: None,

@@ -1,7 +1,7 @@
 //! What follows from the shape of a compiled rule: which steps order alone decides, what may be forgotten, and when.
 
 use crate::program::{AbsenceProgram, BoundProgram, Place, StepProgram, UnitProgram};
-use pattern_dsl::ir::{Bound, Rule, UnitKind};
+use pattern_dsl::ir::{Bound, Overlap, Rule, UnitKind};
 use pattern_dsl::types::Micros;
 
 /// Tells each absence which steps come before what it guards.
@@ -32,6 +32,18 @@ pub(crate) fn is_strict_chain(rule: &Rule, units: &[UnitProgram], steps: &[StepP
         && units.iter().skip(1).all(|unit| unit.immediately)
         && units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable)
         && steps.iter().all(|step| step.max == 1 && step.quiet.is_none())
+}
+
+/// See [`Program::passing`].
+pub(crate) fn passes(rule: &Rule, steps: &[StepProgram]) -> bool {
+    let plain = |step: &StepProgram| step.max == 1 && !step.keeps_end && !step.keeps_context;
+    let bare = rule.leading.is_empty() && rule.trailing.is_empty() && rule.cancels.is_empty();
+    steps.len() == 1
+        && steps.iter().all(plain)
+        && bare
+        && rule.windows.is_empty()
+        && rule.cooldown.is_none()
+        && matches!(rule.overlap, Overlap::None | Overlap::PerStart | Overlap::PerEnd | Overlap::All)
 }
 
 /// How long after an event of a key the last of what it left may be of use.

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 #[derive(Serialize)]
 struct Saved<'a> {
@@ -156,6 +156,7 @@ impl Task {
                 from: rule.from,
                 until: rule.until,
                 stats: rule.stats,
+                ..RuleState::default()
             };
         }
         self.note_all_due();

@@ -10,7 +10,7 @@ use crate::value::Value;
 use crate::window::WindowState;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 
@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Cooldowns {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
     /// Candidates by step.
-    pub(crate) lists: Box<[List]>,
+    pub(crate) lists: SmallVec<[List; 3]>,
     pub(crate) beside: Beside,
     /// When the first of what it holds has run out. `Micros::MIN` = not known.
     #[serde(skip, default = "not_known")]
@@ -192,7 +192,7 @@ impl KeyState {
         };
         let holds = !(held.absences.is_empty() && held.seen.is_empty() && held.windows.is_empty());
         Self {
-            lists: vec![List::new(); program.steps.len()].into(),
+            lists: smallvec![List::new(); program.steps.len()],
             beside: Beside(holds.then(|| Box::new(held))),
             expires_at: Micros::MIN,
             saturated: false,

@@ -32,6 +32,7 @@ impl StreamTime {
     }
 
     /// The event's id was seen less than `dedupe` before it (or after it). Remembers the id otherwise.
+    #[inline(never)]
     pub(crate) fn is_duplicate(&mut self, event: &EventRef<'_>) -> bool {
         let (Some(id), true) = (event.id, self.dedupe > 0) else { return false };
         let keep = self.dedupe + self.late;

@@ -1,6 +1,7 @@
 //! The event machine: `step(Input) -> Outputs`, `save`, `restore`. No clock, no I/O.
 
 use crate::advance::{RuleRun, RuleState};
+use crate::ahead::Ahead;
 use crate::chain::Chain;
 use crate::compile;
 use crate::event::{Arriving, Event, EventRef, Layout, PartitionId, StreamId};
@@ -65,6 +66,7 @@ pub struct Task {
     pub(crate) agenda: Agenda,
     pub(crate) chain: Chain,
     pub(crate) wanted: Vec<(u32, u64)>,
+    pub(crate) ahead: Ahead,
     pub(crate) used: Vec<UsedUp>,
     /// With `keep_history`: what `why` replays.
     pub(crate) history: Option<Box<History>>,
@@ -92,6 +94,7 @@ impl Task {
             agenda: Agenda::default(),
             chain: Chain::default(),
             wanted: Vec::new(),
+            ahead: Ahead::default(),
             used: Vec::new(),
             history,
         }
@@ -123,7 +126,11 @@ impl Task {
     pub fn add_partition(&mut self, partition: Partition) -> PartitionId {
         let late =
             partition.streams.iter().filter_map(|id| self.streams.get(*id as usize)).map(|s| s.late).max();
-        self.clock.partitions.push(PartitionTime { newest: None, late: late.unwrap_or(0), idle: false });
+        self.clock.partitions.push(PartitionTime {
+            newest: Micros::MIN,
+            late: late.unwrap_or(0),
+            idle: false,
+        });
         self.partition_names.push(partition.name.into());
         self.partition_streams.push(partition.streams);
         self.route();
@@ -223,9 +230,9 @@ impl Task {
 
     /// No table is read as of an earlier time any more. Events to come, pending timers, and the rows that they meet.
     fn oldest_read(&self) -> Micros {
-        let newest = self.clock.partitions.iter().map(|time| time.newest.unwrap_or(Micros::MIN));
+        let newest = self.clock.partitions.iter().map(|time| time.newest);
         let time = if self.any_merged { self.clock.released } else { newest.min().unwrap_or(Micros::MIN) };
-        let due = self.agenda.earliest().unwrap_or(Micros::MAX);
+        let due = self.agenda.earliest();
         let behind = self.rules.iter().map(|run| run.program.reads_back()).max().unwrap_or(0);
         time.min(due).saturating_sub(behind)
     }
@@ -238,7 +245,7 @@ impl Task {
         self.rules.retain_mut(|run| {
             let now = match direct.next() {
                 Some(Some(partition)) => {
-                    partitions.get(*partition as usize).and_then(|time| time.newest).unwrap_or(Micros::MIN)
+                    partitions.get(*partition as usize).map_or(Micros::MIN, |time| time.newest)
                 }
                 _ => merged,
             };
@@ -287,7 +294,7 @@ impl Task {
     /// Takes one input; appends what it causes to `out`.
     pub fn step(&mut self, input: Input<'_>, out: &mut Outputs) {
         match input {
-            Input::Event(event) => self.event(event, out),
+            Input::Event(event) => self.event(&event, out),
             Input::Idle(partition) => {
                 if let Some(time) = self.clock.partitions.get_mut(partition as usize) {
                     time.idle = true;
@@ -307,44 +314,65 @@ impl Task {
         }
     }
 
-    fn event(&mut self, event: EventRef<'_>, out: &mut Outputs) {
-        if self.streams.get_mut(event.stream as usize).is_some_and(|stream| stream.is_duplicate(&event)) {
+    fn event(&mut self, event: &EventRef<'_>, out: &mut Outputs) {
+        if self.admit(event, out) {
+            let mut wanted = std::mem::take(&mut self.wanted);
+            wanted.clear();
+            self.index.wanted(event, &self.partition_names, &self.tables, &mut wanted);
+            self.run_wanted(&Arriving::new(*event), &wanted, out);
+            self.wanted = wanted;
+        }
+    }
+
+    /// Time moves to an event, and what is due before it rings. False if the event is a duplicate or late.
+    #[inline]
+    pub(crate) fn admit(&mut self, event: &EventRef<'_>, out: &mut Outputs) -> bool {
+        let stream = event.id.and_then(|_| self.streams.get_mut(event.stream as usize));
+        if stream.is_some_and(|stream| stream.is_duplicate(event)) {
             out.duplicates.push((event.partition, event.offset));
-            self.remember(&event, Some(Drop::Duplicate));
-            return;
+            self.remember(event, Some(Drop::Duplicate));
+            return false;
         }
-        if let Some(watermark) = self.clock.missed(event.partition, event.ts) {
+        if let Some(watermark) = self.clock.take(event.partition, event.ts) {
             out.late.push((event.partition, event.offset, event.ts, watermark));
-            self.remember(&event, Some(Drop::Late(watermark)));
-            return;
+            self.remember(event, Some(Drop::Late(watermark)));
+            return false;
         }
-        self.clock.seen(event.partition, event.ts);
-        self.remember(&event, None);
+        if self.history.is_some() {
+            self.remember(event, None);
+        }
         let group = if self.options.sorted_input { 0 } else { event.partition };
         if self.is_due(Some(group), event.ts - 1) {
             self.ring(Some(group), event.ts - 1, out);
         }
-        let mut wanted = std::mem::take(&mut self.wanted);
-        self.index.wanted(&event, &self.partition_names, &self.tables, &mut wanted);
+        true
+    }
+
+    /// Gives an event to the rules that want it: now, or once its time is complete.
+    pub(crate) fn run_wanted(&mut self, event: &Arriving<'_>, wanted: &[(u32, u64)], out: &mut Outputs) {
         if !wanted.is_empty() {
             self.position += 1;
-            let kept = Arriving::new(event);
             let mut merged = false;
-            for (rule, roles) in &wanted {
+            for (rule, roles) in wanted {
                 if let Some(run) = self.rules.get_mut(*rule as usize) {
                     run.state.stats.wanted += 1;
                 }
                 if self.direct.get(*rule as usize).is_some_and(Option::is_some) {
-                    self.run_rule(*rule, &kept, *roles, self.position, out);
+                    self.run_rule(*rule, event, *roles, self.position, out);
                 } else {
                     merged = true;
                 }
             }
             if merged {
-                self.clock.hold(kept.keep().clone());
+                self.clock.hold(event.keep().clone());
             }
         }
-        self.wanted = wanted;
+        self.release_complete(out);
+    }
+
+    /// Releases what the newest event has completed.
+    #[inline]
+    pub(crate) fn release_complete(&mut self, out: &mut Outputs) {
         if self.any_merged {
             let watermark = self.clock.watermark();
             if watermark > self.clock.released {
@@ -388,6 +416,7 @@ impl Task {
         let mut wanted = std::mem::take(&mut self.wanted);
         let mut places = Vec::new();
         for (number, event) in events.iter().enumerate() {
+            wanted.clear();
             self.index.wanted(&event.view(), &self.partition_names, &self.tables, &mut wanted);
             for (rule, roles) in
                 wanted.iter().filter(|(rule, _)| self.direct.get(*rule as usize) == Some(&None))
@@ -440,7 +469,9 @@ impl Task {
             journal: None,
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
-        run.event(event, roles, position, around, &mut out.alerts, &mut self.used);
+        if !run.event(event, roles, position, around, &mut out.alerts, &mut self.used) {
+            return;
+        }
         self.note_due(rule as usize);
         self.share_used_up(rule as usize, position);
         if self.chain.active {

@@ -11,12 +11,19 @@ use std::collections::BTreeMap;
 /// What is known of one partition's time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PartitionTime {
-    /// Newest event time.
-    pub(crate) newest: Option<Micros>,
+    /// Newest event time; `Micros::MIN` = none yet.
+    pub(crate) newest: Micros,
     /// Lateness bound.
     pub(crate) late: Micros,
     /// Silent for so long that nobody waits for it.
     pub(crate) idle: bool,
+}
+
+impl PartitionTime {
+    /// The time before which every event of it is late.
+    fn watermark(&self) -> Micros {
+        self.newest.saturating_sub(self.late)
+    }
 }
 
 /// Time of a task, and the events that wait for it.
@@ -38,21 +45,19 @@ impl Clock {
         Self { sorted, released: Micros::MIN, ..Self::default() }
     }
 
-    /// The watermark that an event misses, if it is late.
-    pub(crate) fn missed(&self, partition: PartitionId, ts: Micros) -> Option<Micros> {
-        let time = self.partitions.get(partition as usize)?;
-        let own = time.newest.map_or(Micros::MIN, |newest| newest.saturating_sub(time.late));
-        let watermark = own.max(self.released);
-        (ts < watermark).then_some(watermark)
-    }
-
-    /// An event that is not late has come.
-    pub(crate) fn seen(&mut self, partition: PartitionId, ts: Micros) {
+    /// An event has come: the watermark that it misses, if it is late.
+    #[inline]
+    pub(crate) fn take(&mut self, partition: PartitionId, ts: Micros) -> Option<Micros> {
         if let Some(time) = self.partitions.get_mut(partition as usize) {
-            time.newest = Some(time.newest.map_or(ts, |newest| newest.max(ts)));
+            let watermark = time.watermark().max(self.released);
+            if ts < watermark {
+                return Some(watermark);
+            }
+            time.newest = time.newest.max(ts);
             time.idle = false;
         }
         self.newest = Some(self.newest.map_or(ts, |newest| newest.max(ts)));
+        None
     }
 
     /// Keeps an event until its instant is complete.
@@ -66,20 +71,14 @@ impl Clock {
             return self.newest.unwrap_or(Micros::MIN).max(self.released);
         }
         let live = self.partitions.iter().filter(|time| !time.idle);
-        let least = live
-            .map(|time| time.newest.map_or(Micros::MIN, |newest| newest.saturating_sub(time.late)))
-            .min()
-            .unwrap_or(Micros::MIN);
-        least.max(self.released)
+        live.map(PartitionTime::watermark).min().unwrap_or(Micros::MIN).max(self.released)
     }
 
     /// The partition that holds time back, with its watermark.
     pub(crate) fn slowest(&self) -> Option<(PartitionId, Micros)> {
         let live = self.partitions.iter().enumerate().filter(|(_, time)| !time.idle);
-        live.map(|(id, time)| {
-            (id as PartitionId, time.newest.map_or(Micros::MIN, |n| n.saturating_sub(time.late)))
-        })
-        .min_by_key(|(_, watermark)| *watermark)
+        let watermarks = live.map(|(id, time)| (id as PartitionId, time.watermark()));
+        watermarks.min_by_key(|(_, watermark)| *watermark)
     }
 
     /// The oldest complete instant before `watermark`.

@@ -17,28 +17,29 @@ use std::ops::Range;
 pub(crate) struct Agenda {
     /// By partition whose events they see as they come, and last for the merged ones: when, and the rule.
     groups: Vec<BTreeSet<(Micros, usize)>>,
+    /// By group: when the first is due. `Micros::MAX` = nothing is.
+    first: Vec<Micros>,
     /// By rule.
     due: Vec<Option<Micros>>,
 }
 
 impl Agenda {
-    fn note(&mut self, group: usize, rule: usize, due: Option<Micros>) {
-        let (Some(group), Some(known)) = (self.groups.get_mut(group), self.due.get_mut(rule)) else { return };
+    fn note(&mut self, at: usize, rule: usize, due: Option<Micros>) {
+        let (Some(group), Some(known)) = (self.groups.get_mut(at), self.due.get_mut(rule)) else { return };
         if *known == due {
             return;
         }
         known.map(|known| group.remove(&(known, rule)));
         due.map(|due| group.insert((due, rule)));
         *known = due;
+        if let Some(first) = self.first.get_mut(at) {
+            *first = group.first().map_or(Micros::MAX, |(due, _)| *due);
+        }
     }
 
-    fn first(&self, group: usize) -> Option<Micros> {
-        self.groups.get(group).and_then(BTreeSet::first).map(|(due, _)| *due)
-    }
-
-    /// When the first of all is due.
-    pub(crate) fn earliest(&self) -> Option<Micros> {
-        (0..self.groups.len()).filter_map(|group| self.first(group)).min()
+    /// When the first of all is due. `Micros::MAX` = nothing is.
+    pub(crate) fn earliest(&self) -> Micros {
+        self.first.iter().copied().min().unwrap_or(Micros::MAX)
     }
 }
 
@@ -46,7 +47,8 @@ impl Task {
     /// Begins the agenda anew: other rules, or another state of theirs.
     pub(crate) fn note_all_due(&mut self) {
         let groups = vec![BTreeSet::new(); self.partition_names.len() + 1];
-        self.agenda = Agenda { groups, due: vec![None; self.rules.len()] };
+        let first = vec![Micros::MAX; groups.len()];
+        self.agenda = Agenda { groups, first, due: vec![None; self.rules.len()] };
         for rule in 0..self.rules.len() {
             self.note_due(rule);
         }
@@ -55,13 +57,16 @@ impl Task {
     /// Writes down when the rule has its next timer or sweep.
     pub(crate) fn note_due(&mut self, rule: usize) {
         let due = self.rules.get(rule).and_then(|run| run.next_due());
+        if self.agenda.due.get(rule) == Some(&due) {
+            return;
+        }
         let group = self.group(self.direct.get(rule).copied().flatten());
         self.agenda.note(group, rule, due);
     }
 
     /// Something of the group is due at or before this time.
     pub(crate) fn is_due(&self, group: Option<PartitionId>, until: Micros) -> bool {
-        self.agenda.first(self.group(group)).is_some_and(|due| due <= until)
+        self.agenda.first.get(self.group(group)).is_some_and(|due| *due <= until)
     }
 
     /// Place in the agenda.
@@ -77,6 +82,7 @@ impl Task {
     }
 
     /// Fires timers due at or before `until` of the rules of a partition, or of the merged ones, in order of time.
+    #[inline(never)]
     pub(crate) fn ring(&mut self, group: Option<PartitionId>, until: Micros, out: &mut Outputs) {
         let before = out.alerts.len();
         let agenda = self.agenda.groups.get(self.group(group)).into_iter().flatten();

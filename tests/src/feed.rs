@@ -1,7 +1,7 @@
 //! The ways in which a case's events are given to an engine, none of which may matter.
 
 use engine::alert::Alert;
-use engine::event::EventRef;
+use engine::event::{EventRef, WantedField};
 use engine::task::{Input, Limits, Options, Outputs, Partition, RuleStats, Task};
 use engine::value::Value;
 use oracle::{Event, Tables};
@@ -24,6 +24,8 @@ pub enum Feed {
     LateRestored(u64),
     /// One partition whose streams promise order, in the rule's own order: every event is looked at as it comes.
     Direct,
+    /// As [`Feed::Direct`], all events given at once.
+    AtOnce,
 }
 
 /// How late events may be in a late feed.
@@ -36,6 +38,11 @@ impl Feed {
 
     fn is_restored(self) -> bool {
         matches!(self, Self::Restored | Self::LateRestored(_))
+    }
+
+    /// One partition, whose streams promise order.
+    fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::AtOnce)
     }
 
     /// Each stream has a partition of its own.
@@ -135,40 +142,47 @@ impl<'a> Engine<'a> {
         if self.feed.is_restored() {
             self.restore();
         }
-        let layout = &self.task.layout().streams[event.stream];
-        let fields = &self.module.streams[event.stream].fields;
-        let slots: Vec<Value> = layout
-            .fields
-            .iter()
-            .map(|wanted| {
-                let field = fields.iter().position(|field| field.path == wanted.path).expect("a known field");
-                Value::from_literal(event.fields.get(field).unwrap_or(&Literal::Null))
-            })
-            .collect();
-        // Names a place in the case: the partition is not the event's own where all share one.
-        let partition = match self.feed {
-            Feed::Direct => 0,
-            feed if feed.is_split() => event.stream as u32,
-            _ => event.partition,
-        };
-        let id = event.id.clone().unwrap_or_else(|| number.to_string());
+        let (slots, id) = (self.slots(event), id(number, event));
         let before = wants(&self.task);
-        self.task.step(
-            Input::Event(EventRef {
-                stream: event.stream as u32,
-                ts: event.ts,
-                partition,
-                offset: u64::from(event.partition) << 32 | event.offset,
-                id: Some(&id),
-                slots: &slots,
-            }),
-            &mut self.out,
-        );
+        self.task.step(Input::Event(self.event_of(event, &id, &slots)), &mut self.out);
         let wanted = wants(&self.task) > before;
         if wanted {
             self.wanted.push(number);
         }
         wanted
+    }
+
+    /// The wanted fields of an event.
+    fn slots(&self, event: &Event) -> Vec<Value> {
+        let fields = &self.module.streams[event.stream].fields;
+        let value = |wanted: &WantedField| {
+            let field = fields.iter().position(|field| field.path == wanted.path).expect("a known field");
+            Value::from_literal(event.fields.get(field).unwrap_or(&Literal::Null))
+        };
+        self.task.layout().streams[event.stream].fields.iter().map(value).collect()
+    }
+
+    fn event_of<'e>(&self, event: &Event, id: &'e str, slots: &'e [Value]) -> EventRef<'e> {
+        // Names a place in the case: the partition is not the event's own where all share one.
+        let partition = match self.feed {
+            feed if feed.is_direct() => 0,
+            feed if feed.is_split() => event.stream as u32,
+            _ => event.partition,
+        };
+        let offset = u64::from(event.partition) << 32 | event.offset;
+        EventRef { stream: event.stream as u32, ts: event.ts, partition, offset, id: Some(id), slots }
+    }
+
+    /// Gives it events at once.
+    fn events(&mut self, events: &[(usize, &Event)]) {
+        let held: Vec<(String, Vec<Value>)> =
+            events.iter().map(|(number, event)| (id(*number, event), self.slots(event))).collect();
+        let all: Vec<EventRef<'_>> = events
+            .iter()
+            .zip(&held)
+            .map(|((_, event), (id, slots))| self.event_of(event, id, slots))
+            .collect();
+        self.task.step_all(&all, &mut self.out);
     }
 
     /// Time reaches `time`: every timer due by then rings.
@@ -192,6 +206,10 @@ impl<'a> Engine<'a> {
     }
 }
 
+fn id(number: usize, event: &Event) -> String {
+    event.id.clone().unwrap_or_else(|| number.to_string())
+}
+
 fn wants(task: &Task) -> u64 {
     task.stats().iter().map(|(_, stats)| stats.wanted).sum()
 }
@@ -204,7 +222,7 @@ fn task(module: &Module, beside: &[Module], feed: Feed, keep_history: bool) -> T
         let mut module = module.clone();
         for stream in &mut module.streams {
             stream.late = late;
-            if feed == Feed::Direct {
+            if feed.is_direct() {
                 stream.time.in_order = true;
                 stream.topic = Some("all".to_owned());
             }
@@ -218,7 +236,7 @@ fn task(module: &Module, beside: &[Module], feed: Feed, keep_history: bool) -> T
     for (number, _) in streams.iter().enumerate() {
         let held = match feed {
             feed if feed.is_split() => vec![number as u32],
-            Feed::Direct if number > 0 => Vec::new(),
+            feed if feed.is_direct() && number > 0 => Vec::new(),
             _ => streams.clone(),
         };
         task.add_partition(Partition { name: format!("p{number}"), streams: held });
@@ -235,7 +253,7 @@ pub fn order(module: &Module, events: &[Event], feed: Feed) -> Vec<usize> {
     let mut order: Vec<usize> = (0..events.len()).collect();
     match feed {
         Feed::Sorted | Feed::Restored => {}
-        Feed::Direct => {
+        Feed::Direct | Feed::AtOnce => {
             let rule = module.rules.first();
             order.sort_by_key(|number| {
                 let event = &events[*number];
@@ -301,8 +319,14 @@ pub fn run_beside(
     feed: Feed,
 ) -> Ran {
     let mut engine = Engine::new(module, beside, tables, feed);
-    for number in order(module, events, feed) {
-        engine.event(number, &events[number]);
+    let order = order(module, events, feed);
+    if feed == Feed::AtOnce {
+        let all: Vec<(usize, &Event)> = order.into_iter().map(|number| (number, &events[number])).collect();
+        engine.events(&all);
+    } else {
+        for number in order {
+            engine.event(number, &events[number]);
+        }
     }
     engine.time(end + 1);
     engine.end()

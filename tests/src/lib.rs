@@ -219,7 +219,8 @@ pub fn compare(first: u64, count: u64) -> (Vec<String>, u64) {
             continue;
         }
         compiled += 1;
-        let feeds = [Feed::Sorted, Feed::Interleaved(seed), Feed::Late(seed), Feed::Direct];
+        let direct = if seed % 2 == 0 { Feed::Direct } else { Feed::AtOnce };
+        let feeds = [Feed::Sorted, Feed::Interleaved(seed), Feed::Late(seed), direct];
         let restored = match seed % 16 {
             0 => Some(Feed::Restored),
             8 => Some(Feed::LateRestored(seed)),

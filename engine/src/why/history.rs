@@ -117,7 +117,8 @@ impl Task {
         history.keys.get(rule).into_iter().flatten().cloned().collect()
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn remember(&mut self, event: &EventRef<'_>, dropped: Option<Drop>) {
         if let Some(history) = &mut self.history {
             history.note(event, dropped, &self.partition_names);

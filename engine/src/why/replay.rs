@@ -10,6 +10,7 @@ use crate::chain::{in_order, reads};
 use crate::deadlines::Deadlines;
 use crate::event::{Arriving, Event};
 use crate::expr::Scope;
+use crate::index::Around;
 use crate::interface::RuleStats;
 use crate::overlap::{Fired, Surroundings, close_latches};
 use crate::program::{Program, RoleKind};
@@ -58,7 +59,8 @@ impl<'t> Replay<'t> {
         key: Vec<Value>,
     ) -> Self {
         let direct = task.direct.get(number).copied().flatten();
-        let newest = direct.and_then(|partition| task.clock.partitions.get(partition as usize)?.newest);
+        let newest = direct.and_then(|partition| task.clock.partitions.get(partition as usize));
+        let newest = newest.map(|time| time.newest).filter(|newest| *newest > Micros::MIN);
         let released = task.clock.released;
         let rung = newest.unwrap_or(released).max(released).saturating_sub(1);
         let mut replay = Self {
@@ -138,11 +140,12 @@ impl<'t> Replay<'t> {
 
     /// The roles that an event plays for a program under the key.
     fn roles(&self, program: &Program, event: &Event) -> u64 {
-        let scope = scope(self.task, event, &[], &[], 0);
+        let (view, index) = (event.view(), &self.task.index);
+        let around = Around { partitions: &self.task.partition_names, tables: &self.task.tables };
         let plays = program.roles.iter().enumerate().filter(|(_, role)| {
             program.streams.get(role.stream) == Some(&event.stream)
                 && has_key(event, &role.keys, &self.key)
-                && role.predicates.iter().all(|number| self.task.index.holds(event.stream, *number, &scope))
+                && role.predicates.iter().all(|number| index.holds(*number, &view, around))
         });
         plays.fold(0, |roles, (bit, _)| roles | 1 << bit)
     }

@@ -107,7 +107,7 @@ fn steps(replay: &Replay<'_>, taken: &[Rows<'_>]) -> Vec<Taken> {
 }
 
 /// Why a first event began no choice that fired.
-fn unfired(replay: &Replay<'_>, first: &Row, trace: Trace<'_>) -> Attempt {
+fn unfired<'a>(replay: &'a Replay<'_>, first: &Row, trace: Trace<'a>) -> Attempt {
     if let Some((complete, verdict)) = not_fired(replay, first, &trace) {
         return Attempt { steps: steps(replay, &complete.taken), verdict };
     }

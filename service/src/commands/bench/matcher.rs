@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// The stream of all benchmarks.
 pub(super) const STREAM: &str = "ev";
+/// Events given to the matcher at once.
+const BATCH: usize = 64;
 
 /// Rules from their text to their checked form.
 ///
@@ -102,9 +104,17 @@ impl Decoded {
     /// Gives all of them to the matcher.
     pub(super) fn run(&self, matcher: &mut Matcher) -> Found {
         let mut out = Outputs::default();
-        for (at, ts) in self.times.iter().enumerate() {
+        let (stream, partition) = (matcher.stream, matcher.partition);
+        let event = |at: usize| {
             let slots = self.values.get(at * self.width..(at + 1) * self.width).unwrap_or_default();
-            matcher.event(*ts, at as u64, slots, &mut out);
+            let ts = self.times.get(at).copied().unwrap_or_default();
+            EventRef { stream, ts, partition, offset: at as u64, id: None, slots }
+        };
+        let mut batch = Vec::with_capacity(BATCH);
+        for start in (0..self.times.len()).step_by(BATCH) {
+            batch.clear();
+            batch.extend((start..self.times.len().min(start + BATCH)).map(event));
+            matcher.task.step_all(&batch, &mut out);
         }
         matcher.end(&mut out)
     }
