@@ -117,8 +117,8 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     (
         "what something followed at once is dropped as if nothing had",
         "step.rs",
-        "follower.union_before() == row.pos",
-        "follower.union_before() != row.pos",
+        "binary_search_by_key(&row.pos, Row::union_before).is_ok()",
+        "binary_search_by_key(&row.pos, Row::union_before).is_err()",
     ),
     (
         "the last step takes an event although an earlier one fits",
@@ -126,6 +126,14 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "!(first_only && last < previous)",
         "true",
     ),
+    ("an event is given the rules of those before it", "ahead.rs", "start = *end;", ""),
+    (
+        "a limit leaves out its own value",
+        "index.rs",
+        "BinaryOp::LessOrEqual => value <= limit,",
+        "BinaryOp::LessOrEqual => value < limit,",
+    ),
+    ("a rule of one event forgets its cool-down", "shape.rs", "&& rule.cooldown.is_none()", ""),
     (
         "a timer is forgotten when another of its rule is due first",
         "advance.rs",
