@@ -119,6 +119,10 @@ impl Turn<'_, '_> {
         let handle = match passes.then_some(0).or_else(|| keys.find(hash, key)) {
             Some(handle) => handle,
             None if roles & program.creating == 0 => return false,
+            None if around.full && !program.is_brief() => {
+                stats.capped += 1;
+                return false;
+            }
             None => keys.insert(hash, key.into(), || KeyState::new(program)),
         };
         let held = if passes {
@@ -129,6 +133,7 @@ impl Turn<'_, '_> {
         };
         let view = self.event.view;
         let now = view.ts;
+        let weight = held.weight();
         held.expire(program, now);
         let before = held.beside.latches;
         let windows = windows_at(program, held, &view, roles, key, around);
@@ -164,12 +169,15 @@ impl Turn<'_, '_> {
             used: self.used,
         };
         step.run(roles, &scope);
-        if passes {
-            debug_assert!(held.is_idle(program, now), "an event that passes leaves nothing");
-        } else if held.is_idle(program, now) {
-            keys.remove(handle);
-        } else {
-            keys.queue(handle, now.saturating_add(program.sweep_after));
+        let (idle, after) = (held.is_idle(program, now), held.weight());
+        debug_assert!(idle || !passes, "an event that passes leaves nothing");
+        if !passes {
+            keys.weigh(weight, after);
+            if idle {
+                keys.remove(handle);
+            } else {
+                keys.queue(handle, now.saturating_add(program.sweep_after));
+            }
         }
         true
     }
@@ -205,6 +213,7 @@ impl RuleRun {
             if !waits(program, held, event) || broken(program, held, event) {
                 continue;
             }
+            let weight = held.weight();
             let windows = program.windows.iter().enumerate().map(|(number, window)| {
                 let state = held.beside.windows.get_mut(number)?;
                 state.evict(window, due);
@@ -213,6 +222,8 @@ impl RuleRun {
             let windows: Vec<Value> = windows.map(Option::unwrap_or_default).collect();
             let moment = Moment { time: due, by, end: event, key, windows: &windows };
             complete(program, held, stats, &moment, around, out, used);
+            let after = held.weight();
+            keys.weigh(weight, after);
         }
     }
 
@@ -224,8 +235,11 @@ impl RuleRun {
         for _ in 0..keys.sweeps() {
             let Some(handle) = keys.pop_sweep(now) else { return };
             let Some((_, held)) = keys.get_mut(handle) else { continue };
+            let before = held.weight();
             held.expire(program, now);
-            if held.is_idle(program, now) {
+            let (idle, after) = (held.is_idle(program, now), held.weight());
+            keys.weigh(before, after);
+            if idle {
                 keys.remove(handle);
             } else {
                 keys.queue(handle, now.saturating_add(program.sweep_after));

@@ -11,6 +11,8 @@ const DAY: Micros = 86_400_000_000;
 pub struct Limits {
     /// Events held as candidates per key and rule.
     pub candidates: Option<usize>,
+    /// What all keys of all rules hold together: candidates, values in windows, cool-downs, and one for each key.
+    pub state: Option<usize>,
     /// Alerts of `overlap all` at one moment.
     pub matches_per_moment: Option<usize>,
     /// Tests in one search.

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: a handle names the same key until that is removed; then the place may serve another key.
 
+use crate::program::Program;
 use crate::state::{Key, KeyState};
 use crate::value::Value;
 use hashbrown::HashTable;
@@ -35,6 +36,8 @@ pub(crate) struct KeyTable {
     spare: Option<KeyState>,
     /// Places to look through for what has run out, by when: each at most once, whichever key it serves by then.
     sweeps: VecDeque<(Micros, Handle)>,
+    /// Of all states together ([`KeyState::weight`]).
+    weight: usize,
 }
 
 /// Where a key is, beside part of its hash: another key is told apart, and the table grows, without a look at the places.
@@ -89,12 +92,23 @@ impl KeyTable {
             self.queued.push(false);
             (self.places.len() - 1) as Handle
         });
+        self.weight += state.weight();
         if let Some(place) = self.places.get_mut(handle as usize) {
             *place = Some(Held { key, state });
         }
         let entry = Entry::new(hash, handle);
         self.handles.insert_unique(entry.spread(), entry, Entry::spread);
         handle
+    }
+
+    /// What all keys hold.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// A state that held so much holds so much now: said after each change of one.
+    pub(crate) fn weigh(&mut self, before: usize, after: usize) {
+        self.weight = self.weight + after - before;
     }
 
     /// The state of a key, added where there is none.
@@ -118,6 +132,7 @@ impl KeyTable {
     /// Removes a key with all that it holds.
     pub(crate) fn remove(&mut self, handle: Handle) {
         let Some(held) = self.places.get_mut(handle as usize).and_then(Option::take) else { return };
+        self.weight -= held.state.weight();
         let hash = Entry::new(hash_of(&held.key), handle).spread();
         if let Ok(entry) = self.handles.find_entry(hash, |known| known.handle == handle) {
             entry.remove();
@@ -159,7 +174,9 @@ impl KeyTable {
         self.places.iter().flatten().map(|held| (&held.key, &held.state))
     }
 
-    pub(crate) fn states_mut(&mut self) -> impl Iterator<Item = &mut KeyState> {
-        self.places.iter_mut().flatten().map(|held| &mut held.state)
+    /// Lets time pass for every key.
+    pub(crate) fn expire(&mut self, program: &Program, now: Micros) {
+        let states = self.places.iter_mut().flatten().map(|held| &mut held.state);
+        self.weight = states.map(|state| (state.expire(program, now), state.weight()).1).sum();
     }
 }

@@ -23,6 +23,8 @@ use std::cell::RefCell;
 pub(crate) struct Surroundings<'a> {
     pub(crate) partitions: &'a [ArcStr],
     pub(crate) limits: &'a Limits,
+    /// All keys of all rules hold as much as they may: nothing new is begun.
+    pub(crate) full: bool,
     pub(crate) count_only: bool,
     /// Alerts are built even where they are only counted: another rule reads them.
     pub(crate) is_read: bool,

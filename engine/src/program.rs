@@ -100,6 +100,11 @@ impl Program {
         numbers.iter().filter_map(|number| self.absences.get(*number))
     }
 
+    /// Of a key it keeps no more than its cool-down.
+    pub(crate) fn is_brief(&self) -> bool {
+        self.units.len() == 1 && self.absences.is_empty() && self.windows.is_empty() && self.timeout.is_none()
+    }
+
     /// All that it emits, also on a timeout.
     pub(crate) fn outputs(&self) -> impl Iterator<Item = &(ArcStr, Output)> {
         self.emit.iter().chain(self.timeout.iter().flatten())

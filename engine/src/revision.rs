@@ -10,7 +10,6 @@ use crate::row::Position;
 use crate::state::KeyState;
 use pattern_dsl::ir::{Absence, Bound, Condition, Overlap, RuleStream, Window};
 use pattern_dsl::types::Micros;
-use std::sync::Arc;
 
 /// What means the same in a revision and in the one that it replaces, so that its history goes on: by window and by leading
 /// absence of the newer, the place of the older's.
@@ -87,6 +86,7 @@ impl RuleRun {
             return;
         }
         let Some(held) = self.state.keys.of_key(&used.key, || KeyState::new(program)) else { return };
+        let before = held.weight();
         held.expires_by(Micros::MIN);
         if uses_up {
             held.use_up(used.last);
@@ -96,6 +96,8 @@ impl RuleRun {
             held.beside.sent.set(values.clone(), *sent, program.cooldown.unwrap_or(0));
         }
         held.set_latches(close_latches(program, held.beside.latches));
+        let after = held.weight();
+        self.state.keys.weigh(before, after);
         self.closed_at = pos;
     }
 
@@ -104,12 +106,9 @@ impl RuleRun {
         if self.state.until.is_none_or(|until| now < until) {
             return false;
         }
-        let program = Arc::clone(&self.program);
-        self.state.timers.is_empty()
-            && self.state.keys.states_mut().all(|held| {
-                held.expire(&program, now);
-                held.lists.iter().all(|list| list.is_empty())
-            })
+        self.state.keys.expire(&self.program, now);
+        let mut states = self.state.keys.iter().map(|(_, held)| held);
+        self.state.timers.is_empty() && states.all(|held| held.lists.iter().all(|list| list.is_empty()))
     }
 }
 

@@ -78,6 +78,12 @@ impl Task {
     /// The whole state as plain rows.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
+        let states = self.rules.iter().flat_map(|run| run.state.keys.iter());
+        debug_assert_eq!(
+            self.held(),
+            states.map(|(_, state)| state.weight()).sum(),
+            "every change was weighed"
+        );
         let rules = self.rules.iter().map(|run| {
             let mut keys: Vec<(&Key, &KeyState)> = run.state.keys.iter().collect();
             keys.sort_by_cached_key(|(key, _)| postcard::to_allocvec(key).unwrap_or_default());

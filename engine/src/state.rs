@@ -296,6 +296,11 @@ impl KeyState {
         self.lists.get(first).is_some_and(|lists| lists.iter().any(|list| !list.is_empty()))
     }
 
+    /// What it holds, one for itself included.
+    pub(crate) fn weight(&self) -> usize {
+        1 + self.rows() + self.beside.0.as_ref().map_or(0, |held| held.weight())
+    }
+
     /// Candidates held.
     pub(crate) fn rows(&self) -> usize {
         self.lists.iter().map(|list| list.len()).sum()
@@ -309,6 +314,12 @@ impl KeyState {
 }
 
 impl Held {
+    fn weight(&self) -> usize {
+        let forbidding: usize = self.absences.iter().map(|absence| absence.rows.len()).sum();
+        let values: usize = self.windows.iter().map(WindowState::len).sum();
+        forbidding + values + self.sent.by_values.as_ref().map_or(0, |sent| sent.len())
+    }
+
     fn is_idle(&self, program: &Program, now: Micros) -> bool {
         self.absences.iter().all(|absence| absence.rows.is_empty() && absence.floor_ts.is_none())
             && self.windows.iter().all(WindowState::is_empty)

@@ -113,7 +113,7 @@ impl Stepping<'_> {
             *count += 1;
         }
         let last = unit + 1 == self.program.units.len();
-        if self.is_full() && !last {
+        if self.is_full(last) && !last {
             return false;
         }
         let mut row = self.row(number, reach_ts);
@@ -408,11 +408,11 @@ impl Stepping<'_> {
     }
 
     /// The cap on candidates is met: the newest is refused until the lists are below half of it.
-    fn is_full(&mut self) -> bool {
-        let Some(cap) = self.around.limits.candidates else { return false };
-        let rows = self.state.rows();
-        self.state.saturated = rows >= cap || (self.state.saturated && rows >= cap / 2);
-        let full = rows >= cap;
+    /// What ends a match is not kept, so the limit of all state does not concern it.
+    fn is_full(&mut self, last: bool) -> bool {
+        let (cap, rows) = (self.around.limits.candidates.unwrap_or(usize::MAX), self.state.rows());
+        let full = rows >= cap || (self.around.full && !last);
+        self.state.saturated = full || (self.state.saturated && rows >= cap / 2);
         self.stats.capped += u64::from(full);
         full
     }

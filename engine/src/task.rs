@@ -64,6 +64,8 @@ pub struct Task {
     /// The last position given out.
     pub(crate) position: u64,
     pub(crate) agenda: Agenda,
+    /// What all keys of all rules hold together.
+    held: usize,
     pub(crate) chain: Chain,
     pub(crate) wanted: Vec<(u32, u64)>,
     pub(crate) ahead: Ahead,
@@ -92,6 +94,7 @@ impl Task {
             revisions: BTreeMap::new(),
             position: 0,
             agenda: Agenda::default(),
+            held: 0,
             chain: Chain::default(),
             wanted: Vec::new(),
             ahead: Ahead::default(),
@@ -463,15 +466,18 @@ impl Task {
         let around = Surroundings {
             partitions: &self.partition_names,
             limits: &self.options.limits,
+            full: self.is_full(),
             count_only: self.options.count_only,
             is_read: self.chain.is_read(rule as usize),
             tables: &self.tables,
             journal: None,
         };
         let Some(run) = self.rules.get_mut(rule as usize) else { return };
+        let held = run.state.keys.weight();
         if !run.event(event, roles, position, around, &mut out.alerts, &mut self.used) {
             return;
         }
+        self.held = self.held + run.state.keys.weight() - held;
         self.note_due(rule as usize);
         self.share_used_up(rule as usize, position);
         if self.chain.active {
@@ -485,14 +491,41 @@ impl Task {
             return;
         }
         let revisions = self.revisions_from(self.family(rule));
-        for number in revisions.filter(|number| *number != rule) {
+        let before = self.weight_of(revisions.clone());
+        for number in revisions.clone().filter(|number| *number != rule) {
             let other = self.rules.get_mut(number);
             other
                 .into_iter()
                 .for_each(|run| self.used.iter().for_each(|used| run.used_elsewhere(used, position)));
             self.note_due(number);
         }
+        self.weigh(revisions, before);
         self.used.clear();
+    }
+
+    /// What all keys of all rules hold together: candidates, values in windows, cool-downs, and one for each key.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// They hold as much as they may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.options.limits.state.is_some_and(|cap| self.held >= cap)
+    }
+
+    pub(crate) fn weight_of(&self, rules: Range<usize>) -> usize {
+        self.rules.get(rules).unwrap_or_default().iter().map(|run| run.state.keys.weight()).sum()
+    }
+
+    /// Begins the account anew.
+    pub(crate) fn weigh_all(&mut self) {
+        self.held = self.weight_of(0..self.rules.len());
+    }
+
+    /// Something of what some rules hold has changed.
+    pub(crate) fn weigh(&mut self, rules: Range<usize>, before: usize) {
+        self.held = self.held + self.weight_of(rules) - before;
     }
 
     /// What holds the newest accepted events back: a stream and the time up to which events are released. None = nothing.

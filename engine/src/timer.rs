@@ -52,6 +52,7 @@ impl Task {
         for rule in 0..self.rules.len() {
             self.note_due(rule);
         }
+        self.weigh_all();
     }
 
     /// Writes down when the rule has its next timer or sweep.
@@ -94,10 +95,12 @@ impl Task {
             let family = self.revisions_from(family);
             self.ring_family(family.clone(), group, until, out);
             for rule in family {
+                let before = self.weight_of(rule..rule + 1);
                 if let Some(run) = self.rules.get_mut(rule).filter(|_| self.direct.get(rule) == Some(&group))
                 {
                     run.sweep(until);
                 }
+                self.weigh(rule..rule + 1, before);
                 self.note_due(rule);
             }
         }
@@ -145,13 +148,16 @@ impl Task {
         let around = Surroundings {
             partitions: &self.partition_names,
             limits: &self.options.limits,
+            full: self.is_full(),
             count_only: self.options.count_only,
             is_read: self.chain.is_read(rule),
             tables: &self.tables,
             journal: None,
         };
+        let weight = self.weight_of(rule..rule + 1);
         let Some(run) = self.rules.get_mut(rule) else { return };
         run.ring(until, last, around, &mut out.alerts, &mut self.used);
+        self.weigh(rule..rule + 1, weight);
         self.share_used_up(rule, 0);
         if self.chain.active {
             self.derive(rule, before, out);

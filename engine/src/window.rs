@@ -47,6 +47,10 @@ impl WindowState {
         self.entries.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Time of the oldest entry.
     pub(crate) fn oldest(&self) -> Option<Micros> {
         self.entries.front().map(|(ts, _)| *ts)

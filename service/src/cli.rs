@@ -146,6 +146,7 @@ impl EventArgs {
 pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
     let mut limits = Limits {
         candidates: Some(10_000),
+        state: Some(10_000_000),
         matches_per_moment: Some(1_000),
         search_work: Some(1_000_000),
         // A breaker of the service: files are looked at to the end unless it is asked for.
@@ -162,11 +163,12 @@ pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
         let size = number.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         match name.as_str() {
             "candidates" => limits.candidates = size,
+            "state" => limits.state = size,
             "matches_per_moment" => limits.matches_per_moment = size,
             "search_work" => limits.search_work = number,
             "alerts_per_rule_day" => limits.alerts_per_rule_day = number,
             _ => {
-                let known = "candidates, matches_per_moment, search_work, alerts_per_rule_day";
+                let known = "candidates, state, matches_per_moment, search_work, alerts_per_rule_day";
                 return Err(Failure::usage(format!("--limit {name}: unknown; known are {known}")));
             }
         }
@@ -177,7 +179,7 @@ pub fn limits(given: &[(String, String)]) -> Result<Limits, Failure> {
 /// `--limit` of a command.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
-    /// Change a cap: candidates, matches_per_moment, search_work, alerts_per_rule_day
+    /// Change a cap: candidates, state, matches_per_moment, search_work, alerts_per_rule_day
     #[arg(long = "limit", value_name = "NAME=N|none", value_parser = name_value)]
     pub limits: Vec<(String, String)>,
 }

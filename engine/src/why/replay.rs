@@ -105,6 +105,7 @@ impl<'t> Replay<'t> {
         let around = Surroundings {
             partitions: &self.task.partition_names,
             limits: &self.task.options.limits,
+            full: false,
             count_only: false,
             is_read: false,
             tables: &self.task.tables,

@@ -1,7 +1,11 @@
 //! How large a rule may be: what is checked can be activated, and what is too large is refused when it is checked.
 
 use super::{Feed, task};
+use engine::event::{EventRef, StreamId};
+use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
+use engine::value::Value;
 use pattern_dsl::{Environment, SourceText};
+use std::collections::BTreeMap;
 
 const STREAMS: &str =
     "stream a { fields { k: string, v: int } }\nstream b { fields { k: string, v: int } }\n";
@@ -80,4 +84,52 @@ fn the_largest_rule_is_activated_and_a_larger_one_refused_when_it_is_checked() {
         assert_eq!(codes(&rule(kind, most + 1)), ["E335"], "{kind}");
     }
     assert_eq!(codes(&rule("steps", 5_000)), ["E335"]);
+}
+
+/// So many keys begin, and then so many go on; gives alerts, and how often a limit was met.
+fn begun_and_ended(text: &str, state: Option<usize>, keys: i64, at: i64) -> (Task, usize, u64) {
+    let module = super::compile(text);
+    let limits = Limits { state, ..Limits::default() };
+    let mut task = Task::new(Options { limits, count_only: false, sorted_input: true, keep_history: false });
+    task.activate(&module, &BTreeMap::new(), None).expect("a compiled rule activates");
+    let streams: Vec<StreamId> = ["a", "b"].map(|name| task.stream_id(name).expect("declared")).into();
+    let partition = task.add_partition(Partition { name: "p".to_owned(), streams: streams.clone() });
+    let mut out = Outputs::default();
+    for (turn, stream) in streams.into_iter().enumerate() {
+        for key in 0..keys {
+            let ts = at + (turn as i64 * keys + key) * 1_000;
+            let slots = [Value::String(format!("k{key}").into()), Value::Int(1)];
+            let offset = ts as u64;
+            task.step(
+                Input::Event(EventRef { stream, ts, partition, offset, id: None, slots: &slots }),
+                &mut out,
+            );
+        }
+    }
+    task.step(Input::End, &mut out);
+    let capped = task.stats().iter().map(|(_, stats)| stats.capped).sum();
+    (task, out.alerts.len(), capped)
+}
+
+#[test]
+fn at_the_limit_of_all_state_nothing_new_is_begun_and_what_is_open_goes_on() {
+    let text = format!("{STREAMS}rule r {{ by k match within 1m {{ a as x then b as y }} }}");
+    let (task, alerts, capped) = begun_and_ended(&text, None, 1_000, 0);
+    assert_eq!((task.held(), alerts, capped), (0, 1_000, 0), "an alert uses up what is held");
+    let (_, alerts, capped) = begun_and_ended(&text, Some(100), 1_000, 0);
+    // A key and its candidate are two.
+    assert_eq!((alerts, capped), (50, 950));
+    let held = format!("{STREAMS}rule r {{ by k match within 1m {{ a as x then b as y }} overlap all }}");
+    let (mut task, alerts, _) = begun_and_ended(&held, Some(100), 1_000, 0);
+    assert_eq!((task.held(), alerts), (100, 50));
+    task.step(Input::Time(600_000_000), &mut Outputs::default());
+    assert_eq!(task.held(), 0, "time makes room again");
+}
+
+#[test]
+fn a_rule_of_one_event_is_not_held_up_by_the_limit_of_all_state() {
+    let text = format!("{STREAMS}rule r {{ by k match {{ a as x }} cooldown 1h }}");
+    let (task, alerts, capped) = begun_and_ended(&text, Some(10), 1_000, 0);
+    assert_eq!((alerts, capped), (1_000, 0));
+    assert_eq!(task.held(), 2_000, "each key holds its cool-down");
 }

@@ -108,6 +108,8 @@ pub struct Time {
 pub struct Limits {
     /// Candidates per key and rule.
     pub candidates: usize,
+    /// What all keys of all rules hold together: candidates, values in windows, cool-downs, and one for each key.
+    pub state: usize,
     /// Alerts of `overlap all` at one moment.
     pub matches_per_moment: usize,
     /// Tests in one search.
@@ -156,6 +158,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             candidates: 10_000,
+            state: 10_000_000,
             matches_per_moment: 1_000,
             search_work: 1_000_000,
             alerts_per_rule_day: 10_000,

@@ -364,6 +364,7 @@ impl Matcher {
             self.head = group.head;
             self.shared.committed.send_replace(self.head.alerts);
         }
+        gauge!("tripline_state_entries").set(self.core.task().held() as f64);
         counter!("tripline_arithmetic_nulls_total").absolute(engine::arithmetic::nulls());
         for (rule, count) in self.core.task().silenced_by_day() {
             counter!("tripline_alerts_suppressed_total", "rule" => rule.to_owned(), "reason" => "day")

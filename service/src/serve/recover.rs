@@ -39,6 +39,7 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, H
 fn new_core(config: &Config) -> Core {
     let limits = Limits {
         candidates: Some(config.limits.candidates),
+        state: Some(config.limits.state),
         matches_per_moment: Some(config.limits.matches_per_moment),
         search_work: Some(config.limits.search_work),
         alerts_per_rule_day: Some(config.limits.alerts_per_rule_day),
