@@ -221,9 +221,8 @@ impl Task {
             return Some(first);
         }
         for rule in 0..self.rules.len() {
-            if let Some(run) = self.rules.get_mut(rule).filter(|_| self.direct.get(rule) == Some(&None)) {
-                run.sweep(until.saturating_sub(1));
-                self.note_due(rule);
+            if self.direct.get(rule) == Some(&None) {
+                self.sweep(rule, until.saturating_sub(1));
             }
         }
         None

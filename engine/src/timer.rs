@@ -95,18 +95,25 @@ impl Task {
             let family = self.revisions_from(family);
             self.ring_family(family.clone(), group, until, out);
             for rule in family {
-                let before = self.weight_of(rule..rule + 1);
-                if let Some(run) = self.rules.get_mut(rule).filter(|_| self.direct.get(rule) == Some(&group))
-                {
-                    run.sweep(until);
+                if self.direct.get(rule) == Some(&group) {
+                    self.sweep(rule, until);
                 }
-                self.weigh(rule..rule + 1, before);
                 self.note_due(rule);
             }
         }
         if let Some(fresh) = out.alerts.get_mut(before..) {
             fresh.sort_by_key(|alert| alert.time);
         }
+    }
+
+    /// Drops what time has made useless in a rule, up to `until`.
+    pub(crate) fn sweep(&mut self, rule: usize, until: Micros) {
+        let before = self.weight_of(rule..rule + 1);
+        if let Some(run) = self.rules.get_mut(rule) {
+            run.sweep(until);
+        }
+        self.weigh(rule..rule + 1, before);
+        self.note_due(rule);
     }
 
     /// The revisions of the rule whose first revision has this number.
