@@ -102,7 +102,8 @@ impl Program {
 
     /// Of a key it keeps no more than its cool-down.
     pub(crate) fn is_brief(&self) -> bool {
-        self.units.len() == 1 && self.absences.is_empty() && self.windows.is_empty() && self.timeout.is_none()
+        let single = self.steps.len() == 1 && self.steps.iter().all(|step| step.max == 1 && !step.keeps_end);
+        single && self.absences.is_empty() && self.windows.is_empty()
     }
 
     /// All that it emits, also on a timeout.

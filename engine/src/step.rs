@@ -112,8 +112,8 @@ impl Stepping<'_> {
         if let Some(count) = self.stats.step_reached.get_mut(number) {
             *count += 1;
         }
-        let last = unit + 1 == self.program.units.len();
-        if self.is_full(last) && !last {
+        let ends = unit + 1 == self.program.units.len() && self.program.ending == Ending::Event;
+        if self.is_full(ends) && !ends {
             return false;
         }
         let mut row = self.row(number, reach_ts);
@@ -162,7 +162,8 @@ impl Stepping<'_> {
             forget(program, self.state);
             return fired && program.overlap == Overlap::None;
         }
-        let full = self.around.limits.candidates.is_some_and(|cap| self.state.rows() > cap);
+        let capped = self.around.limits.candidates.is_some_and(|cap| self.state.rows() > cap);
+        let full = self.around.full || capped;
         for number in program.units.get(unit).map_or(0..0, |unit| unit.steps.clone()) {
             let keeps = program.steps.get(number).is_some_and(|step| step.keeps_end);
             if (!keeps || full)
@@ -408,10 +409,10 @@ impl Stepping<'_> {
     }
 
     /// The cap on candidates is met: the newest is refused until the lists are below half of it.
-    /// What ends a match is not kept, so the limit of all state does not concern it.
-    fn is_full(&mut self, last: bool) -> bool {
+    /// What may end a match at once is looked at all the same, and not kept then.
+    fn is_full(&mut self, ends: bool) -> bool {
         let (cap, rows) = (self.around.limits.candidates.unwrap_or(usize::MAX), self.state.rows());
-        let full = rows >= cap || (self.around.full && !last);
+        let full = rows >= cap || (self.around.full && !ends);
         self.state.saturated = full || (self.state.saturated && rows >= cap / 2);
         self.stats.capped += u64::from(full);
         full

@@ -133,3 +133,16 @@ fn a_rule_of_one_event_is_not_held_up_by_the_limit_of_all_state() {
     assert_eq!((alerts, capped), (1_000, 0));
     assert_eq!(task.held(), 2_000, "each key holds its cool-down");
 }
+
+#[test]
+fn what_waits_for_time_is_refused_at_a_limit_as_well() {
+    for (rule, alerts) in [
+        ("match { a as x then no b for 1h where k == \"none\" }", 0),
+        ("match within 1h { at least 2 a as x }", 0),
+    ] {
+        let text = format!("{STREAMS}rule r {{ by k {rule} overlap all }}");
+        let (task, found, capped) = begun_and_ended(&text, Some(100), 1_000, 0);
+        assert_eq!((task.held(), found), (100, alerts), "{rule}");
+        assert!(capped >= 950, "{rule}: {capped}");
+    }
+}
