@@ -41,6 +41,8 @@ pub(crate) struct RuleState {
     /// First events count before this time only: a later revision has taken over.
     pub(crate) until: Option<Micros>,
     pub(crate) stats: RuleStats,
+    /// The limit of all state has kept something out that may matter until then: alerts say that they may not be whole.
+    pub(crate) refused_until: Option<Micros>,
 }
 
 /// One event at one rule.
@@ -114,13 +116,17 @@ impl Turn<'_, '_> {
     /// False if the key holds nothing and begins nothing.
     fn keyed(&mut self, roles: u64, key: &[Value], hash: u64) -> bool {
         let (program, pos, around) = (self.program, self.pos, self.around);
-        let RuleState { keys, passing, timers, stats, from, until } = &mut *self.state;
+        let RuleState { keys, passing, timers, stats, from, until, refused_until } = &mut *self.state;
+        let now = self.event.view.ts;
+        let around = Surroundings { refused: refused_until.is_some_and(|until| now < until), ..around };
+        let capped = stats.capped;
         let passes = program.passing && keys.is_empty();
         let handle = match passes.then_some(0).or_else(|| keys.find(hash, key)) {
             Some(handle) => handle,
             None if roles & program.creating == 0 => return false,
             None if around.full && !program.is_brief() => {
                 stats.capped += 1;
+                *refused_until = Some(now.saturating_add(program.sweep_after));
                 return false;
             }
             None => keys.insert(hash, key.into(), || KeyState::new(program)),
@@ -132,7 +138,6 @@ impl Turn<'_, '_> {
             held
         };
         let view = self.event.view;
-        let now = view.ts;
         let weight = held.weight();
         held.expire(program, now);
         let before = held.beside.latches;
@@ -169,6 +174,9 @@ impl Turn<'_, '_> {
             used: self.used,
         };
         step.run(roles, &scope);
+        if around.full && stats.capped > capped {
+            *refused_until = Some(now.saturating_add(program.sweep_after));
+        }
         let (idle, after) = (held.is_idle(program, now), held.weight());
         debug_assert!(idle || !passes, "an event that passes leaves nothing");
         if !passes {
@@ -206,7 +214,7 @@ impl RuleRun {
     ) {
         let program = &*self.program;
         let by = if program.timeout.is_some() { FiredBy::Timeout } else { FiredBy::Timer };
-        let RuleState { keys, timers, stats, .. } = &mut self.state;
+        let RuleState { keys, timers, stats, refused_until, .. } = &mut self.state;
         while timers.first().is_some_and(|timer| timer <= (until, last)) {
             let Some((due, event, handle)) = timers.pop() else { break };
             let Some((key, held)) = keys.get_mut(handle) else { continue };
@@ -221,6 +229,7 @@ impl RuleRun {
             });
             let windows: Vec<Value> = windows.map(Option::unwrap_or_default).collect();
             let moment = Moment { time: due, by, end: event, key, windows: &windows };
+            let around = Surroundings { refused: refused_until.is_some_and(|until| due < until), ..around };
             complete(program, held, stats, &moment, around, out, used);
             let after = held.weight();
             keys.weigh(weight, after);

@@ -17,6 +17,7 @@ use pattern_dsl::types::{Micros, Type};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// An alert as an event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -287,10 +288,25 @@ impl Task {
         while rule < self.rules.len() {
             let family = self.revisions_from(rule);
             rule = family.end;
-            if family.clone().any(|revision| self.chain.stratum(revision) == stratum) {
-                self.ring_family(family.clone(), None, time, out);
-                family.for_each(|revision| self.note_due(revision));
+            // A revision may stand in another stratum than the one before it.
+            for same in strata(&self.chain, family) {
+                if self.chain.stratum(same.start) == stratum {
+                    self.ring_family(same.clone(), None, time, out);
+                    same.for_each(|revision| self.note_due(revision));
+                }
             }
         }
     }
+}
+
+/// Revisions of a rule, those of one stratum that follow one another together.
+fn strata(chain: &Chain, family: Range<usize>) -> Vec<Range<usize>> {
+    let mut same: Vec<Range<usize>> = Vec::new();
+    for revision in family {
+        match same.last_mut() {
+            Some(last) if chain.stratum(last.start) == chain.stratum(revision) => last.end = revision + 1,
+            _ => same.push(revision..revision + 1),
+        }
+    }
+    same
 }

@@ -25,6 +25,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) limits: &'a Limits,
     /// All keys of all rules hold as much as they may: nothing new is begun.
     pub(crate) full: bool,
+    /// That has kept something out of the rule that may matter at this moment.
+    pub(crate) refused: bool,
     pub(crate) count_only: bool,
     /// Alerts are built even where they are only counted: another rule reads them.
     pub(crate) is_read: bool,
@@ -141,7 +143,7 @@ fn fire(
             round.firsts.push(first);
         }
         round.from = used_from(program, taken);
-        let choice = Choice { taken, scope, truncated: held.saturated };
+        let choice = Choice { taken, scope, truncated: held.saturated || around.refused };
         send(program, &mut sent, stats, moment, around, &choice, &mut fresh);
         match program.overlap {
             _ if moment.by == FiredBy::Timeout => Next::Stop,
@@ -150,7 +152,7 @@ fn fire(
             Overlap::PerStart | Overlap::All => Next::Choice,
         }
     });
-    fresh.iter_mut().for_each(|alert| alert.truncated |= capped);
+    fresh.iter_mut().for_each(|alert| alert.truncated |= capped || found.cut);
     out.append(&mut fresh);
     round.silenced = found.silenced > 0;
     stats.no_deadline += u64::from(found.endless > 0 && found.choices == 0);

@@ -43,6 +43,7 @@ struct SavedRule<'a> {
     timers: Vec<(Micros, Position, &'a Key)>,
     from: Option<Micros>,
     until: Option<Micros>,
+    refused_until: Option<Micros>,
     past: &'a Past,
     /// Masked fields of alerts that it has read; the rules that masked them may be gone.
     masked: Vec<Vec<String>>,
@@ -69,6 +70,7 @@ struct LoadedRule {
     timers: Vec<(Micros, Position, Key)>,
     from: Option<Micros>,
     until: Option<Micros>,
+    refused_until: Option<Micros>,
     past: Past,
     masked: Vec<Vec<String>>,
     stats: RuleStats,
@@ -94,6 +96,7 @@ impl Task {
                 timers: run.open_timers().map(|(due, event, key, _)| (due, event, key)).collect(),
                 from: run.state.from,
                 until: run.state.until,
+                refused_until: run.state.refused_until,
                 past: &run.program.past,
                 masked: mask::alert_paths(&run.program),
                 stats: &run.state.stats,
@@ -141,7 +144,8 @@ impl Task {
         self.tables.restore(loaded.tables);
         self.chain.pending = loaded.alerts;
         for (stream, ids) in self.streams.iter_mut().zip(loaded.ids) {
-            stream.ids = ids.iter().map(|(ts, id)| (id.clone(), *ts)).collect();
+            stream.ids.clear();
+            ids.iter().for_each(|(ts, id)| stream.ids.entry(id.clone()).or_default().push(*ts));
             stream.id_order = ids.into();
         }
         for (run, rule) in self.rules.iter_mut().zip(loaded.rules) {
@@ -162,6 +166,7 @@ impl Task {
                 from: rule.from,
                 until: rule.until,
                 stats: rule.stats,
+                refused_until: rule.refused_until,
                 ..RuleState::default()
             };
         }

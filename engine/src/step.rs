@@ -152,6 +152,8 @@ impl Stepping<'_> {
                     Question { ask: Ask::Dues, ..question(program, self.state, &moment, self.around) };
                 let found = search(question, &mut |_, _| Next::Stop);
                 self.stats.no_deadline += u64::from(found.endless > 0);
+                self.stats.capped += u64::from(found.cut);
+                self.state.saturated |= found.cut;
                 found.dues.into_iter().for_each(|due| self.wait(due));
                 return false;
             }
@@ -413,7 +415,7 @@ impl Stepping<'_> {
     fn is_full(&mut self, ends: bool) -> bool {
         let (cap, rows) = (self.around.limits.candidates.unwrap_or(usize::MAX), self.state.rows());
         let full = rows >= cap || (self.around.full && !ends);
-        self.state.saturated = full || (self.state.saturated && rows >= cap / 2);
+        self.state.saturated = full || (self.state.saturated && rows >= (cap / 2).max(1));
         self.stats.capped += u64::from(full);
         full
     }

@@ -5,6 +5,7 @@ use crate::event::EventRef;
 use arcstr::ArcStr;
 use pattern_dsl::ir::Stream;
 use pattern_dsl::types::Micros;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// What a task knows of a stream beside its fields.
@@ -15,7 +16,7 @@ pub(crate) struct StreamTime {
     pub(crate) in_order: bool,
     dedupe: Micros,
     /// Ids of the last `dedupe`, with their times; in order of arrival for forgetting.
-    pub(crate) ids: Map<ArcStr, Micros>,
+    pub(crate) ids: Map<ArcStr, SmallVec<[Micros; 1]>>,
     pub(crate) id_order: VecDeque<(Micros, ArcStr)>,
 }
 
@@ -31,23 +32,27 @@ impl StreamTime {
         }
     }
 
-    /// The event's id was seen less than `dedupe` before it (or after it). Remembers the id otherwise.
+    /// The event's id was seen less than `dedupe` before it (or after it). Remembers the id otherwise. `watermark`: no earlier
+    /// event is taken any more, of whatever partition.
     #[inline(never)]
-    pub(crate) fn is_duplicate(&mut self, event: &EventRef<'_>) -> bool {
+    pub(crate) fn is_duplicate(&mut self, event: &EventRef<'_>, watermark: Micros) -> bool {
         let (Some(id), true) = (event.id, self.dedupe > 0) else { return false };
-        let keep = self.dedupe + self.late;
-        while self.id_order.front().is_some_and(|(ts, _)| event.ts - *ts > keep) {
+        let over = watermark.saturating_sub(self.dedupe);
+        while self.id_order.front().is_some_and(|(ts, _)| *ts <= over) {
             if let Some((ts, id)) = self.id_order.pop_front()
-                && self.ids.get(&id) == Some(&ts)
+                && let Some(times) = self.ids.get_mut(&id)
             {
-                self.ids.remove(&id);
+                times.retain(|known| *known != ts);
+                if times.is_empty() {
+                    self.ids.remove(&id);
+                }
             }
         }
-        if self.ids.get(id).is_some_and(|ts| (event.ts - ts).abs() < self.dedupe) {
+        if self.ids.get(id).into_iter().flatten().any(|ts| (event.ts - ts).abs() < self.dedupe) {
             return true;
         }
         let id = ArcStr::from(id);
-        self.ids.insert(id.clone(), event.ts);
+        self.ids.entry(id.clone()).or_default().push(event.ts);
         self.id_order.push_back((event.ts, id));
         false
     }

@@ -156,6 +156,17 @@ impl Task {
             self.add_stream(stream);
         }
         self.forget_drained();
+        let activated = self.activate_rules(module, tables, at);
+        self.route();
+        activated
+    }
+
+    fn activate_rules(
+        &mut self,
+        module: &Module,
+        tables: &BTreeMap<String, Content>,
+        at: Option<Micros>,
+    ) -> Result<Vec<(String, u32)>, ActivateError> {
         let numbers: Vec<usize> = module
             .tables
             .iter()
@@ -202,7 +213,6 @@ impl Task {
                 self.rules.insert(revisions.end, run);
             }
         }
-        self.route();
         Ok(activated)
     }
 
@@ -278,6 +288,11 @@ impl Task {
             // Input in order of time over all partitions is one partition as far as time goes.
             // Alerts are known only when their time is complete over all partitions.
             let only = only.filter(|_| run.program.rule.reads_alerts.is_none());
+            // Where one stream of the topic may be late, no other of it is in order.
+            let late = |partition: &PartitionId| {
+                self.clock.partitions.get(*partition as usize).is_some_and(|time| time.late > 0)
+            };
+            let only = only.filter(|partition| self.options.sorted_input || !late(&partition.0));
             self.direct
                 .push(only.map(|(partition, _)| if self.options.sorted_input { 0 } else { partition }));
         }
@@ -331,7 +346,7 @@ impl Task {
     #[inline]
     pub(crate) fn admit(&mut self, event: &EventRef<'_>, out: &mut Outputs) -> bool {
         let stream = event.id.and_then(|_| self.streams.get_mut(event.stream as usize));
-        if stream.is_some_and(|stream| stream.is_duplicate(event)) {
+        if stream.is_some_and(|stream| stream.is_duplicate(event, self.clock.watermark())) {
             out.duplicates.push((event.partition, event.offset));
             self.remember(event, Some(Drop::Duplicate));
             return false;
@@ -345,8 +360,9 @@ impl Task {
             self.remember(event, None);
         }
         let group = if self.options.sorted_input { 0 } else { event.partition };
-        if self.is_due(Some(group), event.ts - 1) {
-            self.ring(Some(group), event.ts - 1, out);
+        let before = event.ts.saturating_sub(1);
+        if self.is_due(Some(group), before) {
+            self.ring(Some(group), before, out);
         }
         true
     }
@@ -467,6 +483,7 @@ impl Task {
             partitions: &self.partition_names,
             limits: &self.options.limits,
             full: self.is_full(),
+            refused: false,
             count_only: self.options.count_only,
             is_read: self.chain.is_read(rule as usize),
             tables: &self.tables,

@@ -156,6 +156,7 @@ impl Task {
             partitions: &self.partition_names,
             limits: &self.options.limits,
             full: self.is_full(),
+            refused: false,
             count_only: self.options.count_only,
             is_read: self.chain.is_read(rule),
             tables: &self.tables,

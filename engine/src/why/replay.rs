@@ -106,6 +106,7 @@ impl<'t> Replay<'t> {
             partitions: &self.task.partition_names,
             limits: &self.task.options.limits,
             full: false,
+            refused: false,
             count_only: false,
             is_read: false,
             tables: &self.task.tables,

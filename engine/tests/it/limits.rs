@@ -146,3 +146,35 @@ fn what_waits_for_time_is_refused_at_a_limit_as_well() {
         assert!(capped >= 950, "{rule}: {capped}");
     }
 }
+
+#[test]
+fn what_the_limit_of_all_state_kept_out_shows_on_later_alerts() {
+    let text = format!(
+        "{STREAMS}rule open {{ by k match within 10s {{ b as x where v == 0 then b as y where v == 9 }} }}
+         rule r {{ by k match {{ no a for 5m then b as y where v == 1 }} }}"
+    );
+    let module = super::compile(&text);
+    let limits = Limits { state: Some(2), ..Limits::default() };
+    let mut task = Task::new(Options { limits, count_only: false, sorted_input: true, keep_history: false });
+    task.activate(&module, &BTreeMap::new(), None).expect("a compiled rule activates");
+    let streams: Vec<StreamId> = ["a", "b"].map(|name| task.stream_id(name).expect("declared")).into();
+    task.add_partition(Partition { name: "p".to_owned(), streams: streams.clone() });
+    let mut out = Outputs::default();
+    // What is open leaves no room for the event that forbids.
+    for (stream, key, v, second) in [(1, "k0", 0, 0), (0, "k1", 1, 1), (1, "k1", 1, 60)] {
+        let slots: Vec<Value> = task.layout().streams[streams[stream] as usize]
+            .fields
+            .iter()
+            .map(|field| if field.path == ["k"] { Value::String(key.into()) } else { Value::Int(v) })
+            .collect();
+        let (stream, ts) = (streams[stream], second * 1_000_000);
+        let offset = second as u64;
+        task.step(
+            Input::Event(EventRef { stream, ts, partition: 0, offset, id: None, slots: &slots }),
+            &mut out,
+        );
+    }
+    task.step(Input::End, &mut out);
+    let truncated: Vec<bool> = out.alerts.iter().map(|alert| alert.truncated).collect();
+    assert_eq!(truncated, [true]);
+}

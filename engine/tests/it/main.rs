@@ -5,6 +5,7 @@ mod index;
 mod limits;
 mod memory;
 mod tables;
+mod time;
 mod values;
 mod why;
 
