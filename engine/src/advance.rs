@@ -34,7 +34,8 @@ pub(crate) struct RuleState {
     pub(crate) keys: KeyTable,
     /// Of a rule whose matches are single events: the state in which one is looked at, empty again after each.
     pub(crate) passing: Option<Box<KeyState>>,
-    /// Ends of trailing absences, in order: when, the choice's last event, its key. One whose event has gone rings for nothing.
+    /// Ends of trailing absences, of `until quiet` and of `on timeout`, in order: when, the event they count from (the choice's
+    /// last; of a time-out its first), its key. One whose event has gone rings for nothing.
     pub(crate) timers: Deadlines,
     /// First events count from this time on.
     pub(crate) from: Option<Micros>,

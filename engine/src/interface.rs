@@ -11,7 +11,8 @@ const DAY: Micros = 86_400_000_000;
 pub struct Limits {
     /// Events held as candidates per key and rule.
     pub candidates: Option<usize>,
-    /// What all keys of all rules hold together: candidates, values in windows, cool-downs, and one for each key.
+    /// What all keys of all rules hold together: candidates, events of absences, values in windows, cool-downs, and one for
+    /// each key.
     pub state: Option<usize>,
     /// Alerts of `overlap all` at one moment.
     pub matches_per_moment: Option<usize>,
@@ -98,7 +99,7 @@ pub struct RuleStats {
     pub capped: u64,
     /// Times that complete matches were searched for.
     pub searches: u64,
-    /// Rows that the searches looked at.
+    /// Tests of rows that the searches made.
     pub rows_walked: u64,
     /// Matches that never complete, since a bound that they read is unknown.
     pub no_deadline: u64,

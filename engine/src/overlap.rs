@@ -23,7 +23,7 @@ use std::cell::RefCell;
 pub(crate) struct Surroundings<'a> {
     pub(crate) partitions: &'a [ArcStr],
     pub(crate) limits: &'a Limits,
-    /// All keys of all rules hold as much as they may: nothing new is begun.
+    /// All keys of all rules hold as much as they may: no key and no candidate is added.
     pub(crate) full: bool,
     /// That has kept something out of the rule that may matter at this moment.
     pub(crate) refused: bool,

@@ -520,7 +520,7 @@ impl Task {
         self.used.clear();
     }
 
-    /// What all keys of all rules hold together: candidates, values in windows, cool-downs, and one for each key.
+    /// What all keys of all rules hold together, as [`Limits::state`] counts it.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
