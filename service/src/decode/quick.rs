@@ -69,6 +69,13 @@ impl Guess {
     }
 }
 
+enum Key {
+    /// Of a wanted child, or of none.
+    Of(Option<usize>),
+    /// There is none: the object ends.
+    End,
+}
+
 struct Reader<'a, 's> {
     text: &'a str,
     cursor: Cursor<'a>,
@@ -85,8 +92,8 @@ impl Reader<'_, '_> {
                     guess.child
                 }
                 _ => match self.key(node, place)? {
-                    Some(child) => child,
-                    None => return Some(()),
+                    Key::Of(child) => child,
+                    Key::End => return Some(()),
                 },
             };
             match child.and_then(|at| node.children.get_mut(at)) {
@@ -97,13 +104,13 @@ impl Reader<'_, '_> {
         None
     }
 
-    /// Takes a key with its colon: the child that it names, if any. None if the object ends.
-    fn key(&mut self, node: &mut Node, place: usize) -> Option<Option<Option<usize>>> {
+    /// Takes a key with its colon, or the end of the object.
+    fn key(&mut self, node: &mut Node, place: usize) -> Option<Key> {
         let start = self.cursor.at;
         match self.cursor.peek()? {
             b'}' => {
                 self.cursor.at += 1;
-                return Some(None);
+                return Some(Key::End);
             }
             b',' if place > 0 => {
                 self.cursor.at += 1;
@@ -118,7 +125,7 @@ impl Reader<'_, '_> {
         let child = node.children.iter().position(|child| child.key.as_bytes() == key);
         let text = self.text.as_bytes().get(start..self.cursor.at)?;
         Guess::keep(&mut node.guesses, place, text, child);
-        Some(Some(child))
+        Some(Key::Of(child))
     }
 
     fn value(&mut self, child: &mut Child, depth: usize) -> Option<()> {

@@ -94,11 +94,14 @@ impl Batch {
         self.entries.push(Entry { file, line, found });
     }
 
-    fn clear(&mut self) {
+    /// Begins anew with what comes next; false at the end.
+    fn fill(&mut self, source: &mut impl Source) -> bool {
         self.entries.clear();
         self.bytes.clear();
         self.ids.clear();
         self.slots.clear();
+        self.failure = source.fill(self).err();
+        !self.entries.is_empty() || self.failure.is_some()
     }
 
     fn decode(&mut self, crew: &mut Crew) {
@@ -234,15 +237,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S: Source> Work<S> {
     /// Reads a batch and decodes it; a place for it is taken already.
     fn advance(&self, mut batch: Batch, crew: &mut Crew) {
-        batch.clear();
         let mut source = locked(&self.source);
         let place = source.1;
-        if let Err(failure) = source.0.fill(&mut batch) {
-            batch.failure = Some(failure);
-        }
-        let ended = batch.entries.is_empty() && batch.failure.is_none();
+        let ended = !batch.fill(&mut source.0);
         source.1 += u64::from(!ended);
-        // Before the next is read: what is read later may be decoded with what was known then.
         drop(source);
         if !ended {
             crew.adopt();
@@ -326,9 +324,7 @@ pub fn in_order<S: Source>(mut source: S, mut crews: Vec<Crew>, take: &mut Take<
     let Some(mut own) = crews.pop().filter(|_| !crews.is_empty()) else {
         let mut batch = Batch::default();
         loop {
-            batch.clear();
-            source.fill(&mut batch)?;
-            if batch.entries.is_empty() {
+            if !batch.fill(&mut source) {
                 return Ok(());
             }
             batch.give(take)?;

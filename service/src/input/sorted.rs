@@ -139,7 +139,7 @@ impl InOrder {
     ///
     /// # Errors
     /// A run that cannot be read back.
-    pub fn next(&mut self) -> Result<Option<Sorted<'_>>, Failure> {
+    pub fn next_record(&mut self) -> Result<Option<Sorted<'_>>, Failure> {
         if let Some(entry) = self.held.index.get(self.next) {
             self.next += 1;
             let record = self.held.bytes(entry);
@@ -160,7 +160,7 @@ impl InOrder {
 impl Source for InOrder {
     fn fill(&mut self, batch: &mut Batch) -> Result<(), Failure> {
         while !batch.is_full()
-            && let Some(sorted) = self.next()?
+            && let Some(sorted) = self.next_record()?
         {
             batch.push(sorted.file, sorted.line, sorted.record);
         }
@@ -209,7 +209,7 @@ mod tests {
         }
         let mut sorted = sorter.finish().expect("finish");
         let mut seen = Vec::new();
-        while let Some(s) = sorted.next().expect("next") {
+        while let Some(s) = sorted.next_record().expect("next") {
             seen.push((s.file, s.line, s.record.to_vec()));
         }
         seen

@@ -151,7 +151,7 @@ impl Ready {
         let mut feeder = Feeder {
             task: &mut self.task,
             files: &files,
-            lanes: lanes.new(false)?,
+            lanes: lanes.make(false)?,
             units: None,
             names,
             out: Outputs::default(),
@@ -186,7 +186,7 @@ struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
-    fn new(&self, time_only: bool) -> Result<Vec<Lane>, Failure> {
+    fn make(&self, time_only: bool) -> Result<Vec<Lane>, Failure> {
         let files = self.files.iter().zip(self.partitions);
         let lanes = files.map(|(source, partition)| {
             Lane::new(&source.file, *partition, source.header.as_deref(), self.streams, time_only)
@@ -197,7 +197,7 @@ impl Lanes<'_> {
     /// What other threads decode with; with one thread there are none.
     fn crews(&self, units: &Arc<Units>, time_only: bool) -> Result<Vec<Crew>, Failure> {
         let count = if self.threads > 1 { self.threads } else { 0 };
-        let crews = (0..count).map(|_| Ok(Crew::new(self.new(time_only)?, units.clone(), time_only)));
+        let crews = (0..count).map(|_| Ok(Crew::new(self.make(time_only)?, units.clone(), time_only)));
         crews.collect()
     }
 }
@@ -205,7 +205,7 @@ impl Lanes<'_> {
 type Opened = Vec<(Records, Head, bool)>;
 
 fn by_arrival(feeder: &mut Feeder<'_>, opened: Opened, lanes: &Lanes<'_>) -> Result<(), Failure> {
-    let times = lanes.new(true)?;
+    let times = lanes.make(true)?;
     let cursors =
         opened.into_iter().zip(times).map(|((records, head, _), lane)| Cursor::new(records, head, lane));
     let mut merge = Merge::new(cursors.collect());
@@ -262,7 +262,7 @@ fn by_time(feeder: &mut Feeder<'_>, opened: Opened, lanes: &Lanes<'_>, memory: u
     let read = opened.into_iter().enumerate().filter(|(_, (.., unused))| !unused);
     let files =
         OneByOne { files: read.map(|(at, (records, ..))| (at, records)).collect(), buffer: Vec::new() };
-    let mut times = lanes.new(true)?;
+    let mut times = lanes.make(true)?;
     let units = Arc::new(Units::new(&times));
     parallel::in_order(files, lanes.crews(&units, true)?, &mut |arrived| match arrived {
         Arrived::Event { file, line, record, decoded, .. } => sorter.push(decoded.ts, file, line, record),
