@@ -178,7 +178,8 @@ fn found(module: &Module) -> impl Fn(&str) -> Vec<FoundBy> {
 fn found_text(rule: &Rule, module: &Module, found: &FoundBy) -> String {
     let step = rule.steps.iter().find(|step| step.name == found.step);
     let stream = step.and_then(|step| rule.streams.get(step.stream)).map(|stream| stream.stream);
-    let stream = stream.and_then(|stream| module.streams.get(stream)).map_or("event", |stream| &stream.name);
+    let stream =
+        stream.and_then(|stream| module.streams.get(stream)).map_or("event", |stream| stream.name.as_str());
     let test = found.test.as_ref().map_or_else(|| "a test".to_owned(), |test| format!("`{test}`"));
     let step = &found.step;
     match found.how {
