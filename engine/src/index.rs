@@ -67,9 +67,22 @@ struct Test {
     known: u64,
 }
 
+/// How events find a role of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It asks nothing of an event alone: every event of the stream is one.
+    Every,
+    /// The test that finds it is made for every event of the stream.
+    Tested,
+    /// By hash, among all words of the field that rules ask for.
+    Word,
+    /// By order, among all limits of the field that rules ask for.
+    Limit,
+}
+
 /// A test of one event.
 #[derive(Debug)]
-enum Predicate {
+pub(crate) enum Predicate {
     /// A field against a constant.
     Compare(usize, BinaryOp, Value),
     Other(Node),
@@ -288,6 +301,30 @@ impl Index {
         let predicate =
             self.streams.get(event.stream as usize).and_then(|index| index.predicates.get(number as usize));
         predicate.is_some_and(|test| test.predicate.holds(event, around))
+    }
+
+    /// How events of a stream find a role of a rule, and the predicate that does it.
+    pub(crate) fn found_by(
+        &self,
+        stream: StreamId,
+        rule: u32,
+        role: usize,
+    ) -> Option<(How, Option<&Predicate>)> {
+        let index = self.streams.get(stream as usize)?;
+        let holds = |range: &Range<usize>| {
+            let wants = index.wants.get(range.clone()).unwrap_or_default();
+            wants.iter().any(|want| want.rule == rule && want.roles >> role & 1 == 1)
+        };
+        if holds(&(0..index.unconditional)) {
+            return Some((How::Every, None));
+        }
+        let of_families = index.families.iter().flat_map(|family| {
+            let how = if matches!(family.by, By::Equal(_)) { How::Word } else { How::Limit };
+            family.predicates.iter().map(move |found| (how, found))
+        });
+        let mut all = index.tested.iter().map(|found| (How::Tested, found)).chain(of_families);
+        let (how, (number, _)) = all.find(|(_, (_, wants))| holds(wants))?;
+        Some((how, index.predicates.get(*number as usize).map(|test| &test.predicate)))
     }
 
     /// Appends the rules that want the event, in their order, each with the roles (one bit each) that its tests leave open.

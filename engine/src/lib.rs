@@ -51,5 +51,6 @@ pub mod task;
 mod ahead;
 mod timer;
 mod chain;
+mod found;
 mod snapshot;
 pub mod why;

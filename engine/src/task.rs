@@ -24,6 +24,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use crate::found::FoundBy;
+pub use crate::index::How;
 pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Partition, RuleStats};
 
 /// Revisions of one rule that may drain at once.

@@ -32,6 +32,9 @@ impl Decimal {
             Some(rest) => (true, rest),
             None => (false, text),
         };
+        if let Some(plain) = Self::plain(rest.as_bytes()) {
+            return Some(Self { units: if negative { -plain.units } else { plain.units }, ..plain });
+        }
         let (number, exponent) = match rest.find(['e', 'E']) {
             Some(at) => (rest.get(..at)?, rest.get(at + 1..)?.trim_start_matches('+').parse::<i32>().ok()?),
             None => (rest, 0),
@@ -65,6 +68,26 @@ impl Decimal {
         };
         let scale = (i32::try_from(fraction.len()).ok()? - exponent).clamp(0, 18) as u8;
         Some(Self { units: if negative { -units } else { units }, scale })
+    }
+
+    /// Digits, with a point perhaps, that fit 64 bits: what nearly all amounts are.
+    fn plain(text: &[u8]) -> Option<Self> {
+        let (mut digits, mut fraction) = (0u64, None);
+        for byte in text {
+            match byte {
+                b'0'..=b'9' => digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')),
+                b'.' if fraction.is_none() => {
+                    fraction = Some(0);
+                    continue;
+                }
+                _ => return None,
+            }
+            fraction = fraction.map(|count| count + 1);
+        }
+        let scale = fraction.unwrap_or(0u32);
+        let count = text.len() - usize::from(fraction.is_some());
+        let fits = (1..=18).contains(&count) && scale <= 18;
+        fits.then(|| Self { units: i128::from(digits) * 10i128.pow(18 - scale), scale: scale as u8 })
     }
 
     /// Sum; `None` on overflow.

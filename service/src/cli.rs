@@ -74,7 +74,7 @@ enum Command {
   tripline bench W1
   tripline bench W4:1000 --json
   tripline bench W7:10000 --events 3000000
-  tripline bench json      from bytes to matches, beside the parse alone
+  tripline bench json      from bytes to matches, beside the parse alone; --threads 2: with two threads as well
   tripline bench keys      with 10,000 to 1,000,000 keys
   tripline bench state     memory of a key
   tripline bench load      of one rule and of 10,000

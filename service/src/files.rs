@@ -138,12 +138,12 @@ impl EventFile {
     /// A file that cannot be opened, or a CSV without a readable header.
     pub fn open(&self) -> Result<Records, Failure> {
         let unreadable = |error| Failure::usage(format!("{}: {error}", self.path.display()));
-        let raw: Box<dyn Read> = if self.is_stdin() {
-            Box::new(std::io::stdin().lock())
+        let raw: Box<dyn Read + Send> = if self.is_stdin() {
+            Box::new(std::io::stdin())
         } else {
             Box::new(File::open(&self.path).map_err(unreadable)?)
         };
-        let plain: Box<dyn BufRead> = match self.compression {
+        let plain: Box<dyn BufRead + Send> = match self.compression {
             Compression::None => Box::new(BufReader::with_capacity(1 << 18, raw)),
             Compression::Gzip => {
                 Box::new(BufReader::with_capacity(1 << 18, flate2::read::MultiGzDecoder::new(raw)))
@@ -175,8 +175,8 @@ pub struct Records {
 }
 
 enum Inner {
-    Lines(Box<dyn BufRead>),
-    Csv { reader: Box<csv::Reader<Box<dyn BufRead>>>, record: csv::ByteRecord },
+    Lines(Box<dyn BufRead + Send>),
+    Csv { reader: Box<csv::Reader<Box<dyn BufRead + Send>>>, record: csv::ByteRecord },
 }
 
 impl std::fmt::Debug for Records {
@@ -188,7 +188,7 @@ impl std::fmt::Debug for Records {
 impl Records {
     /// Reads records of a format from text.
     #[must_use]
-    pub fn new(text: Box<dyn BufRead>, format: Format) -> Self {
+    pub fn new(text: Box<dyn BufRead + Send>, format: Format) -> Self {
         let inner = match format {
             Format::Jsonl => Inner::Lines(text),
             Format::Csv => Inner::Csv {

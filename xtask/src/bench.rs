@@ -110,6 +110,9 @@ fn tables(binary: &Path, quick: bool) -> Result<(String, bool), String> {
 fn measure(binary: &Path, what: &str, size: Option<u64>) -> Result<(Vec<String>, bool), String> {
     let mut command = Command::new(binary);
     command.args(["bench", what, "--json"]);
+    if what == "json" {
+        command.args(["--threads", "2"]);
+    }
     if let Some(size) = size {
         command.args(["--events", &size.to_string()]);
     }

@@ -51,6 +51,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/rules:check", post(rules::check))
         .route("/v1/rules/{id}", get(rules::get).put(rules::put).delete(rules::delete))
         .route("/v1/rules/{id}/explain", get(rules::explain))
+        .route("/v1/rules/{id}/stats", get(rules::stats))
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/stream", get(alerts::stream))
         .route("/v1/topics/{topic}/records", get(alerts::topic_records))

@@ -93,7 +93,17 @@ pub(super) async fn explain(
         Form::Svg => "image/svg+xml",
         Form::Text | Form::Mermaid | Form::Dot => "text/plain; charset=utf-8",
     };
-    Ok(([(header::CONTENT_TYPE, media)], explained(&active.declared, &active.rule, form)).into_response())
+    Ok(([(header::CONTENT_TYPE, media)], explained(&active.declared, &active.rule, &[], form))
+        .into_response())
+}
+
+/// `GET /v1/rules/{id}/stats`.
+pub(super) async fn stats(State(shared): App, Path(id): Path<String>) -> Result<Response, Problem> {
+    let view = shared.view();
+    if !view.rules.contains_key(&id) {
+        return Err(unknown(&view, &id));
+    }
+    Ok(ask(&shared, Ask::Stats { id }).await)
 }
 
 fn unknown(view: &View, id: &str) -> Problem {

@@ -8,10 +8,12 @@ use crate::failure::Failure;
 use crate::files::FileOptions;
 use crate::ruleset::{self, name_path};
 use clap::{Args, ValueEnum};
+use engine::task::{FoundBy, How, Limits, Options, Task};
 use pattern_dsl::diagnostic::nearest;
 use pattern_dsl::ir::{Module, Rule};
 use pattern_dsl::{CodeDocument, Environment, SourceText, code_documents, explain};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `explain`.
@@ -112,7 +114,8 @@ fn rule(args: &ExplainArgs) -> Result<String, Failure> {
     let (sources, environment) = read(args, &args.paths)?;
     let compiled = pattern_dsl::compile(&sources, &environment);
     if let Some(rule) = compiled.module.rules.iter().find(|rule| rule.name == wanted) {
-        return Ok(explained(&compiled.module, rule, args.format));
+        let found = found(&compiled.module);
+        return Ok(explained(&compiled.module, rule, &found(&rule.name), args.format));
     }
     let names = written_names(&sources);
     if names.iter().any(|name| name == wanted) {
@@ -138,7 +141,9 @@ fn every_rule(args: &ExplainArgs) -> Result<String, Failure> {
         let message = format!("a picture shows one rule: name one of {}", names.join(", "));
         return Err(Failure::usage(message));
     }
-    let all: Vec<String> = rules.iter().map(|rule| explained(&compiled.module, rule, args.format)).collect();
+    let found = found(&compiled.module);
+    let explained = |rule: &Rule| explained(&compiled.module, rule, &found(&rule.name), args.format);
+    let all: Vec<String> = rules.iter().map(explained).collect();
     Ok(all.join(if args.format == Form::Text { "\n" } else { "" }))
 }
 
@@ -157,20 +162,54 @@ fn written_names(sources: &[SourceText]) -> Vec<String> {
     files.flat_map(|file| file.rules).map(|rule| rule.name.name).collect()
 }
 
-/// A rule in one of the forms.
-pub(crate) fn explained(module: &Module, rule: &Rule, form: Form) -> String {
+/// How events find the steps of a rule by its name, when all rules of a module are active.
+fn found(module: &Module) -> impl Fn(&str) -> Vec<FoundBy> {
+    let mut task = Task::new(Options {
+        limits: Limits::default(),
+        count_only: false,
+        sorted_input: true,
+        keep_history: false,
+    });
+    let active = task.activate(module, &BTreeMap::new(), None).is_ok();
+    move |rule| if active { task.found_by(rule) } else { Vec::new() }
+}
+
+/// One step in words.
+fn found_text(rule: &Rule, module: &Module, found: &FoundBy) -> String {
+    let step = rule.steps.iter().find(|step| step.name == found.step);
+    let stream = step.and_then(|step| rule.streams.get(step.stream)).map(|stream| stream.stream);
+    let stream =
+        stream.and_then(|stream| module.streams.get(stream)).map_or("event", |stream| stream.name.as_str());
+    let test = found.test.as_ref().map_or_else(|| "a test".to_owned(), |test| format!("`{test}`"));
+    let step = &found.step;
+    match found.how {
+        How::Every => format!("`{step}`: asks nothing of one event alone; every `{stream}` is looked at"),
+        How::Tested => {
+            format!("`{step}`: {test} is tested for every `{stream}`, once for all rules that ask it")
+        }
+        How::Word => format!("`{step}`: an event finds it by hash, as one of the words of {test}"),
+        How::Limit => format!("`{step}`: an event finds it by the order of all limits such as {test}"),
+    }
+}
+
+/// A rule in one of the forms; how events find it is told where it is known.
+pub(crate) fn explained(module: &Module, rule: &Rule, found: &[FoundBy], form: Form) -> String {
+    let found: Vec<String> = found.iter().map(|found| found_text(rule, module, found)).collect();
     let automaton = explain::automaton(module, rule);
     match form {
         Form::Mermaid => automaton.to_mermaid(),
         Form::Dot => automaton.to_dot(),
         Form::Svg => automaton.to_svg(),
-        Form::Json => format!("{}\n", rule_json(module, rule)),
+        Form::Json => format!("{}\n", rule_json(module, rule, &found)),
         Form::Text => {
             let title = rule.title.as_ref().map_or_else(String::new, |title| format!(": {title}"));
             let mut out = format!("{}{title}\n\n{}\n", rule.name, explain::paraphrase(module, rule));
-            for (head, lines) in
-                [("Defaults", explain::defaults(module, rule)), ("Cost", explain::cost(module, rule))]
-            {
+            let parts = [
+                ("Defaults", explain::defaults(module, rule)),
+                ("Cost", explain::cost(module, rule)),
+                ("Found by its events, with all rules given", found),
+            ];
+            for (head, lines) in parts.into_iter().filter(|(_, lines)| !lines.is_empty()) {
                 out.push_str(&format!("\n{head}:\n"));
                 lines.iter().for_each(|line| out.push_str(&format!("- {line}\n")));
             }
@@ -179,13 +218,14 @@ pub(crate) fn explained(module: &Module, rule: &Rule, form: Form) -> String {
     }
 }
 
-fn rule_json(module: &Module, rule: &Rule) -> Value {
+fn rule_json(module: &Module, rule: &Rule, found: &[String]) -> Value {
     json!({
         "rule": rule.name,
         "title": rule.title,
         "text": explain::paraphrase(module, rule),
         "defaults": explain::defaults(module, rule),
         "cost": explain::cost(module, rule),
+        "found_by": found,
         "automaton": explain::automaton(module, rule),
     })
 }

@@ -10,6 +10,7 @@ use crate::render::{Detail, cloud_event_with, text::alert_text};
 use crate::ruleset::name_path;
 use clap::Args;
 use std::io::{BufWriter, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -47,6 +48,9 @@ pub struct RunArgs {
     strict: bool,
     #[command(flatten)]
     limits: LimitArgs,
+    /// Threads that decode; one of them matches too [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// Bytes sorted in memory before sorting on disk
     #[arg(long, hide = true, default_value_t = sorted::DEFAULT_MEMORY)]
     sort_memory: usize,
@@ -71,6 +75,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         to_end: args.to_end,
         limits: limits(&args.limits.limits)?,
         sort_memory: args.sort_memory,
+        threads: args
+            .threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get),
         keep_history: false,
     };
     let started = Instant::now();

@@ -57,6 +57,7 @@ pub fn run(args: &WhyArgs) -> Result<u8, Failure> {
         to_end: args.to_end,
         limits: Limits::default(),
         sort_memory: sorted::DEFAULT_MEMORY,
+        threads: 1,
         keep_history: true,
     };
     let mut ready = prepare(&setup)?;

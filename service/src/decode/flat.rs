@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: whatever this module accepts, the parser reads the same way; on doubt it gives up.
 
+use super::cursor::{Cursor, Number};
+
 /// A value, as far as it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
@@ -20,8 +22,7 @@ pub enum Token<'a> {
 /// The members of one object.
 #[derive(Debug)]
 pub struct Flat<'a> {
-    line: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
     first: bool,
 }
 
@@ -40,42 +41,24 @@ impl<'a> Flat<'a> {
     /// Before the first member; none if the line does not begin with an object.
     #[must_use]
     pub fn new(line: &'a [u8]) -> Option<Self> {
-        (line.first() == Some(&b'{')).then_some(Self { line, at: 1, first: true })
+        let mut cursor = Cursor::new(line);
+        (line.first() == Some(&b'{')).then(|| cursor.take(b'{'))?;
+        Some(Self { cursor, first: true })
     }
 
     /// Bytes not yet looked at.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
-        self.line.get(self.at..).unwrap_or_default()
-    }
-
-    fn peek(&mut self) -> Option<u8> {
-        while let Some(&byte) = self.line.get(self.at) {
-            if !matches!(byte, b' ' | b'\t') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
-        None
-    }
-
-    fn string(&mut self) -> Option<&'a [u8]> {
-        let rest = self.line.get(self.at + 1..)?;
-        let length = rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b < 0x20)?;
-        if rest.get(length) != Some(&b'"') {
-            return None;
-        }
-        self.at += length + 2;
-        rest.get(..length)
+        self.cursor.rest()
     }
 
     /// The next member.
     pub fn member(&mut self) -> Member<'a> {
-        match self.peek() {
+        match self.cursor.peek() {
             Some(b'}') => return Member::End,
             Some(b',') if !self.first => {
-                self.at += 1;
-                if self.peek() != Some(b'"') {
+                self.cursor.at += 1;
+                if self.cursor.peek() != Some(b'"') {
                     return Member::Unsure;
                 }
             }
@@ -87,62 +70,21 @@ impl<'a> Flat<'a> {
     }
 
     fn pair(&mut self) -> Option<(&'a [u8], Token<'a>)> {
-        let key = self.string()?;
-        if self.peek()? != b':' {
-            return None;
-        }
-        self.at += 1;
-        let token = match self.peek()? {
-            b'"' => Token::Text(self.string()?),
-            b'-' | b'0'..=b'9' => self.number()?,
-            b't' => self.word(b"true", Token::Bool)?,
-            b'f' => self.word(b"false", Token::Bool)?,
-            b'n' => self.word(b"null", Token::Null)?,
-            _ => return None,
+        let cursor = &mut self.cursor;
+        let key = cursor.plain()?;
+        cursor.take(b':')?;
+        let token = match cursor.peek()? {
+            b'"' => Token::Text(cursor.plain()?),
+            b'-' | b'0'..=b'9' => match cursor.number()? {
+                Number::Int(int) => Token::Int(int),
+                Number::Float(_, digits) if digits <= 15 => Token::Decimal,
+                Number::Float(..) | Number::Other => return None,
+            },
+            b't' => cursor.word(b"true").map(|()| Token::Bool)?,
+            b'f' => cursor.word(b"false").map(|()| Token::Bool)?,
+            _ => cursor.word(b"null").map(|()| Token::Null)?,
         };
         Some((key, token))
-    }
-
-    fn word(&mut self, word: &[u8], token: Token<'a>) -> Option<Token<'a>> {
-        self.rest().starts_with(word).then(|| {
-            self.at += word.len();
-            token
-        })
-    }
-
-    fn digits(&mut self) -> (usize, i64) {
-        let start = self.at;
-        let mut value = 0i64;
-        while let Some(digit) = self.line.get(self.at).filter(|b| b.is_ascii_digit()) {
-            value = value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
-            self.at += 1;
-        }
-        (self.at - start, value)
-    }
-
-    fn number(&mut self) -> Option<Token<'a>> {
-        let negative = self.line.get(self.at) == Some(&b'-');
-        self.at += usize::from(negative);
-        let zero = self.line.get(self.at) == Some(&b'0');
-        let (whole, value) = self.digits();
-        if whole == 0 || (zero && whole > 1) {
-            return None;
-        }
-        let fraction = if self.line.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            Some(self.digits().0)
-        } else {
-            None
-        };
-        if matches!(self.line.get(self.at), Some(b'e' | b'E')) {
-            return None;
-        }
-        match fraction {
-            // The parser reads `-0` as a double.
-            None if whole > 18 || (negative && zero) => None,
-            None => Some(Token::Int(if negative { -value } else { value })),
-            Some(digits) => (digits > 0 && whole + digits <= 15).then_some(Token::Decimal),
-        }
     }
 }
 

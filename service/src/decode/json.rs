@@ -149,13 +149,18 @@ impl<'de> DeserializeSeed<'de> for ChildSeed<'_, '_> {
             targets => {
                 let raw: &RawValue = serde::Deserialize::deserialize(deserializer)?;
                 for (target, literal) in targets {
-                    if state.claim(target, *literal)
-                        && (!raw.get().starts_with('{')
-                            || child.below.children.is_empty()
-                            || matches!(target, Target::Slot(_, Type::Geo)))
+                    let first = !state.is_claimed(target);
+                    if !state.claim(target, *literal) {
+                        continue;
+                    }
+                    if !raw.get().starts_with('{')
+                        || child.below.children.is_empty()
+                        || matches!(target, Target::Slot(_, Type::Geo))
                     {
                         let mut inner = serde_json::Deserializer::from_str(raw.get());
                         scalar(target, &child.key, state, &mut inner).map_err(D::Error::custom)?;
+                    } else if first {
+                        state.put_null(target);
                     }
                 }
                 if raw.get().starts_with('{') && !child.below.children.is_empty() {
@@ -179,7 +184,8 @@ impl Skip for IgnoredAny {
     }
 }
 
-fn scalar<'de, D: Deserializer<'de>>(
+/// Reads one value into a target.
+pub(super) fn scalar<'de, D: Deserializer<'de>>(
     target: &Target,
     field: &str,
     state: &mut State,

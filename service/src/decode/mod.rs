@@ -6,9 +6,11 @@
 //! INVARIANT: `a.b` reads the key `b` of the object `a`; only where that object is missing, the literal key `a.b`.
 
 pub mod csv;
+mod cursor;
 pub mod flat;
 pub(crate) mod json;
 pub(crate) mod nested;
+mod quick;
 pub mod time;
 mod value;
 
@@ -63,6 +65,8 @@ enum Target {
 #[derive(Debug, Default)]
 struct Node {
     children: Vec<Child>,
+    /// What stood at each place of the last object.
+    guesses: Vec<quick::Guess>,
 }
 
 #[derive(Debug)]
@@ -142,6 +146,8 @@ struct State {
     id: String,
     has_id: bool,
     unit: Option<Unit>,
+    /// A time whose unit is not fixed is refused.
+    keeps_unit: bool,
     format: ir::TimeFormat,
     /// Zone of times without an offset; none = UTC.
     zone: Option<TimeZone>,
@@ -168,9 +174,14 @@ impl Strings {
             return ArcStr::from(text);
         }
         let mut hash = text.len() as u64;
-        for byte in text.bytes() {
-            hash = (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
-        }
+        let mut mix = |bytes| {
+            hash = (hash.rotate_left(5) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x517c_c1b7_2722_0a95)
+        };
+        let (eights, rest) = text.as_bytes().as_chunks();
+        eights.iter().for_each(|eight| mix(*eight));
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(byte, given)| *byte = *given);
+        mix(last);
         let place = &mut self.recent[(hash >> 54) as usize % Self::SIZE];
         if place.as_str() != text {
             *place = ArcStr::from(text);
@@ -217,6 +228,7 @@ impl Decoder {
             id: String::new(),
             has_id: false,
             unit: Unit::of(&stream.time.format),
+            keeps_unit: false,
             format: stream.time.format.clone(),
             zone: stream.time.zone.as_deref().and_then(|name| TimeZone::get(name).ok()),
             record_time: None,
@@ -241,6 +253,16 @@ impl Decoder {
         }
     }
 
+    /// From now on no line fixes the unit: one that would is refused.
+    pub fn keep_time_unit(&mut self) {
+        self.state.keeps_unit = true;
+    }
+
+    /// Moves the slots of the event decoded last to the end of `slots`.
+    pub fn move_slots(&mut self, slots: &mut Vec<Value>) {
+        slots.extend(self.state.slots.iter_mut().map(std::mem::take));
+    }
+
     /// When the next record came, for a stream with `time record`; others have their own time.
     pub fn set_record_time(&mut self, time: Micros) {
         self.state.record_time = (self.state.format == ir::TimeFormat::Record).then_some(time);
@@ -251,8 +273,7 @@ impl Decoder {
     /// # Errors
     /// Not a JSON object, a field of the wrong type, or no readable time.
     pub fn decode(&mut self, line: &[u8]) -> Result<Decoded<'_>, DecodeError> {
-        self.state.reset();
-        json::read(&self.trie, &mut self.state, line)?;
+        self.read(line)?;
         self.finish()
     }
 
@@ -325,10 +346,22 @@ impl Decoder {
                 return Err(DecodeError { code: "not_csv", message: "a field is not UTF-8".to_owned() });
             };
             for (target, name) in targets {
+                self.state.claim(target, false);
                 self.state.put_text(target, text, name)?;
             }
         }
+        self.state.settle();
         self.finish()
+    }
+
+    fn read(&mut self, line: &[u8]) -> Result<(), DecodeError> {
+        self.state.reset();
+        if quick::read(&mut self.trie, &mut self.state, line).is_none() {
+            self.state.reset();
+            json::read(&self.trie, &mut self.state, line)?;
+        }
+        self.state.settle();
+        Ok(())
     }
 
     fn finish(&self) -> Result<Decoded<'_>, DecodeError> {
@@ -361,6 +394,7 @@ impl FieldReader {
             id: String::new(),
             has_id: false,
             unit: None,
+            keeps_unit: false,
             format: ir::TimeFormat::Auto,
             zone: None,
             record_time: None,
@@ -378,8 +412,7 @@ impl FieldReader {
     /// Not a JSON object.
     pub fn read(&mut self, line: &[u8]) -> Result<Option<ArcStr>, DecodeError> {
         let decoder = &mut self.decoder;
-        decoder.state.reset();
-        json::read(&decoder.trie, &mut decoder.state, line)?;
+        decoder.read(line)?;
         Ok(match decoder.state.slots.first() {
             Some(Value::String(text)) => Some(text.clone()),
             _ => None,

@@ -68,21 +68,40 @@ fn bad_time(format: &TimeFormat, field: &str, value: &dyn std::fmt::Display) -> 
 }
 
 impl State {
+    /// Before a line.
     pub(super) fn reset(&mut self) {
-        self.slots.fill(Value::Null);
         self.origins.fill(Origin::None);
         self.ts = self.record_time;
         self.has_id = false;
         self.error = None;
     }
 
-    /// Claims a target for a value; false if a better place has given it already.
-    pub(super) fn claim(&mut self, target: &Target, literal: bool) -> bool {
-        let at = match target {
+    /// Forgets what an earlier line has left in slots that this one did not claim. (What it claims is written over, so that
+    /// a decimal keeps its place in memory.)
+    pub(super) fn settle(&mut self) {
+        for (slot, origin) in self.slots.iter_mut().zip(&self.origins) {
+            if *origin == Origin::None {
+                *slot = Value::Null;
+            }
+        }
+    }
+
+    fn place(&self, target: &Target) -> usize {
+        match target {
             Target::Slot(slot, _) => *slot,
             Target::Time => self.slots.len(),
             Target::Id => self.slots.len() + 1,
-        };
+        }
+    }
+
+    /// This line has claimed it.
+    pub(super) fn is_claimed(&self, target: &Target) -> bool {
+        self.origins.get(self.place(target)).is_some_and(|origin| *origin != Origin::None)
+    }
+
+    /// Claims a target for a value; false if a better place has given it already.
+    pub(super) fn claim(&mut self, target: &Target, literal: bool) -> bool {
+        let at = self.place(target);
         let Some(origin) = self.origins.get_mut(at) else { return false };
         if literal && *origin == Origin::Path {
             return false;
@@ -195,6 +214,8 @@ impl State {
         }
         if self.unit.is_none() {
             match value {
+                Scalar::Int(_) | Scalar::Float(_) if self.keeps_unit => return None,
+                Scalar::Text(text) if self.keeps_unit && text.parse::<i64>().is_ok() => return None,
                 Scalar::Int(v) => self.unit = Some(Unit::by_size(*v)),
                 Scalar::Float(v) => self.unit = Some(Unit::by_size(*v as i64)),
                 _ => {}
@@ -218,10 +239,12 @@ impl State {
                 "false" | "False" | "FALSE" => Scalar::Bool(false),
                 _ => Scalar::Text(text),
             },
-            _ => match (text.parse::<i64>(), text.parse::<f64>()) {
-                (Ok(v), _) => Scalar::Int(v),
-                (_, Ok(v)) if v.is_finite() => Scalar::Float(v),
-                _ => Scalar::Text(text),
+            _ => match text.parse::<i64>() {
+                Ok(v) => Scalar::Int(v),
+                Err(_) => match text.parse::<f64>() {
+                    Ok(v) if v.is_finite() => Scalar::Float(v),
+                    _ => Scalar::Text(text),
+                },
             },
         };
         self.put(target, &scalar, field)

@@ -3,8 +3,11 @@
 //! Memory stays flat: one record a file. A record whose time cannot be read goes through at once, to be rejected.
 
 use super::Lane;
+use super::parallel::{Batch, Source};
+use crate::decode::Decoded;
 use crate::failure::Failure;
 use crate::files::{Next, Records};
+use engine::event::StreamId;
 use std::collections::VecDeque;
 
 /// One file being read.
@@ -27,6 +30,19 @@ pub struct Cursor {
 pub enum Arrived<'a> {
     /// A record: file, line, bytes.
     Record(usize, u64, &'a [u8]),
+    /// A record that has been decoded.
+    Event {
+        /// Index of its file.
+        file: usize,
+        /// Its line.
+        line: u64,
+        /// Its bytes.
+        record: &'a [u8],
+        /// Its stream.
+        stream: StreamId,
+        /// What it says.
+        decoded: Decoded<'a>,
+    },
     /// A damaged record: file, line, why.
     Bad(usize, u64, crate::decode::DecodeError),
     /// A file could not be read to its end.
@@ -77,23 +93,51 @@ impl Cursor {
     }
 }
 
-/// Calls `take` for every record.
-///
-/// # Errors
-/// What `take` says.
-pub fn drain(
-    mut cursors: Vec<Cursor>,
-    take: &mut dyn FnMut(Arrived<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let several = cursors.len() > 1;
-    for (at, cursor) in cursors.iter_mut().enumerate() {
-        cursor.advance(at, several, take)?;
+/// All files, merged.
+#[derive(Debug)]
+pub struct Merge {
+    cursors: Vec<Cursor>,
+    started: bool,
+}
+
+impl Merge {
+    /// Before the first record of each.
+    #[must_use]
+    pub fn new(cursors: Vec<Cursor>) -> Self {
+        Self { cursors, started: false }
     }
-    loop {
-        let next = cursors.iter().enumerate().filter(|(_, c)| c.open).min_by_key(|(at, c)| (c.ts, *at));
-        let Some((at, _)) = next else { return Ok(()) };
-        let Some(cursor) = cursors.get_mut(at) else { return Ok(()) };
+
+    /// Calls `take` for the next record and for what comes up behind it; false at the end.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub fn step(
+        &mut self,
+        take: &mut dyn FnMut(Arrived<'_>) -> Result<(), Failure>,
+    ) -> Result<bool, Failure> {
+        let several = self.cursors.len() > 1;
+        if !std::mem::replace(&mut self.started, true) {
+            for (at, cursor) in self.cursors.iter_mut().enumerate() {
+                cursor.advance(at, several, take)?;
+            }
+        }
+        let open = self.cursors.iter_mut().enumerate().filter(|(_, c)| c.open);
+        let Some((at, cursor)) = open.min_by_key(|(at, c)| (c.ts, *at)) else { return Ok(false) };
         take(Arrived::Record(at, cursor.line, &cursor.current))?;
         cursor.advance(at, several, take)?;
+        Ok(true)
+    }
+}
+
+impl Source for Merge {
+    fn fill(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        let mut more = true;
+        while more && !batch.is_full() {
+            more = self.step(&mut |arrived| {
+                batch.add(arrived);
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 }

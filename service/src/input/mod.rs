@@ -4,13 +4,16 @@
 //! INVARIANT: a record that cannot be decoded is rejected exactly once, with `path:line`.
 
 pub mod arrival;
+pub mod parallel;
 pub mod sorted;
 
 use crate::console::say;
+use crate::decode::time::Unit;
 use crate::decode::{DecodeError, Decoded, Decoder, FieldReader, csv as packed};
 use crate::failure::Failure;
 use crate::files::{EventFile, Format, StreamOf, record_text};
 use engine::event::{PartitionId, StreamId, StreamLayout};
+use engine::value::Value;
 use pattern_dsl::ir;
 use std::borrow::Cow;
 use std::io::Write;
@@ -163,6 +166,28 @@ impl Lane {
         Ok(Some((*id, decoded)))
     }
 
+    /// As [`Self::decode`], with the id and the slots at the end of these buffers: stream, time, whether there is an id.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn decode_into(
+        &mut self,
+        record: &[u8],
+        ids: &mut String,
+        slots: &mut Vec<Value>,
+    ) -> Result<Option<(StreamId, i64, bool)>, DecodeError> {
+        let format = self.format;
+        let Some((stream, _, decoder)) = self.pick(record)? else { return Ok(None) };
+        let Decoded { ts, id, .. } = match format {
+            Format::Jsonl => decoder.decode(record)?,
+            Format::Csv => decoder.decode_record(packed::unpack(record))?,
+        };
+        ids.push_str(id.unwrap_or_default());
+        let has_id = id.is_some();
+        decoder.move_slots(slots);
+        Ok(Some((*stream, ts, has_id)))
+    }
+
     /// Reads a record's time only; none if no rule reads its stream. Passing here does not make a record sound.
     ///
     /// # Errors
@@ -176,11 +201,22 @@ impl Lane {
         }))
     }
 
-    /// Takes over the time units that another lane of the same file has fixed.
-    pub fn adopt_units(&mut self, other: &Self) {
-        for ((_, _, mine), (_, _, theirs)) in self.decoders.iter_mut().zip(&other.decoders) {
-            mine.set_time_unit(theirs.time_unit());
+    /// The units of times written as numbers, of each stream, as far as they are fixed.
+    #[must_use]
+    pub fn units(&self) -> Vec<Option<Unit>> {
+        self.decoders.iter().map(|(_, _, decoder)| decoder.time_unit()).collect()
+    }
+
+    /// Takes over the units that another lane of the same file has fixed.
+    pub fn set_units(&mut self, units: &[Option<Unit>]) {
+        for ((_, _, decoder), unit) in self.decoders.iter_mut().zip(units) {
+            decoder.set_time_unit(*unit);
         }
+    }
+
+    /// From now on no record fixes a unit: one that would is refused.
+    pub fn keep_units(&mut self) {
+        self.decoders.iter_mut().for_each(|(_, _, decoder)| decoder.keep_time_unit());
     }
 }
 

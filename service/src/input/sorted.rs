@@ -3,6 +3,7 @@
 //! A run on disk is a sequence of (time, file, line, length, bytes). Runs are written in input order, so a merge that
 //! breaks ties by run keeps the sort stable.
 
+use super::parallel::{Batch, Source};
 use crate::failure::Failure;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -96,23 +97,19 @@ impl Sorter {
         Ok(())
     }
 
-    /// Calls `take` for every record in order of time.
+    /// All records in order of time.
     ///
     /// # Errors
-    /// What `take` says, or a run that cannot be read back.
-    pub fn drain(mut self, take: &mut dyn FnMut(Sorted<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// A run that cannot be written, or read back.
+    pub fn finish(mut self) -> Result<InOrder, Failure> {
+        let (mut runs, mut heap) = (Vec::new(), BinaryHeap::new());
         if self.runs.is_empty() {
             self.sort();
-            for entry in &self.index {
-                take(Sorted { file: entry.file as usize, line: entry.line, record: self.bytes(entry) })?;
-            }
-            return Ok(());
+            return Ok(InOrder { held: self, next: 0, runs, heap, given: None });
         }
         if !self.index.is_empty() {
             self.spill()?;
         }
-        let mut runs = Vec::new();
-        let mut heap = BinaryHeap::new();
         for (at, file) in std::mem::take(&mut self.runs).into_iter().enumerate() {
             let mut run =
                 Run { input: BufReader::with_capacity(1 << 18, file), file: 0, line: 0, record: Vec::new() };
@@ -121,17 +118,57 @@ impl Sorter {
             }
             runs.push(run);
         }
-        while let Some(Reverse((_, at))) = heap.pop() {
-            let Some(run) = runs.get_mut(at) else { continue };
-            take(Sorted { file: run.file as usize, line: run.line, record: &run.record })?;
-            if let Some(ts) = run.advance()? {
-                heap.push(Reverse((ts, at)));
-            }
+        Ok(InOrder { held: self, next: 0, runs, heap, given: None })
+    }
+}
+
+/// Records in order of time.
+#[derive(Debug)]
+pub struct InOrder {
+    /// Those in memory, if none is on disk, and how many of them were given.
+    held: Sorter,
+    next: usize,
+    runs: Vec<Run>,
+    heap: BinaryHeap<Reverse<(i64, usize)>>,
+    /// The run whose record was given last.
+    given: Option<usize>,
+}
+
+impl InOrder {
+    /// The next record.
+    ///
+    /// # Errors
+    /// A run that cannot be read back.
+    pub fn next_record(&mut self) -> Result<Option<Sorted<'_>>, Failure> {
+        if let Some(entry) = self.held.index.get(self.next) {
+            self.next += 1;
+            let record = self.held.bytes(entry);
+            return Ok(Some(Sorted { file: entry.file as usize, line: entry.line, record }));
+        }
+        if let Some(at) = self.given.take()
+            && let Some(run) = self.runs.get_mut(at)
+            && let Some(ts) = run.advance()?
+        {
+            self.heap.push(Reverse((ts, at)));
+        }
+        self.given = self.heap.pop().map(|Reverse((_, at))| at);
+        let run = self.given.and_then(|at| self.runs.get(at));
+        Ok(run.map(|run| Sorted { file: run.file as usize, line: run.line, record: &run.record }))
+    }
+}
+
+impl Source for InOrder {
+    fn fill(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        while !batch.is_full()
+            && let Some(sorted) = self.next_record()?
+        {
+            batch.push(sorted.file, sorted.line, sorted.record);
         }
         Ok(())
     }
 }
 
+#[derive(Debug)]
 struct Run {
     input: BufReader<std::fs::File>,
     file: u32,
@@ -170,13 +207,11 @@ mod tests {
             let ts = (n * 7_919 % 101) as i64;
             sorter.push(ts, (n % 3) as usize, n, format!("{ts}/{n}").as_bytes()).expect("push");
         }
+        let mut sorted = sorter.finish().expect("finish");
         let mut seen = Vec::new();
-        sorter
-            .drain(&mut |s| {
-                seen.push((s.file, s.line, s.record.to_vec()));
-                Ok(())
-            })
-            .expect("drain");
+        while let Some(s) = sorted.next_record().expect("next") {
+            seen.push((s.file, s.line, s.record.to_vec()));
+        }
         seen
     }
 

@@ -6,7 +6,7 @@
 use super::core::{ActiveRule, Core, Origin};
 use super::language::CompileError;
 use super::view::View;
-use super::{Shared, now_micros};
+use super::{Shared, now_micros, stats};
 use crate::api::problem::Problem;
 use crate::render;
 use crate::store::{AlertHead, Commit, Control, Entry, Head, IdempotentReply, Store, StoredAlert};
@@ -74,6 +74,10 @@ pub(crate) enum Ask {
     },
     Check {
         text: String,
+    },
+    /// A rule's counters.
+    Stats {
+        id: String,
     },
     /// The input ends here: time moves past the newest event (the demo's end).
     Finish,
@@ -179,6 +183,10 @@ impl Matcher {
             Ask::Put { id, text, condition, dry_run } => self.put(&id, &text, &condition, dry_run, group),
             Ask::Delete { id, condition } => self.delete(&id, &condition, group),
             Ask::Check { text } => Ok((200, self.core.check_text(&text), None)),
+            Ask::Stats { id } => match stats::of_rule(&self.core, &id) {
+                Some(shown) => Ok((200, shown, None)),
+                None => Err(Problem::new(404, format!("no rule `{id}`"))),
+            },
             Ask::Finish => {
                 if let Some(newest) = self.core.newest() {
                     self.tick(newest + 1, group);

@@ -9,6 +9,7 @@ mod folder;
 pub(crate) mod language;
 pub(crate) mod matcher;
 mod recover;
+mod stats;
 pub(crate) mod view;
 
 use crate::config::Config;

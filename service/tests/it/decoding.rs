@@ -179,3 +179,62 @@ fn csv_records_and_split_fields() {
     assert_eq!(field.read(br#"{"event":{"type":"login"}}"#).expect("json").as_deref(), Some("login"));
     assert_eq!(field.read(br#"{"event":{}}"#).expect("json"), None);
 }
+
+/// A key with an escape is left to the parser, and so is its whole line: what is read by hand must be what the parser reads.
+#[test]
+fn lines_read_by_hand_are_read_as_the_parser_does() {
+    let fields = [
+        ("s", Type::String),
+        ("f", Type::Float),
+        ("n", Type::Int),
+        ("m", Type::Decimal),
+        ("b", Type::Bool),
+        ("t", Type::Instant),
+        ("at", Type::Geo),
+        ("l", Type::List(Box::new(Type::Int))),
+        ("o.p", Type::String),
+        ("o.q.r", Type::Int),
+    ];
+    let lines = [
+        r#"{"ts":1700000000000,"id":"a1","s":"login","f":480.58787404949175,"n":-12,"m":10.50,"b":true,"t":1700000000}"#,
+        r#"{"ts":1700000000001,"id":"a2","s":"logout","f":7,"n":3e2,"m":-0.001,"b":false,"t":"2026-03-01T10:00:00Z"}"#,
+        r#"{ "ts" : "2026-03-01T10:00:00.5Z" , "x" : {"y":[1,{"z":null}],"w":"\n\u00e9"}, "s" : "caf\u00e9 \"x\"" }"#,
+        r#"{"o":{"p":"in","q":{"r":5},"s":[]},"ts":1700000000002,"at":{"lat":1,"lon":2},"l":[1,2],"o.p":"out"}"#,
+        r#"{"ts":1700000000003,"ts":1700000000004,"s":"é€","n":null,"f":12345678901234567890.5,"id":7,"o":3}"#,
+    ];
+    let (mut by_hand, mut by_parser) = (decoder(&fields), decoder(&fields));
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    let mut sound = 0;
+    for round in 0..40_000 {
+        let mut line = lines[draw(lines.len())].as_bytes().to_vec();
+        // Some stay as they are.
+        for _ in 0..round % 3 {
+            let at = 1 + draw(line.len() - 1);
+            let other = br#"{}[]":,0129.eE+-\ utfn"#;
+            match draw(3) {
+                0 => drop(line.remove(at)),
+                1 => line[at] = other[draw(other.len())],
+                _ => line.insert(at, other[draw(other.len())]),
+            }
+        }
+        let rest = &line[1..];
+        if rest.trim_ascii_start().starts_with(b"}") {
+            continue;
+        }
+        let escaped = [br#"{"\u007a":0,"#, rest].concat();
+        let shown = |decoder: &mut Decoder, line: &[u8]| match decoder.decode(line) {
+            Ok(decoded) => Ok((decoded.ts, decoded.id.map(str::to_owned), decoded.slots.to_vec())),
+            Err(error) => Err(error.code),
+        };
+        let (hand, parser) = (shown(&mut by_hand, &line), shown(&mut by_parser, &escaped));
+        assert_eq!(format!("{hand:?}"), format!("{parser:?}"), "{}", String::from_utf8_lossy(&line));
+        sound += usize::from(hand.is_ok());
+    }
+    assert!(sound > 15_000, "{sound}");
+}

@@ -34,7 +34,8 @@ fn a_rule_is_told_in_every_form() {
         text.starts_with("card_testing: Small probes, then a large purchase\n\nFor each card_id: "),
         "{text}"
     );
-    for head in ["\nDefaults:\n- ", "\nCost:\n- ", "\nrule card_testing: one for each card_id"] {
+    let found = "\nFound by its events, with all rules given:\n- `probe`: a test is tested for every `auth`";
+    for head in ["\nDefaults:\n- ", "\nCost:\n- ", "\nrule card_testing: one for each card_id", found] {
         assert!(text.contains(head), "{head}: {text}");
     }
     assert!(explain(&["--format", "mermaid"]).contains("-->"));

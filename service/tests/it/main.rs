@@ -13,5 +13,6 @@ mod masked;
 mod requests;
 mod serve;
 mod shipped;
+mod threads;
 mod tutorial;
 mod why;

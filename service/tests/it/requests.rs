@@ -96,3 +96,46 @@ fn feed_says_once_why_it_tries_again() {
     child.kill().and_then(|()| child.wait()).expect("ends");
     assert!(said.contains("refused") && said.contains("trying again"), "{said}");
 }
+
+#[test]
+fn a_rule_tells_what_it_costs() {
+    let streams = "stream auth { time ts in order fields { user: string, ok: bool, kind: string } }\n";
+    let rule = |n: u32| {
+        format!(
+            "rule w{n} {{ by user match within 1m {{ auth as a where kind == \"k{n}\" then first auth as b where ok }} \
+             cooldown 1h }}\n"
+        )
+    };
+    let rules: String = (0..5).map(rule).collect();
+    let f = folder(&[("a.cep", &format!("{streams}{rules}"))]);
+    let service = Service::start(f.path(), &[]);
+    let mut lines = String::new();
+    for (second, kind, ok) in
+        [(0, 0, false), (1, 0, false), (2, 9, true), (3, 0, true), (4, 1, false), (5, 0, true)]
+    {
+        let _ = writeln!(
+            lines,
+            "{{\"ts\":\"2026-03-01T00:00:0{second}Z\",\"user\":\"u\",\"ok\":{ok},\"kind\":\"k{kind}\"}}"
+        );
+    }
+    service.events("auth", &lines);
+    let stats = |id: &str| service.get(&format!("/v1/rules/{id}/stats")).json();
+    let first = stats("w0");
+    let step = |at: usize, events: u64, reached: u64, how: &str, test: Value| {
+        let step = &first["steps"][at];
+        assert_eq!((&step["events"], &step["reached"]), (&events.into(), &reached.into()), "{first}");
+        assert_eq!((&step["found_by"]["how"], &step["found_by"]["test"]), (&how.into(), &test), "{first}");
+    };
+    step(0, 4, 4, "hash", "kind == \"k0\"".into());
+    step(1, 3, 2, "test", Value::Null);
+    let counts = [("wanted", 5), ("alerts", 1), ("capped", 0), ("null_keys", 0), ("revision", 1)];
+    for (name, count) in counts {
+        assert_eq!(first[name], count, "{name}: {first}");
+    }
+    assert_eq!(first["suppressed"]["cooldown"], 1, "{first}");
+    let shares: f64 = (0..5).filter_map(|n| stats(&format!("w{n}"))["share_of_work"].as_f64()).sum();
+    assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+    let unknown = service.get("/v1/rules/w/stats");
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
+    assert!(unknown.body.contains("did you mean"), "{}", unknown.body);
+}

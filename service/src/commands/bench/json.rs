@@ -6,6 +6,7 @@ use super::limit::{self, Found};
 use super::matcher::{Matcher, compile};
 use super::process::{median, spend};
 use super::report::{Cost, Goal};
+use super::threads;
 use super::workload::Workload;
 use crate::console::say;
 use crate::decode::Decoder;
@@ -90,11 +91,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, Failure> {
         ],
     };
     cost.show(args)?;
+    if args.threads > 1 {
+        right &= threads::run(args, &module, &lines, expected)?;
+    }
     Ok(u8::from(!right))
 }
 
 /// Lines of JSON; where each ends is known, so that neither side looks for it.
-struct Lines {
+pub(super) struct Lines {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -120,14 +124,24 @@ impl Lines {
         lines
     }
 
+    /// How many.
+    pub(super) fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, at: usize) -> Option<&[u8]> {
+        let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.bytes.get(start..*self.ends.get(at)?)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+        (0..self.count()).map_while(|at| self.get(at))
     }
 }
 
 /// From bytes to matches.
-fn matches(module: &ir::Module, lines: &Lines) -> Result<Found, Failure> {
+pub(super) fn matches(module: &ir::Module, lines: &Lines) -> Result<Found, Failure> {
     let mut matcher = Matcher::new(module, true)?;
     let infos = stream_infos(&mut matcher.task, module);
     let info = infos.iter().find(|info| info.id == matcher.stream);

@@ -12,6 +12,7 @@ mod process;
 mod report;
 mod published;
 mod json;
+mod threads;
 mod growth;
 mod latency;
 
@@ -32,6 +33,9 @@ pub struct BenchArgs {
     /// Seed of the generator
     #[arg(long)]
     seed: Option<u64>,
+    /// `json`: so many threads as well
+    #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
     /// How often everything is measured; figures are medians
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -72,6 +76,9 @@ impl BenchArgs {
 /// # Errors
 /// An unknown benchmark, or rules that do not compile.
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    if args.threads > 1 && args.what != "json" {
+        return Err(Failure::usage("--threads: only `json` decodes, the matcher is one thread"));
+    }
     match args.what.as_str() {
         "json" => json::run(args),
         "keys" => growth::keys(args),

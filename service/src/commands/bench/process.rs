@@ -43,6 +43,13 @@ fn cpu_seconds() -> f64 {
     nanoseconds as f64 / 1e9
 }
 
+/// CPU seconds of this thread.
+pub(super) fn thread_seconds() -> f64 {
+    std::thread::yield_now();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) as f64 / 1e9
+}
+
 /// Peak resident memory of this process in bytes.
 pub(super) fn peak_rss() -> u64 {
     status("VmHWM:")

@@ -3,16 +3,19 @@
 //! Used by `run` and `why`. Undeclared streams are inferred from the whole of a file (of streaming stdin from its
 //! first 1,000 events); a stream without any event lets the rules that read it be skipped instead of failing.
 
+mod drive;
+
+pub use self::drive::Sink;
+
 use crate::console::say;
 use crate::decode::csv as packed;
 use crate::failure::Failure;
-use crate::files::{Compression, EventFile, FileOptions, Format, Next, Records, StreamOf};
+use crate::files::{EventFile, FileOptions, Format, Next, Records, StreamOf};
 use crate::infer::Shape;
-use crate::input::{Lane, Rejects, StreamInfo, StreamNames, arrival, sorted};
+use crate::input::{StreamInfo, StreamNames};
 use crate::ruleset;
-use engine::alert::{ALERTS, Alert};
-use engine::event::EventRef;
-use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
+use engine::alert::ALERTS;
+use engine::task::{Limits, Options, Task};
 use pattern_dsl::{Environment, SourceText, ir};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -36,6 +39,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Bytes sorted in memory.
     pub sort_memory: usize,
+    /// Threads that decode; one of them matches too.
+    pub threads: usize,
     /// Remember events for `why`.
     pub keep_history: bool,
 }
@@ -86,6 +91,7 @@ pub struct Ready {
     arrival: bool,
     to_end: bool,
     sort_memory: usize,
+    threads: usize,
 }
 
 /// What happened.
@@ -106,7 +112,6 @@ pub struct Tally {
 }
 
 const STDIN_SAMPLE: usize = 1_000;
-const SAMPLES: usize = 20;
 
 /// Infers, compiles and activates.
 ///
@@ -153,8 +158,8 @@ pub fn prepare(setup: &Setup) -> Result<Ready, Failure> {
             say!("note: no rule reads stream `{name}` ({})", source.file.path.display());
         }
     }
-    let (arrival, to_end) = (setup.arrival, setup.to_end);
-    Ok(Ready { sources, module, task, streams, files, arrival, to_end, sort_memory: setup.sort_memory })
+    let &Setup { arrival, to_end, sort_memory, threads, .. } = setup;
+    Ok(Ready { sources, module, task, streams, files, arrival, to_end, sort_memory, threads })
 }
 
 /// A file's records have no time of their own.
@@ -344,219 +349,4 @@ pub fn infer_files(options: &FileOptions, time: Option<&str>) -> Result<Vec<ir::
         }
     }
     shapes.iter().map(|(name, shape)| shape.stream(name, time).map_err(Failure::finding)).collect()
-}
-
-/// Where alerts go.
-pub type Sink<'a> = dyn FnMut(&Alert) -> Result<(), Failure> + 'a;
-
-/// Steps the task and keeps count.
-struct Feeder<'a> {
-    task: &'a mut Task,
-    lanes: Vec<Lane>,
-    names: Vec<String>,
-    out: Outputs,
-    tally: Tally,
-    sink: &'a mut Sink<'a>,
-    bar: indicatif::ProgressBar,
-}
-
-impl Feeder<'_> {
-    fn event(
-        &mut self,
-        files: &[Source],
-        at: usize,
-        line: u64,
-        record: &[u8],
-        rejects: &mut Rejects,
-    ) -> Result<(), Failure> {
-        let (Some(lane), Some(source)) = (self.lanes.get_mut(at), files.get(at)) else { return Ok(()) };
-        let partition = lane.partition;
-        match lane.decode(record) {
-            Ok(None) => return Ok(()),
-            Ok(Some((stream, decoded))) => {
-                self.tally.events += 1;
-                let event = EventRef {
-                    stream,
-                    ts: decoded.ts,
-                    partition,
-                    offset: line,
-                    id: decoded.id,
-                    slots: decoded.slots,
-                };
-                self.task.step(Input::Event(event), &mut self.out);
-            }
-            Err(error) => rejects.note(&source.file, line, &error, record)?,
-        }
-        if self.tally.events & 0xffff == 0 {
-            self.bar.set_message(format!("{} events", self.tally.events));
-            self.bar.tick();
-        }
-        self.drain()
-    }
-
-    fn drain(&mut self) -> Result<(), Failure> {
-        if self.out.alerts.is_empty() && self.out.late.is_empty() && self.out.duplicates.is_empty() {
-            return Ok(());
-        }
-        for alert in self.out.alerts.drain(..) {
-            (self.sink)(&alert)?;
-        }
-        for (partition, line, ts, watermark) in self.out.late.drain(..) {
-            self.tally.late += 1;
-            if self.tally.late_samples.len() < SAMPLES {
-                let name = self.names.get(partition as usize).cloned().unwrap_or_default();
-                self.tally.late_samples.push((name, line, ts, watermark));
-            }
-        }
-        for (partition, line) in self.out.duplicates.drain(..) {
-            self.tally.duplicates += 1;
-            if self.tally.duplicate_samples.len() < SAMPLES {
-                let name = self.names.get(partition as usize).cloned().unwrap_or_default();
-                self.tally.duplicate_samples.push((name, line));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Ready {
-    /// Drives all events through the task.
-    ///
-    /// # Errors
-    /// `--strict`, a sink that fails, or a disk that does.
-    pub fn drive(&mut self, rejects: &mut Rejects, sink: &mut Sink<'_>) -> Result<Tally, Failure> {
-        let mut files = std::mem::take(&mut self.files);
-        let mut opened = Vec::new();
-        let (mut times, mut lanes, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        for source in &mut files {
-            let (records, head) = source.open()?;
-            let streams = self.streams.iter().filter(|s| match &source.file.stream {
-                StreamOf::Named(name) => s.stream.name == *name,
-                StreamOf::Field(_) => true,
-            });
-            let streams: Vec<_> = streams.map(|s| s.id).collect();
-            let unused = streams.is_empty();
-            let header = source.header.as_deref();
-            let partition = if unused {
-                0
-            } else {
-                self.task.add_partition(Partition { name: source.file.name.clone(), streams })
-            };
-            times.push(Lane::new(&source.file, partition, header, &self.streams, true)?);
-            lanes.push(Lane::new(&source.file, partition, header, &self.streams, false)?);
-            if names.len() <= partition as usize {
-                names.resize(partition as usize + 1, String::new());
-            }
-            if !unused && let Some(name) = names.get_mut(partition as usize) {
-                name.clone_from(&source.file.name);
-            }
-            opened.push((records, head, unused));
-        }
-        let bar = progress();
-        let mut relay = |alert: &Alert| sink(alert);
-        let mut feeder = Feeder {
-            task: &mut self.task,
-            lanes,
-            names,
-            out: Outputs::default(),
-            tally: Tally::default(),
-            sink: &mut relay,
-            bar,
-        };
-        if self.arrival {
-            by_arrival(&mut feeder, &files, opened, times, rejects)?;
-        } else {
-            by_time(&mut feeder, &files, opened, times, rejects, self.sort_memory)?;
-        }
-        feeder.task.step(Input::End, &mut feeder.out);
-        feeder.drain()?;
-        if self.to_end {
-            feeder.task.step(Input::Time(i64::MAX / 2), &mut feeder.out);
-            feeder.drain()?;
-        }
-        feeder.bar.finish_and_clear();
-        rejects.flush()?;
-        Ok(feeder.tally)
-    }
-}
-
-type Opened = Vec<(Records, Head, bool)>;
-
-fn by_arrival(
-    feeder: &mut Feeder<'_>,
-    files: &[Source],
-    opened: Opened,
-    times: Vec<Lane>,
-    rejects: &mut Rejects,
-) -> Result<(), Failure> {
-    let cursors = opened
-        .into_iter()
-        .zip(times)
-        .map(|((records, head, _), lane)| arrival::Cursor::new(records, head, lane));
-    arrival::drain(cursors.collect(), &mut |arrived| match arrived {
-        arrival::Arrived::Record(at, line, record) => feeder.event(files, at, line, record, rejects),
-        arrival::Arrived::Bad(at, line, error) => match files.get(at) {
-            Some(source) => rejects.note(&source.file, line, &error, b""),
-            None => Ok(()),
-        },
-        arrival::Arrived::Broken(at, error) => {
-            broken(feeder, files.get(at), &error);
-            Ok(())
-        }
-    })
-}
-
-fn broken(feeder: &mut Feeder<'_>, source: Option<&Source>, error: &std::io::Error) {
-    feeder.tally.broken += 1;
-    let path = source.map(|s| s.file.path.display().to_string()).unwrap_or_default();
-    say!("{path}: damaged, read up to here only: {error}");
-}
-
-fn by_time(
-    feeder: &mut Feeder<'_>,
-    files: &[Source],
-    opened: Opened,
-    mut times: Vec<Lane>,
-    rejects: &mut Rejects,
-    memory: usize,
-) -> Result<(), Failure> {
-    let mut sorter = sorted::Sorter::new(memory);
-    let mut buffer = Vec::new();
-    for (at, (mut records, _, unused)) in opened.into_iter().enumerate() {
-        let (Some(source), Some(lane)) = (files.get(at), times.get_mut(at)) else { continue };
-        if unused {
-            continue;
-        }
-        if source.file.compression == Compression::None && !source.file.is_stdin() {
-            let bytes = std::fs::metadata(&source.file.path).map_or(0, |m| m.len());
-            sorter.reserve(usize::try_from(bytes).unwrap_or(usize::MAX));
-        }
-        loop {
-            match records.next(&mut buffer) {
-                Ok(Next::End) => break,
-                Ok(Next::Bad(line, error)) => rejects.note(&source.file, line, &error, b"")?,
-                Ok(Next::Record(line)) => match lane.time(&buffer) {
-                    Ok(Some(ts)) => sorter.push(ts, at, line, &buffer)?,
-                    Ok(None) => {}
-                    Err(error) => rejects.note(&source.file, line, &error, &buffer)?,
-                },
-                Err(error) => {
-                    broken(feeder, Some(source), &error);
-                    break;
-                }
-            }
-        }
-    }
-    for (lane, times) in feeder.lanes.iter_mut().zip(&times) {
-        lane.adopt_units(times);
-    }
-    sorter.drain(&mut |s| feeder.event(files, s.file, s.line, s.record, rejects))
-}
-
-fn progress() -> indicatif::ProgressBar {
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        indicatif::ProgressBar::new_spinner()
-    } else {
-        indicatif::ProgressBar::hidden()
-    }
 }
