@@ -21,11 +21,21 @@ const STATES: usize = 64;
 pub(crate) struct Ahead {
     /// Rules that want them, with their roles, event by event.
     wanted: Vec<(u32, u64)>,
-    /// Of each event that some rule wants: its number, where its rules end, and a slot with the hash of its value as a key.
-    events: Vec<(usize, usize, Option<(usize, u64)>)>,
+    events: Vec<Meeting>,
     /// Rules with the hashes of keys, then with the keys' handles.
     hashes: Vec<(u32, u64)>,
     handles: Vec<(u32, Handle)>,
+}
+
+/// An event that some rule wants.
+#[derive(Debug)]
+struct Meeting {
+    /// Of the events looked at.
+    number: usize,
+    /// Where its rules end.
+    end: usize,
+    /// A slot with the hash of its value as a key.
+    hash: Option<(usize, u64)>,
 }
 
 impl Task {
@@ -37,10 +47,10 @@ impl Task {
             let mut meetings = ahead.events.iter().peekable();
             let mut start = 0;
             for (number, event) in now.iter().enumerate() {
-                let meeting = meetings.next_if(|(wanted, ..)| *wanted == number);
+                let meeting = meetings.next_if(|meeting| meeting.number == number);
                 let admitted = self.admit(event, out);
                 match meeting {
-                    Some((_, end, hash)) => {
+                    Some(Meeting { end, hash, .. }) => {
                         let wanted = ahead.wanted.get(start..*end).unwrap_or_default();
                         start = *end;
                         if admitted {
@@ -59,7 +69,10 @@ impl Task {
     /// Looks at the first events, one at least; gives how many.
     fn look_ahead(&mut self, ahead: &mut Ahead, events: &[EventRef<'_>]) -> usize {
         let Ahead { wanted, events: seen, hashes, handles } = ahead;
-        (wanted.clear(), seen.clear(), hashes.clear(), handles.clear());
+        wanted.clear();
+        seen.clear();
+        hashes.clear();
+        handles.clear();
         let mut looked = 0;
         for event in events.iter().take(EVENTS) {
             let start = wanted.len();
@@ -84,7 +97,7 @@ impl Task {
                     hashes.push((*rule, hash));
                 }
             }
-            seen.push((looked - 1, wanted.len(), known));
+            seen.push(Meeting { number: looked - 1, end: wanted.len(), hash: known });
         }
         for (rule, hash) in hashes.iter() {
             let keys = self.rules.get(*rule as usize).map(|run| &run.state.keys);

@@ -49,6 +49,7 @@ mod emit;
 
 pub mod task;
 mod ahead;
+mod weight;
 mod timer;
 mod chain;
 mod found;

@@ -67,7 +67,7 @@ pub struct Task {
     pub(crate) position: u64,
     pub(crate) agenda: Agenda,
     /// What all keys of all rules hold together.
-    held: usize,
+    pub(crate) held: usize,
     pub(crate) chain: Chain,
     pub(crate) wanted: Vec<(u32, u64)>,
     pub(crate) ahead: Ahead,
@@ -520,31 +520,6 @@ impl Task {
         }
         self.weigh(revisions, before);
         self.used.clear();
-    }
-
-    /// What all keys of all rules hold together, as [`Limits::state`] counts it.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.held
-    }
-
-    /// They hold as much as they may.
-    pub(crate) fn is_full(&self) -> bool {
-        self.options.limits.state.is_some_and(|cap| self.held >= cap)
-    }
-
-    pub(crate) fn weight_of(&self, rules: Range<usize>) -> usize {
-        self.rules.get(rules).unwrap_or_default().iter().map(|run| run.state.keys.weight()).sum()
-    }
-
-    /// Begins the account anew.
-    pub(crate) fn weigh_all(&mut self) {
-        self.held = self.weight_of(0..self.rules.len());
-    }
-
-    /// Something of what some rules hold has changed.
-    pub(crate) fn weigh(&mut self, rules: Range<usize>, before: usize) {
-        self.held = self.held + self.weight_of(rules) - before;
     }
 
     /// What holds the newest accepted events back: a stream and the time up to which events are released. None = nothing.

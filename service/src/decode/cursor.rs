@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
 
     /// Moves to the next quote, backslash or control character.
     #[inline]
-    fn to_mark(&mut self) {
+    fn skip_to_mark(&mut self) {
         while let Some(eight) = self.eight() {
             let quote = eight ^ (ONES * u64::from(b'"'));
             let slash = eight ^ (ONES * u64::from(b'\\'));
@@ -103,7 +103,7 @@ impl<'a> Cursor<'a> {
         self.take(b'"')?;
         let mut plain = true;
         loop {
-            self.to_mark();
+            self.skip_to_mark();
             match self.bytes.get(self.at)? {
                 b'"' => {
                     self.at += 1;
