@@ -41,7 +41,8 @@ pub(super) fn usual_worker(data: &Path) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let folder = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     let print = crate::serve::sha256_hex(folder.to_string_lossy().as_bytes());
-    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
     format!("{host}-{}", &print[..8])
 }
 

@@ -48,7 +48,10 @@ fn recover(kafka: &Kafka, adopt: bool) -> Result<u8, Trouble> {
     let committed = control::read(kafka)?;
     let Some((mark, cut)) = committed.head else {
         let group = &kafka.group;
-        return Err(Trouble::Refused(format!("`{}` holds no commit of group `{group}`", kafka.control_topic)));
+        return Err(Trouble::Refused(format!(
+            "`{}` holds no commit of group `{group}`",
+            kafka.control_topic
+        )));
     };
     let mut offsets = TopicPartitionList::new();
     for (name, offset) in &cut {
@@ -61,12 +64,18 @@ fn recover(kafka: &Kafka, adopt: bool) -> Result<u8, Trouble> {
     let consumer: BaseConsumer<Context> = consumer(kafka).create_with_context(Context)?;
     let (epoch, alerts) = (mark.epoch, mark.tally.alerts);
     if !adopt {
-        say!("commit {epoch}, {alerts} alerts, {} decisions; --adopt puts these offsets back", mark.decisions);
+        say!(
+            "commit {epoch}, {alerts} alerts, {} decisions; --adopt puts these offsets back",
+            mark.decisions
+        );
         return Ok(0);
     }
     let groups = consumer.fetch_group_list(Some(&kafka.group), CALL)?;
     if groups.groups().iter().any(|group| !group.members().is_empty()) {
-        return Err(Trouble::Refused(format!("workers of group `{}` are at work: stop them first", kafka.group)));
+        return Err(Trouble::Refused(format!(
+            "workers of group `{}` are at work: stop them first",
+            kafka.group
+        )));
     }
     consumer.commit(&offsets, CommitMode::Sync)?;
     say!("commit {epoch}, {alerts} alerts: its offsets stand again for group `{}`", kafka.group);

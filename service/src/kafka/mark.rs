@@ -1,5 +1,6 @@
 //! What the metadata of committed offsets says: which commit this was, and what had been raised by then.
 
+use super::snapshot::Reference;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -33,13 +34,14 @@ pub(crate) struct Mark {
     pub(crate) tally: Tally,
     /// Decisions taken so far.
     pub(crate) decisions: u64,
+    /// The newest durable snapshot.
+    pub(crate) snapshot: Reference,
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lineage, epoch, tally, decisions } = self;
-        // No snapshots yet: their epoch and attempt are 0.
-        write!(f, "v1;{lineage};{epoch};0;0;{}-{:032x};{decisions}", tally.alerts, tally.sum)
+        let Self { lineage, epoch, tally, decisions, snapshot: (taken, attempt) } = self;
+        write!(f, "v1;{lineage};{epoch};{taken};{attempt};{}-{:032x};{decisions}", tally.alerts, tally.sum)
     }
 }
 
@@ -49,7 +51,9 @@ impl FromStr for Mark {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("`{text}` is not the metadata of a commit of Tripline");
         let parts: Vec<&str> = text.split(';').collect();
-        let ["v1", lineage, epoch, _, _, hash, decisions] = parts.as_slice() else { return Err(bad()) };
+        let ["v1", lineage, epoch, taken, attempt, hash, decisions] = parts.as_slice() else {
+            return Err(bad());
+        };
         let (alerts, sum) = hash.split_once('-').ok_or_else(bad)?;
         Ok(Self {
             lineage: (*lineage).to_owned(),
@@ -59,6 +63,7 @@ impl FromStr for Mark {
                 sum: u128::from_str_radix(sum, 16).map_err(|_| bad())?,
             },
             decisions: decisions.parse().map_err(|_| bad())?,
+            snapshot: (taken.parse().map_err(|_| bad())?, attempt.parse().map_err(|_| bad())?),
         })
     }
 }
@@ -72,7 +77,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.add("b");
         tally.add("a");
-        let mark = Mark { lineage: "k3".into(), epoch: 17, tally, decisions: 4 };
+        let mark = Mark { lineage: "k3".into(), epoch: 17, tally, decisions: 4, snapshot: (12, 3) };
         let text = mark.to_string();
         assert_eq!(text.parse(), Ok(mark));
         assert!(text.len() < 256, "{text}");

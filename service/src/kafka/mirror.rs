@@ -43,10 +43,8 @@ fn copy(shared: &Shared) -> Result<(), Trouble> {
     let store = &shared.store;
     let failed = |e: crate::store::StoreError| Trouble::Refused(e.to_string());
     let topics = Topics::new(kafka, shared.config.dev)?;
-    let wanted = [
-        (kafka.alerts_topic.as_str(), Purpose::Records),
-        (kafka.shadow_topic.as_str(), Purpose::Records),
-    ];
+    let wanted =
+        [(kafka.alerts_topic.as_str(), Purpose::Records), (kafka.shadow_topic.as_str(), Purpose::Records)];
     let mut assignment = TopicPartitionList::new();
     for (topic, count) in topics.ensure(&wanted)? {
         for partition in 0..count as i32 {

@@ -17,6 +17,7 @@ mod point;
 mod reading;
 mod record;
 mod recover;
+mod snapshot;
 mod source;
 mod topics;
 mod transactions;
@@ -95,6 +96,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // Everything that there is has been read: no error.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(%error, "{reason}");
     }
 }

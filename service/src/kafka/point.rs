@@ -3,6 +3,7 @@
 use super::control::{self, Decision};
 use super::mark::{Mark, Tally};
 use super::record::{self, Origin, Outgoing};
+use super::snapshot::Reference;
 use crate::commit::CommitPoint;
 use crate::config::Kafka;
 use crate::serve::core::{Core, Cut};
@@ -24,6 +25,8 @@ pub(crate) struct KafkaPoint {
     /// With all that was gathered.
     tally: Tally,
     decisions: u64,
+    /// The newest durable snapshot.
+    pub(crate) snapshot: Reference,
     records: Vec<Outgoing>,
     bytes: usize,
 }
@@ -43,8 +46,9 @@ impl KafkaPoint {
         lineage: String,
         tally: Tally,
         decisions: u64,
+        snapshot: Reference,
     ) -> Self {
-        Self { kafka, structured, lineage, tally, decisions, records: Vec::new(), bytes: 0 }
+        Self { kafka, structured, lineage, tally, decisions, snapshot, records: Vec::new(), bytes: 0 }
     }
 
     /// There is more to say than offsets.
@@ -73,7 +77,13 @@ impl KafkaPoint {
     /// All that was gathered, as the burst after `epoch`, read up to `cut`.
     pub(crate) fn seal(&mut self, epoch: u64, cut: Cut) -> Burst {
         let lineage = self.lineage.clone();
-        let mark = Mark { lineage, epoch: epoch + 1, tally: self.tally, decisions: self.decisions };
+        let mark = Mark {
+            lineage,
+            epoch: epoch + 1,
+            tally: self.tally,
+            decisions: self.decisions,
+            snapshot: self.snapshot,
+        };
         self.push(control::of_head(&self.kafka, &mark, &cut));
         self.bytes = 0;
         Burst { records: std::mem::take(&mut self.records), mark, cut }

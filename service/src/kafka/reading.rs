@@ -46,9 +46,8 @@ pub(crate) fn turn(
     take: &mut dyn FnMut(&mut Core, usize, Record),
 ) -> Result<usize, Trouble> {
     let names: Vec<String> = core.lanes().map(str::to_owned).collect();
-    let limit = |lane: usize| {
-        limits.map(|cut| names.get(lane).and_then(|name| cut.get(name)).copied().unwrap_or(0))
-    };
+    let limit =
+        |lane: usize| limits.map(|cut| names.get(lane).and_then(|name| cut.get(name)).copied().unwrap_or(0));
     let stands: Vec<Stand> = (0..names.len())
         .map(|lane| Stand {
             lane,
@@ -76,9 +75,9 @@ pub(crate) fn turn(
 /// Every partition has been read up to the cut.
 pub(crate) fn is_at(core: &Core, source: &Source, cut: &Cut) -> bool {
     let names = core.lanes().enumerate();
-    names.into_iter().all(|(lane, name)| {
-        cut.get(name).is_none_or(|limit| is_reached(core, source, lane, *limit))
-    })
+    names
+        .into_iter()
+        .all(|(lane, name)| cut.get(name).is_none_or(|limit| is_reached(core, source, lane, *limit)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::control::{self, Committed, Decision};
 use super::mark::{Mark, Tally};
 use super::point::KafkaPoint;
 use super::reading;
+use super::snapshot::{Snapshot, Snapshots};
 use super::source::{Record, Source, split_name};
 use super::topics::{Purpose, Topics};
 use super::transactions::Transactions;
@@ -12,8 +13,8 @@ use crate::commit::CommitPoint;
 use crate::commit::protocol::Protocol;
 use crate::config::{Config, Kafka};
 use crate::serve::core::{Arrival, Core, Cut};
-use crate::serve::language;
 use crate::serve::recover::{new_core, read_folder, take_folder};
+use crate::serve::{language, now_micros};
 use crate::store::{Control, Entry};
 use engine::alert::ALERTS;
 use metrics::{counter, gauge};
@@ -30,6 +31,7 @@ pub(crate) struct Recovered {
     pub(crate) point: KafkaPoint,
     pub(crate) protocol: Protocol,
     pub(crate) source: Source,
+    pub(crate) snapshots: Snapshots,
 }
 
 /// How the two places that name the last commit compare.
@@ -90,16 +92,30 @@ pub(crate) fn recover(
     let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
     let counts = topics.ensure(&wanted)?;
     let (committed, last) = settled(kafka, transactions, &counts)?;
-    let mut replay = Replay { kafka, core: new_core(config), tally: Tally::default(), source: None, beat, events: 0 };
     let epoch = last.as_ref().map_or(0, |(mark, _)| mark.epoch);
     let decisions = committed.decisions.len() as u64;
     let lineage = match &last {
         Some((mark, _)) => mark.lineage.clone(),
         None => new_lineage()?,
     };
+    let snapshots = Snapshots::new(&config.store.data, &lineage, now_micros() as u64);
+    let fresh =
+        || Replay { kafka, core: new_core(config), tally: Tally::default(), source: None, beat, events: 0 };
+    let mut replay = fresh();
+    let mut snapshot = (0, 0);
     if let Some((mark, cut)) = &last {
-        check_reach(&topics, &committed.decisions, cut)?;
-        replay.run(&committed.decisions, cut)?;
+        snapshot = mark.snapshot;
+        let restored =
+            snapshots.newest(mark).and_then(|found| restore(fresh(), &found, &committed.decisions));
+        let from = match restored {
+            Some((restored, decisions)) => {
+                replay = restored;
+                decisions
+            }
+            None => 0,
+        };
+        check_reach(&topics, &committed.decisions, &replay.core.cut(), cut)?;
+        replay.run(&committed.decisions[from..], cut)?;
         replay.compare(mark);
     }
     let Replay { mut core, tally, mut source, events, .. } = replay;
@@ -110,7 +126,7 @@ pub(crate) fn recover(
         tracing::info!(events, alerts = tally.alerts, epoch, seconds, "replayed the input");
     }
     let mut point =
-        KafkaPoint::new(kafka.clone(), config.alerts.is_structured(), lineage, tally, decisions);
+        KafkaPoint::new(kafka.clone(), config.alerts.is_structured(), lineage, tally, decisions, snapshot);
     check_counts(&core, &counts)?;
     for topic in &inputs {
         if core.opened().contains_key(topic) {
@@ -131,7 +147,7 @@ pub(crate) fn recover(
         Some(source) => source,
         None => open(kafka, &core)?,
     };
-    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source })
+    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots })
 }
 
 fn refused(error: anyhow::Error) -> Trouble {
@@ -226,14 +242,41 @@ fn settled(
     }
 }
 
-/// The input must reach back to where the task began, and on to where it stands.
-fn check_reach(topics: &Topics, decisions: &[Decision], cut: &Cut) -> Result<(), Trouble> {
+/// A replay that begins at a snapshot, and how many decisions lie before it. None if it does not fit.
+fn restore<'a>(
+    mut replay: Replay<'a>,
+    snapshot: &Snapshot,
+    decisions: &[Decision],
+) -> Option<(Replay<'a>, usize)> {
+    let before = usize::try_from(snapshot.mark.decisions).ok()?;
+    let outcome =
+        decisions.get(..before).ok_or_else(|| "it knows more decisions".to_owned()).and_then(|known| {
+            // Time is in the state.
+            for decision in known.iter().filter(|d| !matches!(d.control, Control::Tick { .. })) {
+                replay.core.replay(&Entry::Control(Box::new(decision.control.clone())))?;
+            }
+            replay.core.restore(&snapshot.state)?;
+            if replay.core.cut() == snapshot.cut { Ok(()) } else { Err("a state of another cut".to_owned()) }
+        });
+    if let Err(why) = outcome {
+        counter!("tripline_snapshot_failures_total", "reason" => "unfit").increment(1);
+        tracing::warn!(why, epoch = snapshot.mark.epoch, "a snapshot does not fit; all is replayed");
+        return None;
+    }
+    replay.core.out = engine::task::Outputs::default();
+    replay.tally = snapshot.mark.tally;
+    Some((replay, before))
+}
+
+/// The input must reach back to where the replay begins, and on to where the task stands.
+fn check_reach(topics: &Topics, decisions: &[Decision], from: &Cut, cut: &Cut) -> Result<(), Trouble> {
     for decision in decisions {
         let Control::Open { topic, starts } = &decision.control else { continue };
         for (partition, start) in (0..).zip(starts) {
             let name = format!("{topic}/{partition}");
             let (low, high) = topics.range(topic, partition)?;
             let end = cut.get(&name).copied().unwrap_or(*start);
+            let start = from.get(&name).unwrap_or(start);
             if low > *start {
                 return Err(Trouble::Refused(format!(
                     "{name}: records {start} to {} are gone, and the state of the rules can only be rebuilt from all of \
@@ -364,7 +407,8 @@ mod tests {
     use super::*;
 
     fn commit(epoch: u64, offset: u64) -> Option<(Mark, Cut)> {
-        let mark = Mark { lineage: "l".into(), epoch, tally: Tally::default(), decisions: 2 };
+        let mark =
+            Mark { lineage: "l".into(), epoch, tally: Tally::default(), decisions: 2, snapshot: (0, 0) };
         Some((mark, Cut::from([("a/0".to_owned(), offset)])))
     }
 

@@ -149,10 +149,8 @@ impl Source {
                 | RDKafkaErrorCode::TopicAuthorizationFailed,
             ) => Some(Trouble::Refused(format!("the input cannot be read on: {error}"))),
             Some(code) => {
-                if matches!(
-                    code,
-                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure
-                ) {
+                if matches!(code, RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure)
+                {
                     self.away = Some(Instant::now());
                 }
                 tracing::debug!(%error, "reading");

@@ -72,7 +72,10 @@ impl Topics {
                 Some((Some(RDKafkaErrorCode::TopicAuthorizationFailed), _)) => {
                     return Err(Trouble::Refused(format!("topic `{name}`: not allowed to read it")));
                 }
-                Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic), _))
+                Some((
+                    Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic),
+                    _,
+                ))
                 | None => {}
                 Some((error, _)) => {
                     let why = error.map_or_else(|| "it has no partitions yet".to_owned(), |e| e.to_string());
@@ -103,6 +106,11 @@ impl Topics {
             match result {
                 Ok(name) => tracing::info!(topic = name, "created"),
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code @ RDKafkaErrorCode::InvalidReplicationFactor)) => {
+                    return Err(Trouble::Away(format!(
+                        "topic `{name}`: {code}; brokers may still be coming up"
+                    )));
+                }
                 Err((name, code)) => {
                     return Err(Trouble::Refused(format!("topic `{name}` cannot be created: {code}")));
                 }

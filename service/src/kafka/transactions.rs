@@ -1,9 +1,9 @@
 //! The producer: one transactional id for a group, taken anew whenever an outcome is unknown.
 
+use super::lease::Lease;
 use super::mark::Mark;
 use super::point::Burst;
 use super::source::split_name;
-use super::lease::Lease;
 use super::{CALL, Context, TRANSACTION_MS, Trouble, client};
 use crate::commit::protocol::Outcome;
 use crate::config::Kafka;

@@ -4,6 +4,7 @@ use super::point::{Burst, KafkaPoint};
 use super::reading;
 use super::record::Origin;
 use super::recover::{Recovered, ensure_outputs, place, recover, take};
+use super::snapshot::Snapshots;
 use super::source::{Record, Source};
 use super::topics::Topics;
 use super::transactions::Transactions;
@@ -24,6 +25,8 @@ use tokio::sync::oneshot;
 
 /// How long to wait before something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How often a snapshot is taken, while there are commits.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 /// How long a stopping worker goes on trying to commit.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -51,6 +54,9 @@ struct Session<'a> {
     protocol: Protocol,
     source: Source,
     topics: Topics,
+    snapshots: Snapshots,
+    /// When a snapshot is due.
+    snapshot_at: Instant,
     transactions: &'a mut Transactions,
     /// The lease under which this work is done.
     grant: u64,
@@ -113,7 +119,10 @@ impl Worker {
                     let stop = matches!(request.ask, Ask::Stop);
                     let _ = request.reply.send(match stop {
                         true => Ok((200, Value::Null, None)),
-                        false => Err(Problem::new(503, "this worker stands by; ask the one that has the task").retry_after(1)),
+                        false => {
+                            Err(Problem::new(503, "this worker stands by; ask the one that has the task")
+                                .retry_after(1))
+                        }
                     });
                     if stop {
                         return true;
@@ -149,7 +158,7 @@ impl Worker {
             shared.beat(now_micros());
             lease.serve(Duration::ZERO)
         };
-        let Recovered { core, point, protocol, source } = recover(config, transactions, &beat)?;
+        let Recovered { core, point, protocol, source, snapshots } = recover(config, transactions, &beat)?;
         let matcher = Matcher::new(core, point, self.shared.clone());
         matcher.publish();
         let mut session = Session {
@@ -158,6 +167,8 @@ impl Worker {
             matcher,
             protocol,
             source,
+            snapshots,
+            snapshot_at: Instant::now() + SNAPSHOT_EVERY,
             topics: Topics::new(&config.kafka, config.dev)?,
             transactions,
             grant,
@@ -264,9 +275,10 @@ impl Session<'_> {
             self.matcher.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
             let answer = match request.ask {
                 Ask::Rules(ask) => self.rules(ask),
-                Ask::Events(_) => {
-                    Err(Problem::new(409, "this service reads its events from Kafka: produce them to the stream's topic"))
-                }
+                Ask::Events(_) => Err(Problem::new(
+                    409,
+                    "this service reads its events from Kafka: produce them to the stream's topic",
+                )),
                 Ask::Finish => Ok((200, Value::Null, None)),
                 Ask::Stop => {
                     self.stopping = Some(Instant::now());
@@ -339,7 +351,8 @@ impl Session<'_> {
     fn seal_if_due(&mut self) {
         let cut = self.matcher.core.cut();
         let point = &mut self.matcher.point;
-        let is_urgent = point.is_full() || !self.waiting.is_empty() || self.stopping.is_some() || self.ready.is_some();
+        let is_urgent =
+            point.is_full() || !self.waiting.is_empty() || self.stopping.is_some() || self.ready.is_some();
         let since = self.committed_at.elapsed().as_millis() as u64;
         let since = if self.stopping.is_some() { u64::MAX } else { since };
         if Pace::default().is_due(since, point.has_words(), cut != self.committed, is_urgent) {
@@ -395,9 +408,33 @@ impl Session<'_> {
         Outcome::Unknown
     }
 
+    /// Takes a snapshot if one is due: nothing was read since the burst was sealed, so the task stands at its cut.
+    fn snapshot(&mut self, burst: &Burst) {
+        match self.snapshots.finished() {
+            Some(Ok(reference)) => self.matcher.point.snapshot = reference,
+            Some(Err(error)) => {
+                counter!("tripline_snapshot_failures_total", "reason" => "write").increment(1);
+                tracing::warn!(%error, "a snapshot was not written; the next restart replays more");
+            }
+            None => {}
+        }
+        if Instant::now() < self.snapshot_at {
+            return;
+        }
+        let begun = Instant::now();
+        let state = self.matcher.core.save();
+        gauge!("tripline_snapshot_bytes").set(state.len() as f64);
+        self.snapshots.write(&burst.mark, &burst.cut, state);
+        let took = begun.elapsed();
+        histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
+        // A large state is saved less often: at most a twentieth of the time goes there.
+        self.snapshot_at = Instant::now() + SNAPSHOT_EVERY.max(took * 20);
+    }
+
     /// The burst is committed.
     fn settle(&mut self, begun: Instant) {
         if let Some(burst) = self.burst.take() {
+            self.snapshot(&burst);
             histogram!("tripline_transaction_alerts").record(burst.records.len() as f64);
             self.committed = burst.cut;
         }
@@ -425,7 +462,8 @@ fn consume(core: &mut Core, point: &mut KafkaPoint, lane: usize, name: &str, rec
         value: record.value.as_deref(),
     };
     if let Some((code, message)) = take(core, lane, record) {
-        counter!("tripline_decode_errors_total", "topic" => topic.to_owned(), "code" => code.clone()).increment(1);
+        counter!("tripline_decode_errors_total", "topic" => topic.to_owned(), "code" => code.clone())
+            .increment(1);
         point.dead_letter(origin, &code, &message);
     }
     // An event is late the moment it comes.

@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: live work and replay go through the same methods with the same arguments, so they reach the same state.
 
+mod saved;
+
 use super::language::{self, CompileError};
 use crate::decode::Decoder;
 use crate::store::{Control, Entry, FolderState};

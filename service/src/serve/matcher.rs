@@ -3,10 +3,10 @@
 //! Whatever changes the task is gathered in a [`CommitPoint`] at once; an answer leaves only after the commit that holds
 //! what it speaks of. [`super::embedded`] and [`crate::kafka`] drive it.
 
+use super::Shared;
 use super::core::{ActiveRule, Core, Origin};
 use super::language::CompileError;
 use super::view::View;
-use super::Shared;
 use crate::api::problem::Problem;
 use crate::commit::CommitPoint;
 use crate::render;
@@ -104,14 +104,7 @@ impl<P: CommitPoint> Matcher<P> {
         self.collect(now);
     }
 
-    fn put(
-        &mut self,
-        id: &str,
-        text: &str,
-        condition: &Condition,
-        dry_run: bool,
-        now: i64,
-    ) -> Answer {
+    fn put(&mut self, id: &str, text: &str, condition: &Condition, dry_run: bool, now: i64) -> Answer {
         let current = self.core.rules().get(id);
         if let Some(active) = current.filter(|a| a.origin == Origin::Folder) {
             return Err(Problem::new(

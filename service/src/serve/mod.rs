@@ -144,8 +144,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 }
 
 /// What a service that is open holds; the last is said when it is ready, if that takes time.
-type Opened =
-    (Arc<Shared>, std::thread::JoinHandle<()>, Option<oneshot::Receiver<Result<(), String>>>);
+type Opened = (Arc<Shared>, std::thread::JoinHandle<()>, Option<oneshot::Receiver<Result<(), String>>>);
 
 /// Opens the store, rebuilds the task and starts the matcher's thread.
 fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
@@ -174,7 +173,12 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
     let thread = std::thread::Builder::new().name("matcher".into());
     let Some((core, point)) = local else {
         let (say, ready) = oneshot::channel();
-        let worker = crate::kafka::Worker { shared: shared.clone(), queue: requests, ready: Some(say), transactions: None };
+        let worker = crate::kafka::Worker {
+            shared: shared.clone(),
+            queue: requests,
+            ready: Some(say),
+            transactions: None,
+        };
         return Ok((shared, thread.spawn(move || worker.run())?, Some(ready)));
     };
     let matcher = matcher::Matcher::new(core, point, shared.clone());

@@ -106,7 +106,11 @@ impl Store {
 
     /// An empty commit.
     pub fn commit(&self) -> Commit {
-        Commit { store: self.clone(), batch: self.db.batch().durability(Some(PersistMode::SyncAll)), empty: true }
+        Commit {
+            store: self.clone(),
+            batch: self.db.batch().durability(Some(PersistMode::SyncAll)),
+            empty: true,
+        }
     }
 
     /// The head of the last commit.

@@ -1,14 +1,14 @@
 //! A real Kafka node for tests, started on demand and gone with the tests, and what they do with it.
 //!
-//! In CI a test that cannot have Kafka fails; elsewhere it says that it was left out.
+//! `TRIPLINE_KAFKA=HOST:PORT` is used instead of a shared node, if it is set. In CI a test that cannot have Kafka fails; elsewhere it says that it was left out.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Headers;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -31,6 +31,12 @@ pub(super) struct Record {
     pub(super) key: String,
     pub(super) value: String,
     pub(super) headers: BTreeMap<String, String>,
+}
+
+/// A name that no other run has used.
+pub(super) fn unique(name: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{name}-{}", now.as_millis())
 }
 
 fn script(command: &str, folder: &Path) -> Option<String> {
@@ -65,7 +71,8 @@ impl Node {
             println!("left out: Kafka needs Java 17 and Maven");
             return None;
         }
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{name}-{}", std::process::id()));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{name}-{}", std::process::id()));
         let bootstrap = script("start", &folder).expect("a Kafka node");
         Some(Self { folder, bootstrap })
     }
@@ -73,7 +80,9 @@ impl Node {
     /// The node that tests share.
     pub(super) fn shared() -> Option<&'static Self> {
         static NODE: OnceLock<Option<Node>> = OnceLock::new();
-        NODE.get_or_init(|| Self::start("shared")).as_ref()
+        let given = || std::env::var("TRIPLINE_KAFKA").ok();
+        let node = || given().map(|bootstrap| Self { folder: PathBuf::new(), bootstrap });
+        NODE.get_or_init(|| node().or_else(|| Self::start("shared"))).as_ref()
     }
 
     /// Ends it as `kill -9` does.
@@ -94,12 +103,24 @@ impl Node {
 
     pub(super) fn create(&self, topics: &[(&str, i32)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
-        let new: Vec<_> =
-            topics.iter().map(|(name, count)| NewTopic::new(name, *count, TopicReplication::Fixed(1))).collect();
+        let new: Vec<_> = topics
+            .iter()
+            .map(|(name, count)| NewTopic::new(name, *count, TopicReplication::Fixed(1)))
+            .collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        for result in runtime.block_on(admin.create_topics(&new, &options)).unwrap() {
-            result.unwrap();
+        let begun = Instant::now();
+        // A node that has just come up does not count itself for some moments.
+        let unready =
+            |result: &TopicResult| matches!(result, Err((_, RDKafkaErrorCode::InvalidReplicationFactor)));
+        loop {
+            let results = runtime.block_on(admin.create_topics(&new, &options)).unwrap();
+            if !results.iter().any(unready) {
+                results.into_iter().for_each(|result| drop(result.unwrap()));
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "the node does not come up");
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 
@@ -127,7 +148,9 @@ impl Node {
             assert!(begun.elapsed() < Duration::from_secs(60), "{topic} cannot be read");
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+                    let text = |bytes: Option<&[u8]>| {
+                        String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+                    };
                     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
                     records.push(Record {
                         partition: message.partition(),

@@ -219,7 +219,11 @@ fn undisturbed(rules: &str, counts: [usize; 2]) -> BTreeSet<(String, String)> {
     alerts(&service)
 }
 
-pub(super) fn compare(found: &BTreeSet<(String, String)>, wanted: &BTreeSet<(String, String)>, rules: &[&str]) {
+pub(super) fn compare(
+    found: &BTreeSet<(String, String)>,
+    wanted: &BTreeSet<(String, String)>,
+    rules: &[&str],
+) {
     let missing: Vec<_> = wanted.difference(found).take(9).collect();
     let extra: Vec<_> = found.difference(wanted).take(9).collect();
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:?}\nextra {extra:?}");

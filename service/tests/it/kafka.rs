@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use super::broker::{Node, Record};
+use super::broker::{Node, Record, unique};
 use super::serve::{Service, folder};
 use std::time::{Duration, Instant};
 
-const STREAMS: &str = "stream auth { topic \"@.auth\" time ts in order id id idle 1h fields { user: string, ok: bool } }\n";
+const STREAMS: &str =
+    "stream auth { topic \"@.auth\" time ts in order id id idle 1h fields { user: string, ok: bool } }\n";
 const RULE: &str = "rule guess { by user match within 10m { 2 auth as failed where not ok then auth as hit where ok } reason \"{user}\" }\n";
 
 /// A folder with rules and a configuration; topics and group bear the name of the test.
@@ -27,7 +28,9 @@ pub(super) fn start(folder: &tempfile::TempDir) -> Service {
 }
 
 fn attempt(minute: u32, user: &str, ok: bool) -> String {
-    format!("{{\"ts\":\"2026-03-01T10:{minute:02}:00Z\",\"id\":\"{user}{minute}\",\"user\":\"{user}\",\"ok\":{ok}}}")
+    format!(
+        "{{\"ts\":\"2026-03-01T10:{minute:02}:00Z\",\"id\":\"{user}{minute}\",\"user\":\"{user}\",\"ok\":{ok}}}"
+    )
 }
 
 /// Waits until the service has read so many records since it started.
@@ -47,25 +50,30 @@ fn ids(records: &[Record]) -> Vec<&str> {
 #[test]
 fn events_of_a_topic_become_alerts_of_another() {
     let Some(node) = Node::shared() else { return };
-    node.create(&[("thin.auth", 1)]);
-    let folder = setting(node, "thin", &format!("{STREAMS}{RULE}"));
+    let test = unique("thin");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let folder = setting(node, &test, &format!("{STREAMS}{RULE}"));
     let service = start(&folder);
     let writer = node.producer();
     for (minute, ok) in [(0, false), (1, false), (2, true)] {
-        writer.send("thin.auth", 0, "ann", &attempt(minute, "ann", ok));
+        writer.send(&topic("auth"), 0, "ann", &attempt(minute, "ann", ok));
     }
-    writer.send("thin.auth", 0, "ann", "no event");
-    writer.send("thin.auth", 0, "ann", &attempt(1, "bob", false));
+    writer.send(&topic("auth"), 0, "ann", "no event");
+    writer.send(&topic("auth"), 0, "ann", &attempt(1, "bob", false));
     writer.flush();
-    let alerts = node.await_records("thin.alerts", 1);
+    let alerts = node.await_records(&topic("alerts"), 1);
     assert_eq!(alerts[0].key, "ann");
     assert_eq!(alerts[0].headers["ce_type"], "tripline.alert.v1");
     let data: serde_json::Value = serde_json::from_str(&alerts[0].value).unwrap();
     assert_eq!(data["rule"], "guess");
-    let dead = node.await_records("thin.dead", 1);
-    assert_eq!((dead[0].value.as_str(), dead[0].headers["tripline_origin_offset"].as_str()), ("no event", "3"));
-    let late = node.await_records("thin.late", 1);
-    assert_eq!(late[0].headers["tripline_origin_topic"], "thin.auth");
+    let dead = node.await_records(&topic("dead"), 1);
+    assert_eq!(
+        (dead[0].value.as_str(), dead[0].headers["tripline_origin_offset"].as_str()),
+        ("no event", "3")
+    );
+    let late = node.await_records(&topic("late"), 1);
+    assert_eq!(late[0].headers["tripline_origin_topic"], topic("auth"));
     let page = loop {
         let page = service.get("/v1/alerts").json();
         if page["items"].as_array().is_some_and(|items| !items.is_empty()) {
@@ -80,23 +88,25 @@ fn events_of_a_topic_become_alerts_of_another() {
     let service = start(&folder);
     assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
     for (minute, ok) in [(10, false), (11, false), (12, true)] {
-        writer.send("thin.auth", 0, "ann", &attempt(minute, "ann", ok));
+        writer.send(&topic("auth"), 0, "ann", &attempt(minute, "ann", ok));
     }
     writer.flush();
-    assert_eq!(node.await_records("thin.alerts", 2).len(), 2);
+    assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
 }
 
 /// Puts a rule while events flow, and kills the service as soon as it has answered.
 #[test]
 fn a_rule_put_over_http_outlives_a_kill() {
     let Some(node) = Node::shared() else { return };
-    node.create(&[("put.auth", 1)]);
-    let folder = setting(node, "put", STREAMS);
+    let test = unique("put");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let folder = setting(node, &test, STREAMS);
     let service = start(&folder);
     let writer = node.producer();
     let send = |minutes: std::ops::Range<u32>| {
         for minute in minutes {
-            writer.send("put.auth", 0, "ann", &attempt(minute, "ann", minute % 3 == 2));
+            writer.send(&topic("auth"), 0, "ann", &attempt(minute, "ann", minute % 3 == 2));
         }
         writer.flush();
     };
@@ -108,9 +118,9 @@ fn a_rule_put_over_http_outlives_a_kill() {
     let rule = service.get("/v1/rules/guess");
     assert_eq!((rule.status, &rule.json()["revision"]), (200, &1.into()), "{}", rule.body);
     send(9..18);
-    let alerts = node.await_records("put.alerts", 3);
+    let alerts = node.await_records(&topic("alerts"), 3);
     let times: Vec<&str> = alerts.iter().map(|alert| alert.headers["ce_time"].as_str()).collect();
-    assert_eq!(times, ["2026-03-01T10:11:00Z", "2026-03-01T10:14:00Z", "2026-03-01T10:17:00Z"]);
+    assert_eq!(times, ["2026-03-01T10:11:00.000Z", "2026-03-01T10:14:00.000Z", "2026-03-01T10:17:00.000Z"]);
     // Deleted, and gone after the next kill; what was raised stays.
     let etag = service.get("/v1/rules/guess").json()["etag"].as_str().unwrap().to_owned();
     assert_eq!(service.call("DELETE", "/v1/rules/guess", &[("if-match", &etag)], b"").status, 204);
@@ -120,7 +130,7 @@ fn a_rule_put_over_http_outlives_a_kill() {
     assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
     send(18..27);
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(node.committed("put.alerts").len(), 3);
+    assert_eq!(node.committed(&topic("alerts")).len(), 3);
     // Events come from Kafka only.
     let posted = service.call("POST", "/v1/events/auth", &[("content-type", "application/x-ndjson")], b"{}");
     assert_eq!(posted.status, 409, "{}", posted.body);

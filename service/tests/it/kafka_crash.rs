@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use super::broker::{Node, Record, Writer};
+use super::broker::{Node, Record, Writer, unique};
 use super::crash::{BASE_MS, NAMES, RULES, STREAMS, compare, count_of, event, mix, pages, program};
 use super::kafka::{setting, start};
 use super::serve::Service;
@@ -22,7 +22,8 @@ const PARTITIONS: i32 = 2;
 fn streams(test: &str) -> String {
     let mut text = STREAMS.to_owned();
     for name in NAMES {
-        text = text.replace(&format!("stream {name} {{"), &format!("stream {name} {{ topic \"{test}.{name}\""));
+        text =
+            text.replace(&format!("stream {name} {{"), &format!("stream {name} {{ topic \"{test}.{name}\""));
     }
     text
 }
@@ -153,7 +154,7 @@ fn create(node: &Node, test: &str) {
 #[test]
 fn kills_of_the_service_lose_and_double_nothing() {
     let Some(node) = Node::shared() else { return };
-    let test = "kills";
+    let test = &unique("kills");
     create(node, test);
     let folder = setting(node, test, &format!("{}{RULES}", streams(test)));
     let pause = count_of("TRIPLINE_KAFKA_PAUSE_MS", 3_000) as u64;
@@ -194,7 +195,7 @@ fn kills_of_the_service_lose_and_double_nothing() {
 #[test]
 fn kills_of_the_broker_lose_and_double_nothing() {
     let Some(node) = Node::start("killed") else { return };
-    let test = "brokers";
+    let test = &unique("brokers");
     create(&node, test);
     let folder = setting(&node, test, &format!("{}{RULES}", streams(test)));
     let kills = count_of("TRIPLINE_BROKER_KILLS", 2) as u64;

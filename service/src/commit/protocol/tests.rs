@@ -81,7 +81,7 @@ impl World {
 
     /// A call that may get lost, before or after it worked, or arrive later.
     fn call(&mut self, call: Call) -> Outcome {
-        if self.rival && self.roll() % 50 == 0 {
+        if self.rival && self.roll().is_multiple_of(50) {
             self.broker.init();
         }
         match self.roll() % 10 {
@@ -100,7 +100,7 @@ impl World {
 
     /// Calls that were under way arrive.
     fn deliver_late(&mut self) {
-        if self.roll() % 3 == 0 {
+        if self.roll().is_multiple_of(3) {
             for (producer, call) in std::mem::take(&mut self.broker.late) {
                 self.broker.call(producer, call);
             }
@@ -120,12 +120,12 @@ impl World {
                     Action::Produce => self.call(Call::Produce(burst)),
                     Action::SendOffsets(epoch) => self.call(Call::Offsets(epoch)),
                     Action::Commit => self.call(Call::Commit),
-                    Action::Renew if self.roll() % 4 == 0 => Outcome::Unknown,
+                    Action::Renew if self.roll().is_multiple_of(4) => Outcome::Unknown,
                     Action::Renew => {
                         self.producer = self.broker.init();
                         Outcome::Done
                     }
-                    Action::ReadBack if self.roll() % 4 == 0 => Outcome::Unknown,
+                    Action::ReadBack if self.roll().is_multiple_of(4) => Outcome::Unknown,
                     Action::ReadBack => Outcome::Committed(Some(self.broker.epoch)),
                     Action::Settle => Outcome::Done,
                     Action::Recover => return true,
@@ -141,7 +141,8 @@ impl World {
 fn every_burst_is_committed_once_and_in_order() {
     let mut unknown = 0;
     for seed in 0..5_000u64 {
-        let mut world = World { broker: Broker::default(), seed: mix(seed), producer: 0, rival: seed % 2 == 1 };
+        let mut world =
+            World { broker: Broker::default(), seed: mix(seed), producer: 0, rival: seed % 2 == 1 };
         loop {
             // A recovery goes on from what is committed.
             world.producer = world.broker.init();
