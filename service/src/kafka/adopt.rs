@@ -1,5 +1,6 @@
 //! `tripline recover`: what stands committed for a group, and its offsets put back where they were lost.
 
+use super::lease::SESSION_MS;
 use super::source::split_name;
 use super::{CALL, Context, Trouble, consumer, control};
 use crate::config::{Config, Kafka};
@@ -9,6 +10,7 @@ use clap::Args;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Arguments of `recover`.
 #[derive(Debug, Args)]
@@ -70,14 +72,21 @@ fn recover(kafka: &Kafka, adopt: bool) -> Result<u8, Trouble> {
         );
         return Ok(0);
     }
-    let groups = consumer.fetch_group_list(Some(&kafka.group), CALL)?;
-    if groups.groups().iter().any(|group| !group.members().is_empty()) {
-        return Err(Trouble::Refused(format!(
-            "workers of group `{}` are at work: stop them first",
-            kafka.group
-        )));
+    let begun = Instant::now();
+    // The name of a worker that has just ended stays in the group for the length of a session.
+    while has_members(&consumer, &kafka.group)? {
+        if begun.elapsed() > Duration::from_millis(SESSION_MS * 2) {
+            let why = format!("workers of group `{}` are at work: stop them first", kafka.group);
+            return Err(Trouble::Refused(why));
+        }
+        std::thread::sleep(Duration::from_millis(500));
     }
     consumer.commit(&offsets, CommitMode::Sync)?;
     say!("commit {epoch}, {alerts} alerts: its offsets stand again for group `{}`", kafka.group);
     Ok(0)
+}
+
+fn has_members(consumer: &BaseConsumer<Context>, group: &str) -> Result<bool, Trouble> {
+    let groups = consumer.fetch_group_list(Some(group), CALL)?;
+    Ok(groups.groups().iter().any(|group| !group.members().is_empty()))
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// After this much silence another member takes over.
-const SESSION_MS: u64 = 10_000;
+pub(super) const SESSION_MS: u64 = 10_000;
 
 /// What the group's coordinator has said.
 #[derive(Debug, Default)]

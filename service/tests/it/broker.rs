@@ -124,6 +124,21 @@ impl Node {
         }
     }
 
+    /// Deletes a group with its offsets, once its last member is known to be gone.
+    pub(super) fn forget(&self, group: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let begun = Instant::now();
+        loop {
+            let results = runtime.block_on(admin.delete_groups(&[group], &AdminOptions::new())).unwrap();
+            match &results[0] {
+                Ok(_) => return,
+                Err((_, code)) => assert!(begun.elapsed() < Duration::from_secs(60), "{group}: {code}"),
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     pub(super) fn producer(&self) -> Writer {
         let mut config = self.client();
         config.set("enable.idempotence", "true").set("linger.ms", "2").set("message.timeout.ms", "60000");

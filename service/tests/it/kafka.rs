@@ -4,6 +4,7 @@
 
 use super::broker::{Node, Record, unique};
 use super::serve::{Service, folder};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const STREAMS: &str =
@@ -15,7 +16,8 @@ pub(super) fn setting(node: &Node, name: &str, rules: &str) -> tempfile::TempDir
     let folder = folder(&[("a.cep", &rules.replace("@.", &format!("{name}.")))]);
     let config = format!(
         "[kafka]\nbrokers = \"{}\"\ngroup = \"{name}\"\nalerts_topic = \"{name}.alerts\"\nshadow_topic = \"{name}.shadow\"\n\
-         late_topic = \"{name}.late\"\ndead_letters_topic = \"{name}.dead\"\ncontrol_topic = \"{name}.control\"\n",
+         late_topic = \"{name}.late\"\ndead_letters_topic = \"{name}.dead\"\ncontrol_topic = \"{name}.control\"\n\
+         [limits]\nalerts_per_rule_day = 1000000\n",
         node.bootstrap
     );
     std::fs::write(folder.path().join("tripline.toml"), config).unwrap();
@@ -134,4 +136,83 @@ fn a_rule_put_over_http_outlives_a_kill() {
     // Events come from Kafka only.
     let posted = service.call("POST", "/v1/events/auth", &[("content-type", "application/x-ndjson")], b"{}");
     assert_eq!(posted.status, 409, "{}", posted.body);
+}
+
+/// Two failures and a success in the three minutes from this one on.
+fn attack(node: &Node, topic: &str, minute: u32) {
+    let writer = node.producer();
+    for (after, ok) in [(0, false), (1, false), (2, true)] {
+        writer.send(topic, 0, "ann", &attempt(minute + after, "ann", ok));
+    }
+    writer.flush();
+}
+
+#[test]
+fn another_worker_stands_by_and_takes_over() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("standby");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let rules = format!("{STREAMS}{RULE}");
+    let folders = [setting(node, &test, &rules), setting(node, &test, &rules)];
+    let state = |service: &Service| service.get("/statusz").json()["state"].clone();
+    let (first, second) = (start(&folders[0]), start(&folders[1]));
+    assert_eq!((state(&first), state(&second)), ("ready".into(), "standby".into()));
+    attack(node, &topic("auth"), 0);
+    assert_eq!(node.await_records(&topic("alerts"), 1).len(), 1);
+    let refused = second.put_rule("guess", RULE, &[]);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    first.kill();
+    attack(node, &topic("auth"), 10);
+    assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
+    assert_eq!(state(&second), "ready");
+    assert!(second.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+    let first = start(&folders[0]);
+    assert_eq!(state(&first), "standby");
+    attack(node, &topic("auth"), 20);
+    assert_eq!(node.await_records(&topic("alerts"), 3).len(), 3);
+}
+
+/// Offsets that are gone, as after `offsets.retention.minutes`, are never guessed.
+#[test]
+fn lost_offsets_are_refused_until_they_are_put_back() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("lost");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let folder = setting(node, &test, &format!("{STREAMS}{RULE}"));
+    let config = folder.path().join("tripline.toml");
+    let service = start(&folder);
+    attack(node, &topic("auth"), 0);
+    node.await_records(&topic("alerts"), 1);
+    service.kill();
+    node.forget(&test);
+    let program = || Command::new(super::crash::program());
+    let mut serve = program()
+        .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap(), "--data"])
+        .arg(folder.path().join("data"))
+        .arg("--rules")
+        .arg(folder.path().join("rules"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while serve.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            serve.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = serve.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("are gone") && text.contains("tripline recover --kafka"), "{text}");
+    let adopted =
+        program().args(["recover", "--adopt", "--config", config.to_str().unwrap()]).output().unwrap();
+    assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
+    let service = start(&folder);
+    attack(node, &topic("auth"), 10);
+    assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
+    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
 }
