@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Looks at topics.
 pub(crate) struct Topics {
@@ -44,7 +45,12 @@ impl Topics {
                 )));
             }
             self.make(&missing)?;
-            counts = self.counts(wanted)?;
+            // Brokers hear of a new topic a little later.
+            let begun = Instant::now();
+            while counts.len() < wanted.len() && begun.elapsed() < CALL {
+                std::thread::sleep(Duration::from_millis(50));
+                counts = self.counts(wanted)?;
+            }
         }
         for (name, purpose) in wanted {
             let count = counts.get(*name).copied().unwrap_or(0);
