@@ -89,6 +89,7 @@ enum Command {
     #[command(after_help = "Examples:
   tripline serve --dev --data data --rules rules
   tripline serve --config tripline.toml
+  tripline serve --dev --data data --rules rules --kafka 127.0.0.1:9092
   TRIPLINE__AUTH__TOKEN=env:TOKEN tripline serve --listen 0.0.0.0:7400")]
     Serve(crate::serve::ServeArgs),
     /// Show the whole product on shipped data
@@ -102,6 +103,11 @@ enum Command {
   tripline feed auth.jsonl --to http://127.0.0.1:7400
   tripline feed auth.jsonl.gz payments.csv --to http://127.0.0.1:7400 --speed 100x")]
     Feed(crate::feed::FeedArgs),
+    /// Show what a group has committed on Kafka; put its offsets back where they were lost
+    #[command(after_help = "Examples:
+  tripline recover --kafka 127.0.0.1:9092 --group tripline
+  tripline recover --kafka 127.0.0.1:9092 --group tripline --adopt")]
+    Recover(crate::kafka::RecoverArgs),
 }
 
 /// Arguments of every command that reads events.
@@ -211,6 +217,7 @@ pub fn main() -> ExitCode {
         Command::Why(args) => why::run(&args),
         Command::Serve(args) => crate::serve::on_runtime(crate::serve::run_command(args)),
         Command::Demo(args) => crate::serve::on_runtime(crate::demo::run(args)),
+        Command::Recover(args) => crate::kafka::recover_command(args),
         Command::Feed(args) => crate::serve::on_runtime(crate::feed::run(args)),
     };
     match outcome {

@@ -20,6 +20,8 @@ pub mod render;
 pub mod commands;
 
 pub mod store;
+pub mod commit;
+pub mod kafka;
 pub mod serve;
 pub mod sink;
 pub mod api;

@@ -18,6 +18,7 @@ cargo xtask mutants [CASES [WORDS]]  breaks the matcher in one place after anoth
                              random rules must notice each
 cargo xtask bench [--quick]  every benchmark through the release binary, as a table; also into target/bench.md
 cargo xtask bench --check    instructions inside the matcher against the record (--update writes it); needs valgrind
+cargo xtask kafka start|stop|kill|wipe [DIR]  one Apache Kafka node (DIR: target/kafka); needs Java 17 and Maven
 cargo xtask ci               what CI runs";
 
 fn main() -> ExitCode {
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         }
         "bench" => target_folder()
             .and_then(|target| bench::run(&root(), &target, &rest, || build_binary(&["--release"]))),
+        "kafka" => run(Command::new(root().join("xtask/kafka")).args(&rest)),
         "ci" => run(Command::new("bash").arg(".ci/run")),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");

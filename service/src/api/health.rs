@@ -56,7 +56,7 @@ pub(super) async fn statusz(State(shared): App) -> Response {
     let view = shared.view();
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "state": not_ready(&shared).unwrap_or("ready"),
+        "state": not_ready(&shared).unwrap_or(if shared.standby.load(Ordering::Acquire) { "standby" } else { "ready" }),
         "started": rfc3339(shared.started),
         "streams": view.streams,
         "rules": view.rules.len(),

@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::{App, ask, body, cursor, page, page_size};
 use crate::commands::explain::{Form, explained};
 use crate::config::{hint, nearest};
-use crate::serve::matcher::{Ask, Condition};
+use crate::serve::matcher::{Ask, Condition, RulesAsk};
 use crate::serve::view::{View, mode};
 use axum::Json;
 use axum::body::Body;
@@ -103,7 +103,7 @@ pub(super) async fn stats(State(shared): App, Path(id): Path<String>) -> Result<
     if !view.rules.contains_key(&id) {
         return Err(unknown(&view, &id));
     }
-    Ok(ask(&shared, Ask::Stats { id }).await)
+    Ok(ask(&shared, Ask::Rules(RulesAsk::Stats { id })).await)
 }
 
 fn unknown(view: &View, id: &str) -> Problem {
@@ -122,7 +122,7 @@ pub(super) async fn put(
     let Query(options) = query.map_err(|e| Problem::new(400, e.body_text()))?;
     let text = rule_text(&headers, body).await?;
     let condition = condition(&headers)?;
-    Ok(ask(&shared, Ask::Put { id, text, condition, dry_run: options.dry_run }).await)
+    Ok(ask(&shared, Ask::Rules(RulesAsk::Put { id, text, condition, dry_run: options.dry_run })).await)
 }
 
 /// `DELETE /v1/rules/{id}`.
@@ -132,13 +132,13 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let condition = condition(&headers)?;
-    Ok(ask(&shared, Ask::Delete { id, condition }).await)
+    Ok(ask(&shared, Ask::Rules(RulesAsk::Delete { id, condition })).await)
 }
 
 /// `POST /v1/rules:check`.
 pub(super) async fn check(State(shared): App, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let text = rule_text(&headers, body).await?;
-    Ok(ask(&shared, Ask::Check { text }).await)
+    Ok(ask(&shared, Ask::Rules(RulesAsk::Check { text })).await)
 }
 
 async fn rule_text(headers: &HeaderMap, body: Body) -> Result<String, Problem> {

@@ -1,11 +1,13 @@
 //! `tripline.toml`: typed, an unknown key is an error; `TRIPLINE__SECTION__KEY` overrides the file, flags win over both.
 
+mod kafka;
 mod units;
 
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use kafka::{Alerts, Content, Kafka, Worker};
 pub use units::{Network, Retry, duration};
 
 /// Everything that `serve` can be told.
@@ -28,6 +30,12 @@ pub struct Config {
     pub limits: Limits,
     /// `[webhooks]`.
     pub webhooks: Webhooks,
+    /// `[kafka]`.
+    pub kafka: Kafka,
+    /// `[alerts]`.
+    pub alerts: Alerts,
+    /// `[worker]`.
+    pub worker: Worker,
     /// Loopback only and no token; set by `--dev`, not by the file.
     #[serde(skip)]
     pub dev: bool,
@@ -213,6 +221,7 @@ impl Config {
         if let Some(idle) = &self.time.idle_max {
             of("time.idle_max", idle)?;
         }
+        self.kafka.check()?;
         Retry::parse(&self.webhooks.retry)
             .ok_or_else(|| format!("webhooks.retry: `{}` is not of the form 5s,2,3d", self.webhooks.retry))?;
         for network in &self.webhooks.allow {
@@ -220,6 +229,12 @@ impl Config {
                 .ok_or_else(|| format!("webhooks.allow: `{network}` is not a network such as 10.0.0.0/8"))?;
         }
         Ok(())
+    }
+
+    /// The name of this worker in its group: as set, else of this host and data folder.
+    #[must_use]
+    pub fn worker_id(&self) -> String {
+        self.worker.id.clone().unwrap_or_else(|| kafka::usual_worker(&self.store.data))
     }
 
     /// The bearer token, read from where the reference points.

@@ -26,21 +26,49 @@ pub fn cloud_event(alert: &Alert) -> String {
 /// One line: the alert as a structured CloudEvent.
 #[must_use]
 pub fn cloud_event_with(alert: &Alert, detail: Detail) -> String {
-    let mut w = Writer::default();
+    event_of(attributes(alert), &alert_data(alert, detail))
+}
+
+/// Names of a CloudEvent's attributes, in the order in which they are written.
+pub(crate) const ATTRIBUTES: [&str; 10] = [
+    "specversion",
+    "id",
+    "type",
+    "source",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "partitionkey",
+    "severitytext",
+];
+
+/// The CloudEvent's attributes.
+pub(crate) fn attributes(alert: &Alert) -> impl Iterator<Item = (&'static str, String)> {
     let subject: Vec<String> = alert.keys.iter().map(|(n, v)| format!("{n}={}", shown_text(v))).collect();
+    let values = [
+        "1.0".to_owned(),
+        alert.id.clone(),
+        "tripline.alert.v1".to_owned(),
+        format!("/rules/{}", alert.rule),
+        subject.join(","),
+        format_rfc3339(alert.time),
+        "application/json".to_owned(),
+        format!("/v1/rules/{}/schemas/{}", alert.rule, alert.revision),
+        parts_text(alert.keys.iter().map(|(_, v)| v)),
+        severity_text(alert),
+    ];
+    ATTRIBUTES.into_iter().zip(values)
+}
+
+/// A structured CloudEvent of its attributes and its data.
+pub(crate) fn event_of(attributes: impl Iterator<Item = (&'static str, String)>, data: &str) -> String {
+    let mut w = Writer::default();
     w.open('{');
-    w.text("specversion", "1.0");
-    w.text("id", &alert.id);
-    w.text("type", "tripline.alert.v1");
-    w.text("source", &format!("/rules/{}", alert.rule));
-    w.text("subject", &subject.join(","));
-    w.text("time", &format_rfc3339(alert.time));
-    w.text("datacontenttype", "application/json");
-    w.text("dataschema", &format!("/v1/rules/{}/schemas/{}", alert.rule, alert.revision));
-    w.text("partitionkey", &parts_text(alert.keys.iter().map(|(_, v)| v)));
-    w.text("severitytext", &severity_text(alert));
-    w.key("data");
-    data(&mut w, alert, detail);
+    for (name, value) in attributes {
+        w.text(name, &value);
+    }
+    w.raw("data", data);
     w.close('}');
     w.out
 }

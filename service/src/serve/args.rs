@@ -21,6 +21,12 @@ pub struct ServeArgs {
     /// The address to listen on.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Read topics of these brokers and write alerts to them, instead of taking events over HTTP.
+    #[arg(long, value_name = "HOST:PORT[,..]")]
+    kafka: Option<String>,
+    /// Whose work this is: workers of one group share it.
+    #[arg(long, value_name = "NAME", requires = "kafka")]
+    group: Option<String>,
     /// For this machine only: no token is needed.
     #[arg(long)]
     dev: bool,
@@ -48,6 +54,13 @@ impl ServeArgs {
             }
             config.rules.folder = Some(rules);
         }
+        if let Some(brokers) = self.kafka {
+            config.kafka.brokers = brokers;
+        }
+        if let Some(group) = self.group {
+            config.kafka.group = group;
+        }
+        config.kafka.check().map_err(Failure::usage)?;
         if config.dev && !config.server.listen.ip().is_loopback() {
             let why = format!("--dev listens on this machine only, not on {}", config.server.listen);
             return Err(Failure::usage(why));

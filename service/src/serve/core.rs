@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: live work and replay go through the same methods with the same arguments, so they reach the same state.
 
+mod saved;
+
 use super::language::{self, CompileError};
 use crate::decode::Decoder;
 use crate::store::{Control, Entry, FolderState};
@@ -41,20 +43,26 @@ pub(crate) struct ActiveRule {
     print: String,
 }
 
-/// A stream that events can be posted to.
+/// A stream whose events come in.
 struct Source {
     ir: ir::Stream,
     id: StreamId,
-    partition: usize,
+    topic: String,
+    /// The first partition of the topic.
+    lane: usize,
     decoder: Decoder,
     /// How many of the decoder's slots are the engine's.
     wanted: usize,
 }
 
-/// A local topic: partition 0 of it.
-struct Topic {
+/// One partition of a topic: events come in along it, each at the next offset.
+struct Lane {
+    topic: String,
+    /// As event identities and cuts show it: the topic of a local one, else `topic/partition`.
     name: String,
     streams: Vec<StreamId>,
+    /// Names of `streams`.
+    readers: Vec<String>,
     id: Option<PartitionId>,
     next: u64,
     late: Micros,
@@ -62,6 +70,20 @@ struct Topic {
     newest: Option<Micros>,
     lag: i64,
     heard: Instant,
+}
+
+/// An offset vector: by partition, the next offset.
+pub(crate) type Cut = BTreeMap<String, u64>;
+
+/// A record of a topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    /// Place of its partition in [`Core::lanes`].
+    pub(crate) lane: usize,
+    pub(crate) offset: u64,
+    /// When it came into its topic, in microseconds.
+    pub(crate) arrived: i64,
+    pub(crate) raw: &'a [u8],
 }
 
 /// Why a line was not taken.
@@ -78,7 +100,9 @@ pub(crate) struct Core {
     tables: Vec<ir::Table>,
     contents: BTreeMap<String, Content>,
     sources: BTreeMap<String, Source>,
-    topics: Vec<Topic>,
+    lanes: Vec<Lane>,
+    /// Topics with several partitions: the offset at which each begins.
+    opened: BTreeMap<String, Vec<u64>>,
     rules: BTreeMap<String, ActiveRule>,
     folder: Option<FolderState>,
     last_tick: Micros,
@@ -112,7 +136,8 @@ impl Core {
             tables: Vec::new(),
             contents: BTreeMap::new(),
             sources: BTreeMap::new(),
-            topics: Vec::new(),
+            lanes: Vec::new(),
+            opened: BTreeMap::new(),
             rules: BTreeMap::new(),
             folder: None,
             last_tick: Micros::MIN,
@@ -134,15 +159,82 @@ impl Core {
         &self.task
     }
 
-    /// Streams with their local topic.
+    /// Streams with their topic.
     pub(crate) fn stream_topics(&self) -> BTreeMap<String, String> {
-        self.sources.iter().map(|(n, s)| (n.clone(), self.topics[s.partition].name.clone())).collect()
+        self.sources.iter().map(|(n, s)| (n.clone(), s.topic.clone())).collect()
+    }
+
+    /// Names of all partitions, in the order in which the task knows them.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &str> {
+        self.lanes.iter().map(|lane| lane.name.as_str())
+    }
+
+    /// How far each partition has been read.
+    pub(crate) fn cut(&self) -> Cut {
+        self.lanes.iter().map(|lane| (lane.name.clone(), lane.next)).collect()
+    }
+
+    /// The offset to read next in a partition.
+    pub(crate) fn next_offset(&self, lane: usize) -> u64 {
+        self.lanes.get(lane).map_or(0, |lane| lane.next)
+    }
+
+    /// The newest event time of a partition.
+    pub(crate) fn newest_of(&self, lane: usize) -> Option<Micros> {
+        self.lanes.get(lane).and_then(|lane| lane.newest)
+    }
+
+    /// Topics that were opened with all their partitions, and where each began.
+    pub(crate) fn opened(&self) -> &BTreeMap<String, Vec<u64>> {
+        &self.opened
+    }
+
+    /// From now on the topic's events come along these partitions, each from its offset on.
+    pub(crate) fn open_topic(&mut self, topic: &str, starts: Vec<u64>) {
+        self.opened.insert(topic.to_owned(), starts);
+    }
+
+    /// What lies before the cut and was not read is not there any more.
+    pub(crate) fn skip_to(&mut self, cut: &Cut) {
+        for lane in &mut self.lanes {
+            lane.next = lane.next.max(cut.get(&lane.name).copied().unwrap_or(0));
+        }
+    }
+
+    /// A partition is not known to be silent: there may be events that were not read yet.
+    pub(crate) fn stir(&mut self, lane: usize, now: Instant) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.heard = now;
+        }
+    }
+
+    /// Takes a record of a topic: it is behind the cut from now on, whether it is an event or not.
+    pub(crate) fn take(&mut self, arrival: Arrival<'_>) -> Result<(), Rejection> {
+        let Arrival { lane: at, offset, arrived, raw } = arrival;
+        let Some(lane) = self.lanes.get_mut(at) else { return Ok(()) };
+        lane.next = offset + 1;
+        lane.heard = Instant::now();
+        match lane.readers.first().cloned() {
+            Some(stream) => self.feed(&stream, Some((at, offset)), raw, arrived).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Decodes an event and steps the task with it. Returns the topic and the offset it gets there.
     pub(crate) fn accept(
         &mut self,
         stream: &str,
+        raw: &[u8],
+        arrived: i64,
+    ) -> Result<(String, u64), Rejection> {
+        self.feed(stream, None, raw, arrived)
+    }
+
+    /// `place`: the partition and offset that the event has already; else it gets the next of its local topic.
+    fn feed(
+        &mut self,
+        stream: &str,
+        place: Option<(usize, u64)>,
         raw: &[u8],
         arrived: i64,
     ) -> Result<(String, u64), Rejection> {
@@ -157,15 +249,16 @@ impl Core {
             .decoder
             .decode(raw)
             .map_err(|e| Rejection { code: e.code.to_string(), message: e.message.to_string() })?;
-        let topic = &mut self.topics[source.partition];
-        let offset = topic.next;
-        topic.next += 1;
-        topic.heard = Instant::now();
-        if topic.newest.is_none_or(|n| decoded.ts > n) {
-            topic.newest = Some(decoded.ts);
-            topic.lag = arrived.saturating_sub(decoded.ts);
+        let at = place.map_or(source.lane, |(at, _)| at);
+        let lane = &mut self.lanes[at];
+        let offset = place.map_or(lane.next, |(_, offset)| offset);
+        lane.next = offset + 1;
+        lane.heard = Instant::now();
+        if lane.newest.is_none_or(|n| decoded.ts > n) {
+            lane.newest = Some(decoded.ts);
+            lane.lag = arrived.saturating_sub(decoded.ts);
         }
-        if let Some(partition) = topic.id {
+        if let Some(partition) = lane.id {
             let event = EventRef {
                 stream: source.id,
                 ts: decoded.ts,
@@ -176,18 +269,18 @@ impl Core {
             };
             self.task.step(Input::Event(event), &mut self.out);
         }
-        Ok((topic.name.clone(), offset))
+        Ok((lane.topic.clone(), offset))
     }
 
     /// The first instant after every accepted event.
     pub(crate) fn next_activation(&self) -> Micros {
-        let newest = self.topics.iter().filter_map(|t| t.newest).max().map_or(Micros::MIN, |n| n + 1);
+        let newest = self.lanes.iter().filter_map(|t| t.newest).max().map_or(Micros::MIN, |n| n + 1);
         self.task.next_activation().max(newest).max(self.last_tick)
     }
 
     /// True if no event was accepted yet.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.topics.iter().all(|t| t.newest.is_none())
+        self.lanes.iter().all(|t| t.newest.is_none())
     }
 
     /// Compiles the source of one rule against the known streams and checks that it holds just that.
@@ -340,39 +433,55 @@ impl Core {
             }
             return;
         }
-        let name = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
-        let partition = self.topics.iter().position(|t| t.name == name).unwrap_or_else(|| {
-            self.topics.push(Topic {
-                name,
-                streams: Vec::new(),
-                id: None,
-                next: 0,
-                late: 0,
-                idle: 0,
-                newest: None,
-                lag: 0,
-                heard: Instant::now(),
-            });
-            self.topics.len() - 1
-        });
-        let topic = &mut self.topics[partition];
-        topic.streams.push(id);
-        topic.late = topic.late.max(stream.late);
-        topic.idle = topic.idle.max(self.idle_max.map_or(stream.idle, |m| stream.idle.min(m)));
+        let topic = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
+        let lane = self.add_lanes(&topic);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.topic == topic) {
+            lane.streams.push(id);
+            lane.readers.push(stream.name.clone());
+            lane.late = lane.late.max(stream.late);
+            lane.idle = lane.idle.max(self.idle_max.map_or(stream.idle, |m| stream.idle.min(m)));
+        }
         let decoder = Decoder::time_only(stream);
-        let mut source = Source { ir: stream.clone(), id, partition, decoder, wanted: 0 };
+        let mut source = Source { ir: stream.clone(), id, topic, lane, decoder, wanted: 0 };
         source.rebuild(&layout);
         self.sources.insert(stream.name.clone(), source);
     }
 
-    /// Declares the partition of a stream that a rule reads.
+    /// Lanes for the partitions of a topic; the one of a local topic bears its name. Returns the first.
+    fn add_lanes(&mut self, topic: &str) -> usize {
+        if let Some(known) = self.lanes.iter().position(|lane| lane.topic == topic) {
+            return known;
+        }
+        let first = self.lanes.len();
+        let partitions = match self.opened.get(topic) {
+            Some(starts) => {
+                (0..).zip(starts).map(|(number, start)| (format!("{topic}/{number}"), *start)).collect()
+            }
+            None => vec![(topic.to_owned(), 0)],
+        };
+        self.lanes.extend(partitions.into_iter().map(|(name, next)| Lane {
+            topic: topic.to_owned(),
+            name,
+            streams: Vec::new(),
+            readers: Vec::new(),
+            id: None,
+            next,
+            late: 0,
+            idle: 0,
+            newest: None,
+            lag: 0,
+            heard: Instant::now(),
+        }));
+        first
+    }
+
+    /// Declares the partitions of a stream that a rule reads.
     fn open_partition(&mut self, stream: &str) {
         let Some(source) = self.sources.get(stream) else { return };
-        let topic = &mut self.topics[source.partition];
-        if topic.id.is_none() {
-            topic.heard = Instant::now();
-            let partition = Partition { name: topic.name.clone(), streams: topic.streams.clone() };
-            topic.id = Some(self.task.add_partition(partition));
+        for lane in self.lanes.iter_mut().filter(|lane| lane.topic == source.topic && lane.id.is_none()) {
+            lane.heard = Instant::now();
+            let partition = Partition { name: lane.name.clone(), streams: lane.streams.clone() };
+            lane.id = Some(self.task.add_partition(partition));
         }
     }
 
@@ -384,10 +493,10 @@ impl Core {
 
     /// Where time has to move because streams are silent, if anywhere: a decision to record. True if all are silent.
     pub(crate) fn due_tick(&self, now: Instant, wall: i64) -> Option<(Micros, bool)> {
-        let open: Vec<&Topic> = self.topics.iter().filter(|t| t.id.is_some()).collect();
-        let silent = |t: &Topic| now.duration_since(t.heard).as_micros() as i64 >= t.idle;
+        let open: Vec<&Lane> = self.lanes.iter().filter(|t| t.id.is_some()).collect();
+        let silent = |t: &Lane| now.duration_since(t.heard).as_micros() as i64 >= t.idle;
         let newest = open.iter().filter_map(|t| t.newest.map(|n| (n, t.lag))).max()?;
-        let spoken: Vec<&&Topic> = open.iter().filter(|t| !silent(t) && t.newest.is_some()).collect();
+        let spoken: Vec<&&Lane> = open.iter().filter(|t| !silent(t) && t.newest.is_some()).collect();
         let all = open.iter().all(|t| silent(t));
         let some =
             !all && open.iter().any(|t| silent(t)) && open.iter().all(|t| silent(t) || t.newest.is_some());
@@ -411,7 +520,7 @@ impl Core {
 
     /// The instant at which everything accepted so far is complete.
     pub(crate) fn newest(&self) -> Option<Micros> {
-        self.topics.iter().filter_map(|t| t.newest).max()
+        self.lanes.iter().filter_map(|t| t.newest).max()
     }
 
     /// Time moves to an instant, as recorded.
@@ -427,6 +536,10 @@ impl Core {
                 self.accept(stream, raw, *arrived).map(|_| ()).map_err(|r| r.message)
             }
             Entry::Control(control) => match control.as_ref() {
+                Control::Open { topic, starts } => {
+                    self.open_topic(topic, starts.clone());
+                    Ok(())
+                }
                 Control::Tick { to } => {
                     self.tick(*to);
                     Ok(())

@@ -1,32 +1,22 @@
-//! The one thread that owns the task: takes requests from a bounded queue, steps, commits, answers.
+//! What the one thread that owns the task does for requests, wherever events come from: rules, ticks, alerts.
 //!
-//! Requests that wait while a commit is being written go together into the next one. An answer leaves only after the
-//! commit that holds its events. After a failed commit the task is ahead of the disk, so nothing is taken any more.
+//! Whatever changes the task is gathered in a [`CommitPoint`] at once; an answer leaves only after the commit that holds
+//! what it speaks of. [`super::embedded`] and [`crate::kafka`] drive it.
 
 use super::core::{ActiveRule, Core, Origin};
 use super::language::CompileError;
 use super::view::View;
-use super::{Shared, now_micros, stats};
+use super::{Shared, stats};
 use crate::api::problem::Problem;
+use crate::commit::CommitPoint;
 use crate::render;
-use crate::store::{AlertHead, Commit, Control, Entry, Head, IdempotentReply, Store, StoredAlert};
+use crate::store::{AlertHead, Control, StoredAlert};
 use engine::alert::Alert;
 use metrics::{counter, gauge, histogram};
 use pattern_dsl::ir::{Destination, Mode};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-
-/// Bytes of requests that go into one commit.
-const GROUP_BYTES: usize = 4 << 20;
-/// How often silence is looked at.
-const TICK: Duration = Duration::from_millis(200);
-/// How often time moves while all streams are silent.
-const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// One event of a request.
 pub(crate) struct Line {
@@ -62,6 +52,14 @@ pub(crate) struct Condition {
 /// What the matcher is asked.
 pub(crate) enum Ask {
     Events(Batch),
+    Rules(RulesAsk),
+    /// The input ends here: time moves past the newest event (the demo's end).
+    Finish,
+    Stop,
+}
+
+/// What it is asked about rules.
+pub(crate) enum RulesAsk {
     Put {
         id: String,
         text: String,
@@ -79,9 +77,6 @@ pub(crate) enum Ask {
     Stats {
         id: String,
     },
-    /// The input ends here: time moves past the newest event (the demo's end).
-    Finish,
-    Stop,
 }
 
 /// What it answers: status, body, ETag.
@@ -93,180 +88,41 @@ pub(crate) struct Request {
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
-/// The thread's state.
-pub(crate) struct Matcher {
+/// The task and where it commits.
+pub(crate) struct Matcher<P> {
     pub(crate) core: Core,
-    pub(crate) store: Store,
-    pub(crate) head: Head,
+    pub(crate) point: P,
     pub(crate) shared: Arc<Shared>,
+    /// Rules have changed since readers were shown them.
+    pub(crate) changed_rules: bool,
 }
 
-/// What one commit gathers.
-struct Group<'a> {
-    commit: Commit<'a>,
-    head: Head,
-    keys: BTreeMap<String, IdempotentReply>,
-    now: i64,
-    changed_rules: bool,
-}
-
-impl Matcher {
-    /// Works until told to stop or until the queue is closed.
-    pub(crate) fn run(mut self, queue: &Receiver<Request>) {
-        let mut last_tick = Instant::now();
-        loop {
-            let mut requests = Vec::new();
-            match queue.recv_timeout(TICK) {
-                Ok(first) => requests.push(first),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            let mut bytes = requests.iter().map(Request::bytes).sum::<usize>();
-            while bytes < GROUP_BYTES {
-                let Ok(next) = queue.try_recv() else { break };
-                bytes += next.bytes();
-                requests.push(next);
-            }
-            self.shared.beat(now_micros());
-            let tick = (last_tick.elapsed() >= TICK)
-                .then(|| self.core.due_tick(Instant::now(), now_micros()))
-                .flatten()
-                .filter(|(_, all_silent)| !all_silent || last_tick.elapsed() >= TICK_EVERY)
-                .map(|(to, _)| to);
-            if tick.is_some() {
-                last_tick = Instant::now();
-            }
-            if (tick.is_some() || !requests.is_empty()) && !self.group(requests, tick) {
-                return;
-            }
-        }
+impl<P: CommitPoint> Matcher<P> {
+    pub(crate) fn new(core: Core, point: P, shared: Arc<Shared>) -> Self {
+        Self { core, point, shared, changed_rules: false }
     }
 
-    /// One commit. False after `Stop`.
-    fn group(&mut self, requests: Vec<Request>, tick: Option<i64>) -> bool {
-        let store = self.store.clone();
-        let mut group = Group {
-            commit: store.commit(),
-            head: self.head.clone(),
-            keys: BTreeMap::new(),
-            now: now_micros(),
-            changed_rules: false,
-        };
-        let mut answers = Vec::new();
-        let mut go_on = true;
-        for request in requests {
-            self.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
-            let answer = if self.shared.failed.load(Ordering::Acquire) {
-                Err(Problem::new(503, "the store failed; nothing is taken until a restart"))
-            } else {
-                self.serve(request.ask, &mut group, &mut go_on)
-            };
-            answers.push((request.reply, answer));
-        }
-        if let Some(to) = tick.filter(|_| !self.shared.failed.load(Ordering::Acquire)) {
-            self.tick(to, &mut group);
-        }
-        let failed = self.finish(group);
-        for (reply, answer) in answers {
-            let answer = match &failed {
-                Some(why) if answer.is_ok() => Err(Problem::new(503, why.clone())),
-                _ => answer,
-            };
-            let _ = reply.send(answer);
-        }
-        go_on
-    }
-
-    fn serve(&mut self, ask: Ask, group: &mut Group<'_>, go_on: &mut bool) -> Answer {
+    /// Requests about rules, at `now`. An answer may leave when what it caused is committed.
+    pub(crate) fn rules(&mut self, ask: RulesAsk, now: i64) -> Answer {
         match ask {
-            Ask::Events(batch) => self.events(batch, group),
-            Ask::Put { id, text, condition, dry_run } => self.put(&id, &text, &condition, dry_run, group),
-            Ask::Delete { id, condition } => self.delete(&id, &condition, group),
-            Ask::Check { text } => Ok((200, self.core.check_text(&text), None)),
-            Ask::Stats { id } => match stats::of_rule(&self.core, &id) {
+            RulesAsk::Put { id, text, condition, dry_run } => self.put(&id, &text, &condition, dry_run, now),
+            RulesAsk::Delete { id, condition } => self.delete(&id, &condition, now),
+            RulesAsk::Check { text } => Ok((200, self.core.check_text(&text), None)),
+            RulesAsk::Stats { id } => match stats::of_rule(&self.core, &id) {
                 Some(shown) => Ok((200, shown, None)),
                 None => Err(Problem::new(404, format!("no rule `{id}`"))),
             },
-            Ask::Finish => {
-                if let Some(newest) = self.core.newest() {
-                    self.tick(newest + 1, group);
-                }
-                Ok((200, Value::Null, None))
-            }
-            Ask::Stop => {
-                *go_on = false;
-                Ok((200, Value::Null, None))
-            }
         }
     }
 
-    fn tick(&mut self, to: i64, group: &mut Group<'_>) {
-        group.log(&Entry::Control(Box::new(Control::Tick { to })));
+    /// Time moves to an instant: a decision.
+    pub(crate) fn tick(&mut self, to: i64, now: i64) {
+        self.point.decision(Control::Tick { to }, &self.core);
         self.core.tick(to);
-        self.collect(group);
+        self.collect(now);
     }
 
-    fn events(&mut self, batch: Batch, group: &mut Group<'_>) -> Answer {
-        if let Some((key, asked)) = &batch.key {
-            let known = match group.keys.get(key) {
-                Some(reply) => Some(reply.clone()),
-                None => self.store.idempotent(key).map_err(|e| Problem::new(503, e.to_string()))?,
-            };
-            if let Some(reply) = known.filter(|r| r.at > group.now - 86_400_000_000) {
-                return match reply.asked == *asked {
-                    true => Ok((200, reply.body, None)),
-                    false => Err(Problem::new(422, "this Idempotency-Key was used with another body")),
-                };
-            }
-        }
-        let mut rejected = batch.rejected;
-        let mut accepted = 0u64;
-        for line in batch.lines {
-            match self.core.accept(&line.stream, &line.raw, group.now) {
-                Ok((topic, offset)) => {
-                    accepted += 1;
-                    counter!("tripline_source_records_total", "topic" => topic.clone()).increment(1);
-                    counter!("tripline_source_bytes_total", "topic" => topic.clone())
-                        .increment(line.raw.len() as u64);
-                    group.commit.topic(&topic, offset, group.head.next_seq);
-                    group.log(&Entry::Event {
-                        stream: line.stream,
-                        offset,
-                        arrived: group.now,
-                        raw: line.raw,
-                    });
-                    self.collect(group);
-                }
-                Err(r) => {
-                    counter!("tripline_decode_errors_total", "topic" => line.stream, "code" => r.code.clone())
-                        .increment(1);
-                    rejected.push(Rejected { line: line.line, code: r.code, message: r.message });
-                }
-            }
-        }
-        counter!("tripline_events_processed_total", "task" => "0").increment(accepted);
-        rejected.sort_by_key(|r| r.line);
-        let held = self.core.task().held_until();
-        // Of a stream that has had no event yet nothing is released: no time.
-        let time = |until: i64| (until > i64::MIN).then(|| super::rfc3339(until));
-        let held = held.map(|(stream, until)| json!({"stream": stream, "time": time(until)}));
-        let body = json!({"accepted": accepted, "rejected": rejected, "held_until": held});
-        if let Some((key, asked)) = batch.key {
-            let reply = IdempotentReply { at: group.now, asked, body: body.clone() };
-            group.commit.idempotent(&key, &reply).map_err(|e| Problem::new(503, e.to_string()))?;
-            group.keys.insert(key, reply);
-        }
-        Ok((200, body, None))
-    }
-
-    fn put(
-        &mut self,
-        id: &str,
-        text: &str,
-        condition: &Condition,
-        dry_run: bool,
-        group: &mut Group<'_>,
-    ) -> Answer {
+    fn put(&mut self, id: &str, text: &str, condition: &Condition, dry_run: bool, now: i64) -> Answer {
         let current = self.core.rules().get(id);
         if let Some(active) = current.filter(|a| a.origin == Origin::Folder) {
             return Err(Problem::new(
@@ -301,11 +157,11 @@ impl Matcher {
                 "warnings": checked.warnings, "dry_run": true});
             return Ok((200, body, None));
         }
-        let revision = self.core.put(id, text, at, group.now).map_err(invalid)?;
-        let control = Control::Put { id: id.into(), text: text.into(), revision, at, recorded: group.now };
-        group.log(&Entry::Control(Box::new(control)));
-        group.changed_rules = true;
-        self.collect(group);
+        let revision = self.core.put(id, text, at, now).map_err(invalid)?;
+        let control = Control::Put { id: id.into(), text: text.into(), revision, at, recorded: now };
+        self.point.decision(control, &self.core);
+        self.changed_rules = true;
+        self.collect(now);
         let warming = self.core.rules().get(id).and_then(|active| active.warm_at).map(super::rfc3339);
         let body = json!({"id": id, "revision": revision, "change": change,
             "effective_from": super::rfc3339(at), "warming_until": warming, "warnings": checked.warnings});
@@ -313,7 +169,7 @@ impl Matcher {
         Ok((if created { 201 } else { 200 }, body, tag))
     }
 
-    fn delete(&mut self, id: &str, condition: &Condition, group: &mut Group<'_>) -> Answer {
+    fn delete(&mut self, id: &str, condition: &Condition, now: i64) -> Answer {
         let Some(active) = self.core.rules().get(id) else {
             return Err(Problem::new(404, format!("no rule `{id}`")));
         };
@@ -325,14 +181,14 @@ impl Matcher {
         }
         check_condition(Some(active), condition)?;
         self.core.delete(id);
-        group.log(&Entry::Control(Box::new(Control::Delete { id: id.into(), recorded: group.now })));
-        group.changed_rules = true;
-        self.collect(group);
+        self.point.decision(Control::Delete { id: id.into(), recorded: now }, &self.core);
+        self.changed_rules = true;
+        self.collect(now);
         Ok((204, Value::Null, None))
     }
 
     /// Moves what the last step caused into the commit.
-    fn collect(&mut self, group: &mut Group<'_>) {
+    pub(crate) fn collect(&mut self, now: i64) {
         let out = &mut self.core.out;
         for (_, _, _, _) in out.late.drain(..) {
             counter!("tripline_late_events_total", "reason" => "late").increment(1);
@@ -343,58 +199,31 @@ impl Matcher {
             if alert.mode == Mode::Off {
                 continue;
             }
-            group.head.add(&alert.id);
-            let stored = stored(group.head.alerts, &alert);
-            counter!("tripline_alerts_total", "rule" => stored.head.rule.clone(),
-                "severity" => stored.head.severity.clone())
+            counter!("tripline_alerts_total", "rule" => alert.rule.to_string(),
+                "severity" => render::shown_text(&alert.severity))
             .increment(1);
-            histogram!("tripline_alert_latency_seconds").record((group.now - alert.time).max(0) as f64 / 1e6);
-            group.commit.alert(&stored);
+            histogram!("tripline_alert_latency_seconds").record((now - alert.time).max(0) as f64 / 1e6);
+            self.point.alert(&alert);
         }
     }
 
-    /// Writes the commit. Some text if it failed.
-    fn finish(&mut self, group: Group<'_>) -> Option<String> {
-        let changed_rules = group.changed_rules;
-        if !group.commit.is_empty() {
-            let begun = Instant::now();
-            let alerts = group.head.alerts - self.head.alerts;
-            let outcome = group.commit.finish(&group.head);
-            histogram!("tripline_commit_duration_seconds").record(begun.elapsed().as_secs_f64());
-            histogram!("tripline_transaction_alerts").record(alerts as f64);
-            if let Err(error) = outcome {
-                counter!("tripline_commits_total", "outcome" => "failed").increment(1);
-                tracing::error!(%error, "commit failed: nothing is taken until a restart");
-                self.shared.failed.store(true, Ordering::Release);
-                return Some(format!("not stored, so not accepted: {error}"));
-            }
-            counter!("tripline_commits_total", "outcome" => "ok").increment(1);
-            self.head = group.head;
-            self.shared.committed.send_replace(self.head.alerts);
-        }
+    /// After a commit: readers see what it changed.
+    pub(crate) fn committed(&mut self) {
         gauge!("tripline_state_entries").set(self.core.task().held() as f64);
         counter!("tripline_arithmetic_nulls_total").absolute(engine::arithmetic::nulls());
         for (rule, count) in self.core.task().silenced_by_day() {
             counter!("tripline_alerts_suppressed_total", "rule" => rule.to_owned(), "reason" => "day")
                 .absolute(count);
         }
-        if changed_rules {
+        if std::mem::take(&mut self.changed_rules) {
             self.publish();
         }
-        None
     }
 
     /// Shows readers the rules and streams as they are now.
     pub(crate) fn publish(&self) {
         gauge!("tripline_rules", "state" => "active").set(self.core.rules().len() as f64);
         self.shared.set_view(View::of(&self.core));
-    }
-}
-
-impl Group<'_> {
-    fn log(&mut self, entry: &Entry) {
-        self.commit.log(self.head.next_seq, entry);
-        self.head.next_seq += 1;
     }
 }
 

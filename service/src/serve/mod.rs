@@ -4,11 +4,12 @@
 //! Stop: no new requests, finish those in the queue, end.
 
 mod args;
-mod core;
+pub(crate) mod core;
+pub(crate) mod embedded;
 mod folder;
 pub(crate) mod language;
 pub(crate) mod matcher;
-mod recover;
+pub(crate) mod recover;
 mod stats;
 pub(crate) mod view;
 
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     /// The store failed: nothing is taken any more.
     pub(crate) failed: AtomicBool,
     pub(crate) ready: AtomicBool,
+    /// Another worker of the group has the task.
+    pub(crate) standby: AtomicBool,
     /// Alerts committed so far.
     pub(crate) committed: watch::Sender<u64>,
     /// True when the service drains.
@@ -104,6 +107,7 @@ pub struct Running {
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     webhooks: tokio::task::JoinHandle<()>,
     matcher: std::thread::JoinHandle<()>,
+    mirror: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Starts a service.
@@ -126,17 +130,30 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .await
         .with_context(|| format!("cannot listen on {}", config.server.listen))?;
     let address = listener.local_addr()?;
-    let (shared, matcher) = tokio::task::spawn_blocking(move || open(config, token)).await??;
+    let (shared, matcher, ready) = tokio::task::spawn_blocking(move || open(config, token)).await??;
     let http = crate::api::spawn(listener, shared.clone());
     let webhooks = tokio::spawn(crate::sink::webhook::dispatch(shared.clone()));
+    let mirror = match ready {
+        Some(ready) => {
+            ready.await.context("the worker is gone")?.map_err(anyhow::Error::msg)?;
+            Some(crate::kafka::spawn_mirror(shared.clone())?)
+        }
+        None => None,
+    };
     shared.ready.store(true, Ordering::Release);
-    Ok(Running { address, shared, http, webhooks, matcher })
+    Ok(Running { address, shared, http, webhooks, matcher, mirror })
 }
 
+/// What a service that is open holds; the last is said when it is ready, if that takes time.
+type Opened = (Arc<Shared>, std::thread::JoinHandle<()>, Option<oneshot::Receiver<Result<(), String>>>);
+
 /// Opens the store, rebuilds the task and starts the matcher's thread.
-fn open(config: Config, token: Option<String>) -> anyhow::Result<(Arc<Shared>, std::thread::JoinHandle<()>)> {
+fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
     let store = Store::open(&config.store.data)?;
-    let (core, head) = recover::recover(&store, &config)?;
+    let source = config.kafka.source();
+    store.belongs_to(&source)?;
+    let is_kafka = config.kafka.is_used();
+    let local = if is_kafka { None } else { Some(recover::recover(&store, &config)?) };
     let (queue, requests) = sync_channel(config.ingest.queue.max(1));
     let shared = Arc::new(Shared {
         config,
@@ -145,7 +162,8 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<(Arc<Shared>, s
         queued: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         ready: AtomicBool::new(false),
-        committed: watch::Sender::new(head.alerts),
+        standby: AtomicBool::new(false),
+        committed: watch::Sender::new(store.head()?.alerts),
         stopping: watch::Sender::new(false),
         endpoints: watch::Sender::new(0),
         started: now_micros(),
@@ -153,10 +171,20 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<(Arc<Shared>, s
         view: RwLock::default(),
         queue,
     });
-    let matcher = matcher::Matcher { core, store, head, shared: shared.clone() };
+    let thread = std::thread::Builder::new().name("matcher".into());
+    let Some((core, point)) = local else {
+        let (say, ready) = oneshot::channel();
+        let worker = crate::kafka::Worker {
+            shared: shared.clone(),
+            queue: requests,
+            ready: Some(say),
+            transactions: None,
+        };
+        return Ok((shared, thread.spawn(move || worker.run())?, Some(ready)));
+    };
+    let matcher = matcher::Matcher::new(core, point, shared.clone());
     matcher.publish();
-    let thread = std::thread::Builder::new().name("matcher".into()).spawn(move || matcher.run(&requests))?;
-    Ok((shared, thread))
+    Ok((shared, thread.spawn(move || matcher.run(&requests))?, None))
 }
 
 impl Running {
@@ -178,6 +206,9 @@ impl Running {
         }
         let matcher = self.matcher;
         let _ = tokio::task::spawn_blocking(move || matcher.join()).await;
+        if let Some(mirror) = self.mirror {
+            let _ = tokio::task::spawn_blocking(move || mirror.join()).await;
+        }
         let _ = tokio::time::timeout(Duration::from_secs(10), self.webhooks).await;
         match http {
             Ok(Ok(result)) => Ok(result?),
@@ -192,7 +223,11 @@ impl Running {
 /// It cannot start.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let running = start(config).await?;
+    let running = tokio::select! {
+        running = start(config) => running?,
+        // Nothing was taken yet.
+        _ = terminate.recv() => return Ok(()),
+    };
     {
         use std::io::Write;
         let mut out = std::io::stdout().lock();

@@ -1,9 +1,11 @@
 //! Start: silent replay of the log, the comparison with what was committed, then the rules folder.
 
 use super::core::{Core, Origin};
+use super::embedded::StorePoint;
 use super::{folder, language, now_micros, rfc3339};
+use crate::commit::CommitPoint;
 use crate::config::{Config, OnConflict, duration};
-use crate::store::{Control, Entry, FolderState, Head, Store};
+use crate::store::{Control, FolderState, Head, Store};
 use anyhow::{Context, bail};
 use engine::task::{Limits, Options};
 use metrics::{counter, gauge};
@@ -12,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The task as it stood at the last commit, with the rules folder as it is now.
-pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, Head)> {
+pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, StorePoint)> {
     let begun = Instant::now();
     let head = store.head()?;
     let mut core = new_core(config);
@@ -29,14 +31,17 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, H
     }
     let forgotten = store.forget_idempotency(now_micros() - 86_400_000_000)?;
     tracing::debug!(forgotten, "old idempotency keys");
-    let mut head = head;
+    let mut point = StorePoint::new(store.clone(), head);
     if let Some(path) = &config.rules.folder {
-        take_folder(store, &mut core, &mut head, path, config.rules.on_conflict)?;
+        let state = read_folder(path)?;
+        take_folder(&mut core, &mut point, state, path, config.rules.on_conflict)?;
+        point.write().context("recording the rules folder")?;
     }
-    Ok((core, head))
+    Ok((core, point))
 }
 
-fn new_core(config: &Config) -> Core {
+/// A core without streams and rules.
+pub(crate) fn new_core(config: &Config) -> Core {
     let limits = Limits {
         candidates: Some(config.limits.candidates),
         state: Some(config.limits.state),
@@ -81,15 +86,19 @@ fn replay(store: &Store, core: &mut Core, head: &Head) -> anyhow::Result<u64> {
     Ok(entries)
 }
 
-/// Takes the rules folder if it changed, and records that.
-fn take_folder(
-    store: &Store,
+/// The rules folder as it is now.
+pub(crate) fn read_folder(path: &Path) -> anyhow::Result<FolderState> {
+    folder::read(path).map_err(anyhow::Error::msg)
+}
+
+/// Takes the rules folder if it changed: a decision.
+pub(crate) fn take_folder(
     core: &mut Core,
-    head: &mut Head,
+    point: &mut impl CommitPoint,
+    mut state: FolderState,
     path: &Path,
     on_conflict: OnConflict,
 ) -> anyhow::Result<()> {
-    let mut state = folder::read(path).map_err(anyhow::Error::msg)?;
     state.skipped = conflicts(core, &state, path, on_conflict)?;
     if core.folder() == Some(&state) {
         return Ok(());
@@ -97,14 +106,10 @@ fn take_folder(
     let at = (!core.is_fresh()).then(|| core.next_activation());
     let recorded = now_micros();
     core.take_folder(&state, at, recorded).map_err(|e| anyhow::Error::msg(e.rendered))?;
-    let mut commit = store.commit();
-    commit.log(head.next_seq, &Entry::Control(Box::new(Control::Folder { state, at, recorded })));
-    head.next_seq += 1;
+    point.decision(Control::Folder { state, at, recorded }, core);
     for alert in core.out.alerts.drain(..).filter(|a| a.mode != Mode::Off) {
-        head.add(&alert.id);
-        commit.alert(&super::matcher::stored(head.alerts, &alert));
+        point.alert(&alert);
     }
-    commit.finish(head).context("recording the rules folder")?;
     tracing::info!(rules = core.rules().len(), "took the rules folder {}", path.display());
     Ok(())
 }

@@ -82,9 +82,35 @@ impl Store {
         })
     }
 
+    /// Refuses a folder that was used with another source of events.
+    ///
+    /// # Errors
+    /// It was, or the store cannot be used.
+    pub fn belongs_to(&self, source: &str) -> Result<()> {
+        let known = match self.meta.get("source")? {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None if self.log.first_key_value().is_some() => "embedded".to_owned(),
+            None => {
+                let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+                batch.insert(&self.meta, "source", source);
+                return Ok(batch.commit()?);
+            }
+        };
+        if known != source {
+            return Err(StoreError(format!(
+                "this data folder belongs to another service ({known}, not {source}): use another one"
+            )));
+        }
+        Ok(())
+    }
+
     /// An empty commit.
-    pub fn commit(&self) -> Commit<'_> {
-        Commit { store: self, batch: self.db.batch().durability(Some(PersistMode::SyncAll)), empty: true }
+    pub fn commit(&self) -> Commit {
+        Commit {
+            store: self.clone(),
+            batch: self.db.batch().durability(Some(PersistMode::SyncAll)),
+            empty: true,
+        }
     }
 
     /// The head of the last commit.
@@ -96,6 +122,14 @@ impl Store {
             Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
             None => Ok(Head::default()),
         }
+    }
+
+    /// How far something has been read, by its name; 0 if it never was.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn place(&self, name: &str) -> Result<u64> {
+        Ok(self.meta.get(name)?.map_or(0, |v| position(&v)))
     }
 
     /// The input log from `seq` on, in order.
@@ -245,13 +279,13 @@ impl Store {
 }
 
 /// What one atomic step writes.
-pub struct Commit<'a> {
-    store: &'a Store,
+pub struct Commit {
+    store: Store,
     batch: fjall::OwnedWriteBatch,
     empty: bool,
 }
 
-impl Commit<'_> {
+impl Commit {
     /// Appends to the input log.
     pub fn log(&mut self, seq: u64, entry: &Entry) {
         self.batch.insert(&self.store.log, seq.to_be_bytes(), entry.bytes());
@@ -277,6 +311,12 @@ impl Commit<'_> {
         self.batch.insert(&self.store.idempotency, key, serde_json::to_vec(reply)?);
         self.empty = false;
         Ok(())
+    }
+
+    /// Remembers how far something has been read.
+    pub fn place(&mut self, name: &str, next: u64) {
+        self.batch.insert(&self.store.meta, name, next.to_be_bytes());
+        self.empty = false;
     }
 
     /// True if there is nothing to make durable.

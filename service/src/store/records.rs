@@ -50,6 +50,13 @@ pub enum Entry {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Control {
+    /// The partitions of a topic, each read from an offset on.
+    Open {
+        /// The topic.
+        topic: String,
+        /// By partition, the first offset.
+        starts: Vec<u64>,
+    },
     /// Time moved on a quiet stream.
     Tick {
         /// To this instant.

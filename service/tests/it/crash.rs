@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// `idle` is longer than any restart, so that time never moves for want of events.
-const STREAMS: &str = "\
+pub(super) const STREAMS: &str = "\
 stream auth { time ts in order id id idle 1h fields { user: string, ok: bool, act: string } }
 stream pay { time ts id id idle 1h fields { user: string, amount: int } }
 ";
-const RULES: &str = "\
+pub(super) const RULES: &str = "\
 rule left_open { by user match { auth as opened where act == \"open\" then no auth for 20s where act == \"close\" } reason \"{user}\" }
 rule burst { by user match { auth as hit where count(auth over 30s) reaches 5 } cooldown 1m reason \"{user}\" }
 rule guess { by user match within 1m { 2 auth as failed where not ok then pay as hit where amount > 50 } reason \"{user}\" }
@@ -45,31 +45,31 @@ const SWAPPED_MERGED: [(&str, &str); 2] = [
     ),
     ("s_wave", "by user match { pay as hit where count(pay over 30s) reaches 4 } reason \"{user}\""),
 ];
-const NAMES: [&str; 2] = ["auth", "pay"];
+pub(super) const NAMES: [&str; 2] = ["auth", "pay"];
 /// Events of a batch; one a second.
 const BATCH: usize = 10;
 /// Batches that one stream may be ahead of the other.
 const LEAD: usize = 8;
-const BASE_MS: usize = 1_772_323_200_000;
+pub(super) const BASE_MS: usize = 1_772_323_200_000;
 
 /// Well mixed bits of a number.
-fn mix(seed: u64) -> u64 {
+pub(super) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-fn count_of(variable: &str, default: usize) -> usize {
+pub(super) fn count_of(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     std::env::var_os("TRIPLINE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tripline").into(), PathBuf::from)
 }
 
 /// The `number`-th event of a stream: always the same.
-fn event(stream: usize, number: usize) -> String {
+pub(super) fn event(stream: usize, number: usize) -> String {
     let bits = mix((number * 2 + stream) as u64);
     let (user, ts) = (bits % 9, BASE_MS + number * 1000 + stream * (bits >> 8 & 1) as usize * 500);
     let rest = if stream == 0 {
@@ -158,7 +158,7 @@ fn flush(service: &Service, counts: [usize; 2]) {
 }
 
 /// All items of a list, page by page.
-fn pages(service: &Service, path: &str) -> Vec<serde_json::Value> {
+pub(super) fn pages(service: &Service, path: &str) -> Vec<serde_json::Value> {
     let mut all = Vec::new();
     let mut after = String::new();
     loop {
@@ -191,7 +191,7 @@ fn check_topics(service: &Service, counts: [usize; 2]) {
     }
 }
 
-fn check_determinism(service: &Service) {
+pub(super) fn check_determinism(service: &Service) {
     let metrics = service.get("/metrics").body;
     assert!(metrics.contains("tripline_determinism_violations_total 0"), "{metrics}");
 }
@@ -219,7 +219,11 @@ fn undisturbed(rules: &str, counts: [usize; 2]) -> BTreeSet<(String, String)> {
     alerts(&service)
 }
 
-fn compare(found: &BTreeSet<(String, String)>, wanted: &BTreeSet<(String, String)>, rules: &[&str]) {
+pub(super) fn compare(
+    found: &BTreeSet<(String, String)>,
+    wanted: &BTreeSet<(String, String)>,
+    rules: &[&str],
+) {
     let missing: Vec<_> = wanted.difference(found).take(9).collect();
     let extra: Vec<_> = found.difference(wanted).take(9).collect();
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:?}\nextra {extra:?}");

@@ -1,6 +1,7 @@
 //! The binary and the decoders as their users see them.
 
 mod bench;
+mod broker;
 mod command;
 mod coverage;
 mod crash;
@@ -9,6 +10,8 @@ mod expect;
 mod explain;
 mod files;
 mod fmt;
+mod kafka;
+mod kafka_crash;
 mod masked;
 mod requests;
 mod serve;

@@ -1,0 +1,195 @@
+//! The order of calls that writes one burst after another exactly once through Kafka transactions. No I/O, no clock.
+//!
+//! A transaction is begun only when all that it will hold is known, and is written and committed in one go. Whatever call
+//! does not plainly succeed leaves its outcome unknown, and ends the producer: the same transactional id is taken anew,
+//! which fences whatever of the old one is still under way and settles its transaction; then the epoch that stands
+//! committed says which of two worlds this is.
+//!
+//! INVARIANT: epochs are committed one after another, and a burst is written again only if reading back has shown that
+//! the one before it is still the last.
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing, until there is a burst.
+    Rest,
+    /// Begin a transaction.
+    Begin,
+    /// Hand over every record of the burst.
+    Produce,
+    /// Add the offsets, whose metadata names this epoch.
+    SendOffsets(u64),
+    /// Commit.
+    Commit,
+    /// Drop the producer and take its transactional id anew.
+    Renew,
+    /// Read the committed offsets and their metadata.
+    ReadBack,
+    /// The burst is committed: forget it, answer who waits.
+    Settle,
+    /// Somebody else has gone on from here: drop all state and begin at what is committed.
+    Recover,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// It failed, or nobody knows.
+    Unknown,
+    /// Another producer has taken the transactional id.
+    Fenced,
+    /// Of [`Action::ReadBack`]: the epoch that stands committed; none if nothing was ever committed.
+    Committed(Option<u64>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Rest,
+    Begin,
+    Produce,
+    SendOffsets,
+    Commit,
+    Renew,
+    ReadBack,
+    Settle,
+    Recover,
+}
+
+/// Where the writing of bursts stands.
+#[derive(Debug, Clone)]
+pub struct Protocol {
+    /// The last epoch known to be committed; 0 before the first.
+    epoch: u64,
+    state: State,
+    /// A burst waits, or is being written.
+    burst: bool,
+    /// How often an outcome was unknown.
+    unknown: u64,
+}
+
+impl Protocol {
+    /// After recovery to `epoch`, with a producer that was just made.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self { epoch, state: State::Rest, burst: false, unknown: 0 }
+    }
+
+    /// The last epoch known to be committed.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How often an outcome was unknown.
+    #[must_use]
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    /// No burst is under way.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.state == State::Rest && !self.burst
+    }
+
+    /// There is a burst to write. It must stay as it is until [`Action::Settle`].
+    pub fn offer(&mut self) {
+        self.burst = true;
+        if self.state == State::Rest {
+            self.state = State::Begin;
+        }
+    }
+
+    /// Work was interrupted: somebody else may have gone on meanwhile. Read back before anything else.
+    pub fn doubt(&mut self) {
+        if self.state != State::Recover {
+            self.state = State::Renew;
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next(&self) -> Action {
+        match self.state {
+            State::Rest => Action::Rest,
+            State::Begin => Action::Begin,
+            State::Produce => Action::Produce,
+            State::SendOffsets => Action::SendOffsets(self.epoch + 1),
+            State::Commit => Action::Commit,
+            State::Renew => Action::Renew,
+            State::ReadBack => Action::ReadBack,
+            State::Settle => Action::Settle,
+            State::Recover => Action::Recover,
+        }
+    }
+
+    /// What came of it.
+    pub fn done(&mut self, outcome: Outcome) {
+        self.state = match (self.state, outcome) {
+            (State::Rest | State::Recover, _) => self.state,
+            (State::Begin, Outcome::Done) => State::Produce,
+            (State::Produce, Outcome::Done) => State::SendOffsets,
+            (State::SendOffsets, Outcome::Done) => State::Commit,
+            (State::Commit, Outcome::Done) => {
+                self.epoch += 1;
+                State::Settle
+            }
+            (State::Settle, _) => {
+                self.burst = false;
+                State::Rest
+            }
+            (State::Renew, Outcome::Done) => State::ReadBack,
+            (State::ReadBack, Outcome::Committed(found)) => self.compare(found.unwrap_or(0)),
+            (_, Outcome::Fenced) => State::Recover,
+            // Reading back can be tried again; a producer that could not be made, too.
+            (State::ReadBack, _) => State::ReadBack,
+            (State::Renew, _) => State::Renew,
+            _ => {
+                self.unknown += 1;
+                State::Renew
+            }
+        };
+    }
+
+    fn compare(&mut self, found: u64) -> State {
+        match (self.burst, found) {
+            (true, found) if found == self.epoch + 1 => {
+                self.epoch = found;
+                State::Settle
+            }
+            (true, found) if found == self.epoch => State::Begin,
+            (false, found) if found == self.epoch => State::Rest,
+            _ => State::Recover,
+        }
+    }
+}
+
+/// When a burst is due: alerts and decisions at once but not more often than this, offsets alone seldom.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Least time between two commits while there is something to say, in milliseconds.
+    pub speak_ms: u64,
+    /// The same if only offsets have moved.
+    pub idle_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { speak_ms: 200, idle_ms: 2_000 }
+    }
+}
+
+impl Pace {
+    /// Whether to commit now. `has_words`: there are alerts, decisions, dead letters or late events; `moved`: offsets
+    /// have moved; `is_full`: a cap was met, or somebody waits for an answer.
+    #[must_use]
+    pub fn is_due(&self, since_last_ms: u64, has_words: bool, moved: bool, is_full: bool) -> bool {
+        let words = has_words && (is_full || since_last_ms >= self.speak_ms);
+        words || (moved && since_last_ms >= self.idle_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests;

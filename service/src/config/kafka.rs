@@ -1,0 +1,163 @@
+//! `[kafka]` and `[alerts]`.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Kafka as the source of events and the place of alerts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// `HOST:PORT`, several with commas; empty = the embedded mode.
+    pub brokers: String,
+    /// Whose work this is: it names the consumer group and the transactional id.
+    pub group: String,
+    /// Missing topics are made; `--dev` does that too.
+    pub create_topics: bool,
+    /// Where alerts go.
+    pub alerts_topic: String,
+    /// Where alerts of rules in shadow mode go.
+    pub shadow_topic: String,
+    /// Where events go that came too late.
+    pub late_topic: String,
+    /// Where records go that are no events.
+    pub dead_letters_topic: String,
+    /// Where decisions are kept.
+    pub control_topic: String,
+    /// Settings of the Kafka client that say how to reach and to trust brokers: `security.protocol` and its kin.
+    pub client: BTreeMap<String, String>,
+}
+
+/// This process among those of its group.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worker {
+    /// Its name, the same after a restart; none = of the host and the data folder.
+    pub id: Option<String>,
+}
+
+/// The name of a worker by its host and its data folder.
+pub(super) fn usual_worker(data: &Path) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let folder = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+    let print = crate::serve::sha256_hex(folder.to_string_lossy().as_bytes());
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+    format!("{host}-{}", &print[..8])
+}
+
+/// What alerts look like.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// How a CloudEvent is written to Kafka.
+    pub content: Content,
+}
+
+/// How a CloudEvent is written to Kafka.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Its data as value, its attributes as `ce_` headers.
+    #[default]
+    Binary,
+    /// All of it as value.
+    Structured,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: String::new(),
+            group: "tripline".into(),
+            create_topics: false,
+            alerts_topic: "tripline.alerts".into(),
+            shadow_topic: "tripline.alerts.shadow".into(),
+            late_topic: "tripline.late".into(),
+            dead_letters_topic: "tripline.dead-letters".into(),
+            control_topic: "tripline.control".into(),
+            client: BTreeMap::new(),
+        }
+    }
+}
+
+impl Alerts {
+    /// Alerts are whole CloudEvents.
+    #[must_use]
+    pub fn is_structured(&self) -> bool {
+        self.content == Content::Structured
+    }
+}
+
+impl Kafka {
+    /// Events come from Kafka.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        !self.brokers.is_empty()
+    }
+
+    /// Names the source of events, so that a data folder is not used with two.
+    #[must_use]
+    pub fn source(&self) -> String {
+        if self.is_used() { format!("kafka group {}", self.group) } else { "embedded".to_owned() }
+    }
+
+    /// The topics that Tripline writes.
+    #[must_use]
+    pub fn own_topics(&self) -> [&str; 5] {
+        [
+            &self.control_topic,
+            &self.alerts_topic,
+            &self.shadow_topic,
+            &self.late_topic,
+            &self.dead_letters_topic,
+        ]
+    }
+
+    /// Checks what would else fail late, or quietly break the promise.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.is_used() && (self.group.is_empty() || self.group.contains(['/', ';'])) {
+            return Err(format!("kafka.group: `{}` is empty or has a `/` or `;`", self.group));
+        }
+        let bad = self.brokers.split(',').find(|b| self.is_used() && !b.trim().contains(':'));
+        if let Some(broker) = bad {
+            return Err(format!("kafka.brokers: `{broker}` is not of the form HOST:PORT"));
+        }
+        let mut own = self.own_topics().to_vec();
+        own.sort_unstable();
+        if let Some(twice) = own.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("kafka: topic `{}` is named for two things", twice[0]));
+        }
+        let wrong = self.client.keys().find(|name| {
+            !["security.", "sasl.", "ssl.", "client.", "socket.", "broker.", "enable.ssl."]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        });
+        match wrong {
+            Some(name) => Err(format!(
+                "kafka.client: `{name}` cannot be set: only how to reach and to trust brokers (`security.`, `sasl.`, \
+                 `ssl.`, `client.`, `socket.`, `broker.`) is open; the rest is what exactly once rests on"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_exactly_once_rests_on_cannot_be_set() {
+        let mut kafka = Kafka { brokers: "a:1,b:2".into(), ..Kafka::default() };
+        assert_eq!(kafka.check(), Ok(()));
+        kafka.client.insert("isolation.level".into(), "read_uncommitted".into());
+        assert!(kafka.check().unwrap_err().contains("isolation.level"));
+        assert!(Kafka { brokers: "a".into(), ..Kafka::default() }.check().is_err());
+        let twice = Kafka { late_topic: "tripline.alerts".into(), ..Kafka::default() };
+        assert!(twice.check().is_err());
+    }
+}

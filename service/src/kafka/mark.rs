@@ -1,0 +1,91 @@
+//! What the metadata of committed offsets says: which commit this was, and what had been raised by then.
+
+use super::snapshot::Reference;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// How many alerts were raised, and a sum over their ids that does not depend on their order: partitions may be read in
+/// another order when they are read again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) alerts: u64,
+    sum: u128,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, id: &str) {
+        let digest = Sha256::digest(id.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        self.alerts += 1;
+        self.sum = self.sum.wrapping_add(u128::from_be_bytes(bytes));
+    }
+}
+
+/// The metadata of every offset of one commit: `v1;lineage;epoch;snap_epoch;snap_attempt;alert_hash;rules`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Names this task since it first began.
+    pub(crate) lineage: String,
+    /// Commits so far.
+    pub(crate) epoch: u64,
+    /// Alerts raised so far.
+    pub(crate) tally: Tally,
+    /// Decisions taken so far.
+    pub(crate) decisions: u64,
+    /// The newest durable snapshot.
+    pub(crate) snapshot: Reference,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lineage, epoch, tally, decisions, snapshot: (taken, attempt) } = self;
+        write!(f, "v1;{lineage};{epoch};{taken};{attempt};{}-{:032x};{decisions}", tally.alerts, tally.sum)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is not the metadata of a commit of Tripline");
+        let parts: Vec<&str> = text.split(';').collect();
+        let ["v1", lineage, epoch, taken, attempt, hash, decisions] = parts.as_slice() else {
+            return Err(bad());
+        };
+        let (alerts, sum) = hash.split_once('-').ok_or_else(bad)?;
+        Ok(Self {
+            lineage: (*lineage).to_owned(),
+            epoch: epoch.parse().map_err(|_| bad())?,
+            tally: Tally {
+                alerts: alerts.parse().map_err(|_| bad())?,
+                sum: u128::from_str_radix(sum, 16).map_err(|_| bad())?,
+            },
+            decisions: decisions.parse().map_err(|_| bad())?,
+            snapshot: (taken.parse().map_err(|_| bad())?, attempt.parse().map_err(|_| bad())?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_comes_back_as_it_went() {
+        let mut tally = Tally::default();
+        tally.add("b");
+        tally.add("a");
+        let mark = Mark { lineage: "k3".into(), epoch: 17, tally, decisions: 4, snapshot: (12, 3) };
+        let text = mark.to_string();
+        assert_eq!(text.parse(), Ok(mark));
+        assert!(text.len() < 256, "{text}");
+        let mut other = Tally::default();
+        other.add("a");
+        other.add("b");
+        assert_eq!(tally, other);
+        assert!("".parse::<Mark>().is_err());
+        assert!("v1;a;b".parse::<Mark>().is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! Exactly once on Kafka: topics in, alerts out, in one transaction with the offsets that they come from.
+//!
+//! ```text
+//! source -> core -> point (gathers a burst) -> transactions (writes it) -> topics -> mirror -> local store -> HTTP
+//! ```
+//!
+//! [`worker`] drives; [`recover`] brings a core to what stands committed. What is committed where: `RELIABILITY.md`.
+//!
+//! INVARIANT: input is read `read_committed`, and no offset, decision or alert is written outside a transaction.
+
+mod adopt;
+mod control;
+mod lease;
+mod mark;
+mod mirror;
+mod point;
+mod reading;
+mod record;
+mod recover;
+mod snapshot;
+mod source;
+mod topics;
+mod transactions;
+mod worker;
+
+pub use adopt::{RecoverArgs, run as recover_command};
+pub(crate) use mirror::spawn as spawn_mirror;
+pub(crate) use worker::Worker;
+
+use lease::Lease;
+
+use crate::config::Kafka;
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use std::time::Duration;
+
+/// How long one call to a broker may take.
+const CALL: Duration = Duration::from_secs(10);
+/// Transactions older than this are ended by the broker: no reader waits longer for a worker that is gone.
+const TRANSACTION_MS: u64 = 10_000;
+
+/// Why there is nothing to go on with.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The broker cannot be reached, or does not do as asked just now: try again.
+    Away(String),
+    /// Going on could lose or double something, or is not allowed: a person has to decide.
+    Refused(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Away(why) | Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<KafkaError> for Trouble {
+    fn from(error: KafkaError) -> Self {
+        use RDKafkaErrorCode as Code;
+        let text = error.to_string();
+        match error.rdkafka_error_code() {
+            Some(
+                Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::SaslAuthenticationFailed
+                | Code::UnsupportedVersion,
+            ) => Self::Refused(text),
+            _ => match error {
+                KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => Self::Refused(text),
+                _ => Self::Away(text),
+            },
+        }
+    }
+}
+
+/// What every client of this process tells.
+#[derive(Debug, Clone)]
+pub(crate) struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, "{message}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{message}"),
+            _ => tracing::debug!(facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Everything that there is has been read: no error.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        tracing::warn!(%error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            tracing::debug!(%error, "a record was not delivered; its transaction will not commit");
+        }
+    }
+}
+
+/// What all clients have in common.
+fn client(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in &kafka.client {
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", &kafka.brokers).set("client.id", "tripline");
+    // A broker that comes back is found soon.
+    config.set("reconnect.backoff.max.ms", "1000");
+    config
+}
+
+/// Consumers see committed records only, and never choose an offset by themselves.
+fn consumer(kafka: &Kafka) -> ClientConfig {
+    let mut config = client(kafka);
+    config
+        .set("group.id", &kafka.group)
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "error")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.error.backoff.ms", "100")
+        .set("check.crcs", "true");
+    config
+}

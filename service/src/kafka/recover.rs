@@ -1,0 +1,424 @@
+//! From what stands committed to a task that stands there too: a silent replay, with decisions at their places.
+
+use super::control::{self, Committed, Decision};
+use super::mark::{Mark, Tally};
+use super::point::KafkaPoint;
+use super::reading;
+use super::snapshot::{Snapshot, Snapshots};
+use super::source::{Record, Source, split_name};
+use super::topics::{Purpose, Topics};
+use super::transactions::Transactions;
+use super::{Trouble, reading::turn};
+use crate::commit::CommitPoint;
+use crate::commit::protocol::Protocol;
+use crate::config::{Config, Kafka};
+use crate::serve::core::{Arrival, Core, Cut};
+use crate::serve::recover::{new_core, read_folder, take_folder};
+use crate::serve::{language, now_micros};
+use crate::store::{Control, Entry};
+use engine::alert::ALERTS;
+use metrics::{counter, gauge};
+use pattern_dsl::ir::{self, Mode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How long other groups' open transactions may hide our own commits in the control topic.
+const HIDDEN: Duration = Duration::from_secs(30);
+
+/// A task at the place where work goes on.
+pub(crate) struct Recovered {
+    pub(crate) core: Core,
+    pub(crate) point: KafkaPoint,
+    pub(crate) protocol: Protocol,
+    pub(crate) source: Source,
+    pub(crate) snapshots: Snapshots,
+}
+
+/// How the two places that name the last commit compare.
+#[derive(Debug, PartialEq)]
+enum Agreement {
+    /// Nothing was ever committed.
+    Fresh,
+    /// Both name it.
+    Same(Mark, Cut),
+    /// The control topic does not show it yet.
+    Hidden,
+    /// They differ in a way that only a person can mend.
+    Differ(String),
+}
+
+fn agree(head: Option<(Mark, Cut)>, offsets: Option<(Mark, Cut)>) -> Agreement {
+    match (head, offsets) {
+        (None, None) => Agreement::Fresh,
+        (None, Some(_)) => Agreement::Hidden,
+        (Some((head, _)), None) => Agreement::Differ(format!("are gone (commit {} had some)", head.epoch)),
+        (Some((head, _)), Some((mark, _))) if head.lineage == mark.lineage && head.epoch < mark.epoch => {
+            Agreement::Hidden
+        }
+        (Some((head, cut)), Some((mark, found))) => {
+            if head != mark {
+                let (theirs, ours) = (mark.epoch, head.epoch);
+                return Agreement::Differ(format!("are of commit {theirs}, and the last one is {ours}"));
+            }
+            match cut.iter().find(|(name, offset)| found.get(*name) != Some(offset)) {
+                None => Agreement::Same(head, cut),
+                Some((name, offset)) => {
+                    Agreement::Differ(format!("do not say {offset} for {name}, as the last commit did"))
+                }
+            }
+        }
+    }
+}
+
+/// Brings a task to what stands committed. `beat` is called often.
+pub(crate) fn recover(
+    config: &Config,
+    transactions: &Transactions,
+    beat: &dyn Fn() -> Result<(), Trouble>,
+) -> Result<Recovered, Trouble> {
+    let begun = Instant::now();
+    let kafka = &config.kafka;
+    let folder = match &config.rules.folder {
+        Some(path) => Some((path, read_folder(path).map_err(refused)?)),
+        None => None,
+    };
+    let topics = Topics::new(kafka, config.dev)?;
+    let module = match &folder {
+        Some((_, state)) => language::compile_folder(state).map_err(|e| Trouble::Refused(e.rendered))?,
+        None => ir::Module::default(),
+    };
+    let inputs = input_topics(&module, kafka)?;
+    topics.check_sends(&module.rules, &inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
+    let counts = topics.ensure(&wanted)?;
+    let (committed, last) = settled(kafka, transactions, &counts)?;
+    let epoch = last.as_ref().map_or(0, |(mark, _)| mark.epoch);
+    let decisions = committed.decisions.len() as u64;
+    let lineage = match &last {
+        Some((mark, _)) => mark.lineage.clone(),
+        None => new_lineage()?,
+    };
+    let snapshots = Snapshots::new(&config.store.data, &lineage, now_micros() as u64);
+    let fresh =
+        || Replay { kafka, core: new_core(config), tally: Tally::default(), source: None, beat, events: 0 };
+    let mut replay = fresh();
+    let mut snapshot = (0, 0);
+    if let Some((mark, cut)) = &last {
+        snapshot = mark.snapshot;
+        let restored =
+            snapshots.newest(mark).and_then(|found| restore(fresh(), &found, &committed.decisions));
+        let from = match restored {
+            Some((restored, decisions)) => {
+                replay = restored;
+                decisions
+            }
+            None => 0,
+        };
+        check_reach(&topics, &committed.decisions, &replay.core.cut(), cut)?;
+        replay.run(&committed.decisions[from..], cut)?;
+        replay.compare(mark);
+    }
+    let Replay { mut core, tally, mut source, events, .. } = replay;
+    gauge!("tripline_restore_duration_seconds").set(begun.elapsed().as_secs_f64());
+    counter!("tripline_replayed_events_total").increment(events);
+    if epoch > 0 {
+        let seconds = begun.elapsed().as_secs_f64();
+        tracing::info!(events, alerts = tally.alerts, epoch, seconds, "replayed the input");
+    }
+    let mut point =
+        KafkaPoint::new(kafka.clone(), config.alerts.is_structured(), lineage, tally, decisions, snapshot);
+    check_counts(&core, &counts)?;
+    for topic in &inputs {
+        if core.opened().contains_key(topic) {
+            continue;
+        }
+        let count = counts.get(topic).copied().unwrap_or(0) as i32;
+        let starts = (0..count)
+            .map(|partition| topics.range(topic, partition).map(|(low, _)| low))
+            .collect::<Result<Vec<u64>, _>>()?;
+        core.open_topic(topic, starts.clone());
+        point.decision(Control::Open { topic: topic.clone(), starts }, &core);
+        source = None;
+    }
+    if let Some((path, state)) = folder {
+        take_folder(&mut core, &mut point, state, path, config.rules.on_conflict).map_err(refused)?;
+    }
+    let source = match source {
+        Some(source) => source,
+        None => open(kafka, &core)?,
+    };
+    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots })
+}
+
+fn refused(error: anyhow::Error) -> Trouble {
+    Trouble::Refused(format!("{error:#}"))
+}
+
+fn new_lineage() -> Result<String, Trouble> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| Trouble::Refused(e.to_string()))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn open(kafka: &Kafka, core: &Core) -> Result<Source, Trouble> {
+    let names = core.lanes().enumerate();
+    let from: Vec<(String, u64)> =
+        names.map(|(lane, name)| (name.to_owned(), core.next_offset(lane))).collect();
+    Source::open(kafka, &from)
+}
+
+/// The topics that the folder's streams are read from.
+fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, Trouble> {
+    let mut readers: BTreeMap<String, String> = BTreeMap::new();
+    for stream in module.streams.iter().filter(|stream| stream.name != ALERTS) {
+        let topic = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
+        if kafka.own_topics().contains(&topic.as_str()) {
+            return Err(Trouble::Refused(format!(
+                "stream `{}` reads `{topic}`, which Tripline writes itself",
+                stream.name
+            )));
+        }
+        let other = readers.insert(topic.clone(), stream.name.clone());
+        if other.is_some() || stream.topic_filter.is_some() {
+            return Err(Trouble::Refused(format!(
+                "stream `{}`: several streams of one topic (`topic .. where`) are not read from Kafka yet; give each a \
+                 topic of its own, `{topic}` among them",
+                stream.name
+            )));
+        }
+    }
+    Ok(readers.into_keys().collect())
+}
+
+/// The topics that Tripline writes are there.
+pub(crate) fn ensure_outputs(topics: &Topics, kafka: &Kafka) -> Result<(), Trouble> {
+    let own = kafka.own_topics();
+    let purpose = |name: &str| match name == kafka.control_topic {
+        true => Purpose::Control,
+        false => Purpose::Records,
+    };
+    let wanted: Vec<(&str, Purpose)> = own.iter().map(|name| (*name, purpose(name))).collect();
+    topics.ensure(&wanted).map(|_| ())
+}
+
+/// What is committed, once both places that name the last commit agree.
+fn settled(
+    kafka: &Kafka,
+    transactions: &Transactions,
+    counts: &BTreeMap<String, usize>,
+) -> Result<(Committed, Option<(Mark, Cut)>), Trouble> {
+    let begun = Instant::now();
+    loop {
+        let committed = control::read(kafka)?;
+        let mut partitions: BTreeSet<String> = counts
+            .iter()
+            .flat_map(|(topic, count)| (0..*count).map(move |n| format!("{topic}/{n}")))
+            .collect();
+        if let Some((_, cut)) = &committed.head {
+            partitions.extend(cut.keys().cloned());
+        }
+        let partitions: Vec<String> = partitions.into_iter().collect();
+        let offsets = transactions.read_back(&partitions)?;
+        let why = match agree(committed.head.clone(), offsets) {
+            Agreement::Fresh if committed.decisions.is_empty() => return Ok((committed, None)),
+            Agreement::Same(mark, cut) if mark.decisions == committed.decisions.len() as u64 => {
+                return Ok((committed, Some((mark, cut))));
+            }
+            Agreement::Hidden if begun.elapsed() < HIDDEN => {
+                std::thread::sleep(Duration::from_millis(200));
+                continue;
+            }
+            Agreement::Differ(why) => why,
+            Agreement::Hidden => format!("have no head in `{}`", kafka.control_topic),
+            Agreement::Fresh | Agreement::Same(..) => {
+                format!("go with other decisions than `{}` holds", kafka.control_topic)
+            }
+        };
+        return Err(Trouble::Refused(format!(
+            "the committed offsets of group `{}` {why}: they expired, or were changed by a tool. Put back what Tripline \
+             wrote with `tripline recover --kafka {} --group {} --adopt`",
+            kafka.group, kafka.brokers, kafka.group
+        )));
+    }
+}
+
+/// A replay that begins at a snapshot, and how many decisions lie before it. None if it does not fit.
+fn restore<'a>(
+    mut replay: Replay<'a>,
+    snapshot: &Snapshot,
+    decisions: &[Decision],
+) -> Option<(Replay<'a>, usize)> {
+    let before = usize::try_from(snapshot.mark.decisions).ok()?;
+    let outcome =
+        decisions.get(..before).ok_or_else(|| "it knows more decisions".to_owned()).and_then(|known| {
+            // Time is in the state.
+            for decision in known.iter().filter(|d| !matches!(d.control, Control::Tick { .. })) {
+                replay.core.replay(&Entry::Control(Box::new(decision.control.clone())))?;
+            }
+            replay.core.restore(&snapshot.state)?;
+            if replay.core.cut() == snapshot.cut { Ok(()) } else { Err("a state of another cut".to_owned()) }
+        });
+    if let Err(why) = outcome {
+        counter!("tripline_snapshot_failures_total", "reason" => "unfit").increment(1);
+        tracing::warn!(why, epoch = snapshot.mark.epoch, "a snapshot does not fit; all is replayed");
+        return None;
+    }
+    replay.core.out = engine::task::Outputs::default();
+    replay.tally = snapshot.mark.tally;
+    Some((replay, before))
+}
+
+/// The input must reach back to where the replay begins, and on to where the task stands.
+fn check_reach(topics: &Topics, decisions: &[Decision], from: &Cut, cut: &Cut) -> Result<(), Trouble> {
+    for decision in decisions {
+        let Control::Open { topic, starts } = &decision.control else { continue };
+        for (partition, start) in (0..).zip(starts) {
+            let name = format!("{topic}/{partition}");
+            let (low, high) = topics.range(topic, partition)?;
+            let end = cut.get(&name).copied().unwrap_or(*start);
+            let start = from.get(&name).unwrap_or(start);
+            if low > *start {
+                return Err(Trouble::Refused(format!(
+                    "{name}: records {start} to {} are gone, and the state of the rules can only be rebuilt from all of \
+                     them: keep the topic longer (`retention.ms`), or begin anew with another --group",
+                    low - 1
+                )));
+            }
+            if high < end {
+                return Err(Trouble::Refused(format!(
+                    "{name}: it ends at {high}, but was read up to {end}: the topic was made anew or has lost records; \
+                     begin anew with another --group"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A key's events must stay in their partition.
+fn check_counts(core: &Core, counts: &BTreeMap<String, usize>) -> Result<(), Trouble> {
+    for (topic, starts) in core.opened() {
+        let now = counts.get(topic).copied().unwrap_or(starts.len());
+        if now != starts.len() {
+            return Err(Trouble::Refused(format!(
+                "topic `{topic}` had {} partitions and has {now}: keys have moved between them. Begin anew with another \
+                 --group",
+                starts.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A silent replay.
+struct Replay<'a> {
+    kafka: &'a Kafka,
+    core: Core,
+    tally: Tally,
+    source: Option<Source>,
+    beat: &'a dyn Fn() -> Result<(), Trouble>,
+    events: u64,
+}
+
+impl Replay<'_> {
+    fn run(&mut self, decisions: &[Decision], last: &Cut) -> Result<(), Trouble> {
+        for decision in decisions {
+            self.read_to(&decision.cut)?;
+            let lanes = self.core.lanes().count();
+            let entry = Entry::Control(Box::new(decision.control.clone()));
+            if let Err(why) = self.core.replay(&entry) {
+                tracing::error!(seq = decision.seq, why, "a decision could not be taken again");
+                counter!("tripline_determinism_violations_total").increment(1);
+            }
+            self.count();
+            if self.core.lanes().count() != lanes {
+                self.source = None;
+            }
+        }
+        self.read_to(last)
+    }
+
+    fn read_to(&mut self, cut: &Cut) -> Result<(), Trouble> {
+        let here = self.core.cut();
+        if here.iter().all(|(name, offset)| cut.get(name).is_none_or(|limit| offset >= limit)) {
+            return Ok(());
+        }
+        let mut source = match self.source.take() {
+            Some(source) => source,
+            None => open(self.kafka, &self.core)?,
+        };
+        while !reading::is_at(&self.core, &source, cut) {
+            (self.beat)()?;
+            let (tally, events) = (&mut self.tally, &mut self.events);
+            let taken = turn(&mut self.core, &mut source, Some(cut), &mut |core, lane, record| {
+                *events += 1;
+                take(core, lane, &record);
+                count(core, tally);
+            })?;
+            if taken == 0 {
+                source.wait(Duration::from_millis(5))?;
+            }
+        }
+        self.core.skip_to(cut);
+        self.source = Some(source);
+        Ok(())
+    }
+
+    fn count(&mut self) {
+        count(&mut self.core, &mut self.tally);
+    }
+
+    /// The alerts found must be those that were committed.
+    fn compare(&self, mark: &Mark) {
+        if self.tally != mark.tally {
+            counter!("tripline_determinism_violations_total").increment(1);
+            tracing::error!(
+                found = self.tally.alerts,
+                committed = mark.tally.alerts,
+                "replay found other alerts than were committed"
+            );
+        }
+    }
+}
+
+/// A record goes to the task. What is wrong with it, if it is no event.
+pub(crate) fn take(core: &mut Core, lane: usize, record: &Record) -> Option<(String, String)> {
+    let raw = record.value.as_deref().unwrap_or_default();
+    let arrival = Arrival { lane, offset: record.offset, arrived: record.arrived, raw };
+    core.take(arrival).err().map(|rejection| (rejection.code, rejection.message))
+}
+
+/// Counts what was raised, and tells nobody.
+fn count(core: &mut Core, tally: &mut Tally) {
+    for alert in core.out.alerts.drain(..).filter(|alert| alert.mode != Mode::Off) {
+        tally.add(&alert.id);
+    }
+    core.out.late.clear();
+    core.out.duplicates.clear();
+}
+
+/// Topic and partition of a lane, as text.
+pub(crate) fn place(name: &str) -> (&str, String) {
+    split_name(name).map_or((name, String::new()), |(topic, partition)| (topic, partition.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(epoch: u64, offset: u64) -> Option<(Mark, Cut)> {
+        let mark =
+            Mark { lineage: "l".into(), epoch, tally: Tally::default(), decisions: 2, snapshot: (0, 0) };
+        Some((mark, Cut::from([("a/0".to_owned(), offset)])))
+    }
+
+    #[test]
+    fn offsets_and_head_must_name_the_same_commit() {
+        assert_eq!(agree(None, None), Agreement::Fresh);
+        assert!(matches!(agree(commit(3, 9), commit(3, 9)), Agreement::Same(mark, _) if mark.epoch == 3));
+        assert_eq!(agree(commit(2, 8), commit(3, 9)), Agreement::Hidden);
+        assert!(matches!(agree(commit(3, 9), None), Agreement::Differ(_)), "expired");
+        assert!(matches!(agree(commit(3, 9), commit(2, 8)), Agreement::Differ(_)), "set back");
+        assert!(matches!(agree(commit(3, 9), commit(3, 8)), Agreement::Differ(_)), "moved");
+    }
+}

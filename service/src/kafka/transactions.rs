@@ -1,0 +1,151 @@
+//! The producer: one transactional id for a group, taken anew whenever an outcome is unknown.
+
+use super::lease::Lease;
+use super::mark::Mark;
+use super::point::Burst;
+use super::source::split_name;
+use super::{CALL, Context, TRANSACTION_MS, Trouble, client};
+use crate::commit::protocol::Outcome;
+use crate::config::Kafka;
+use crate::serve::core::Cut;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+
+/// Writes bursts; the order of its calls is the protocol's.
+pub(crate) struct Transactions {
+    kafka: Kafka,
+    producer: Option<ThreadedProducer<Context>>,
+    /// Speaks for the group.
+    pub(crate) lease: Lease,
+}
+
+impl Transactions {
+    pub(crate) fn new(kafka: &Kafka, lease: Lease) -> Self {
+        Self { kafka: kafka.clone(), producer: None, lease }
+    }
+
+    /// Drops the producer and takes its transactional id anew: what the old one left open is settled, and whatever still
+    /// comes from it is refused.
+    pub(crate) fn renew(&mut self) -> Result<(), Trouble> {
+        self.producer = None;
+        let mut config = client(&self.kafka);
+        config
+            .set("transactional.id", format!("tripline-{}", self.kafka.group))
+            .set("transaction.timeout.ms", TRANSACTION_MS.to_string())
+            .set("compression.type", "lz4")
+            .set("message.max.bytes", "10000000")
+            .set("linger.ms", "0")
+            .set("partitioner", "murmur2_random");
+        let producer: ThreadedProducer<Context> = config.create_with_context(Context)?;
+        producer.init_transactions(CALL)?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    pub(crate) fn begin(&mut self) -> Outcome {
+        self.call(|producer, _| producer.begin_transaction())
+    }
+
+    pub(crate) fn produce(&mut self, burst: &Burst) -> Outcome {
+        self.call(|producer, _| {
+            for record in &burst.records {
+                let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+                for (name, value) in &record.headers {
+                    headers = headers.insert(Header { key: name, value: Some(value) });
+                }
+                let outgoing = BaseRecord::to(&record.topic)
+                    .key(record.key.as_slice())
+                    .payload(record.value.as_slice())
+                    .headers(headers);
+                producer.send(outgoing).map_err(|(error, _)| error)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn send_offsets(&mut self, burst: &Burst) -> Outcome {
+        let metadata = burst.mark.to_string();
+        self.call(|producer, group| {
+            let offsets = offsets(&burst.cut, &metadata)?;
+            let group = group.metadata().ok_or(KafkaError::Canceled)?;
+            producer.send_offsets_to_transaction(&offsets, &group, CALL)
+        })
+    }
+
+    pub(crate) fn commit(&mut self) -> Outcome {
+        self.call(|producer, _| producer.commit_transaction(CALL))
+    }
+
+    /// The committed offsets of these partitions: what their metadata says, and up to where they go.
+    pub(crate) fn read_back(&self, partitions: &[String]) -> Result<Option<(Mark, Cut)>, Trouble> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, partition) in partitions.iter().filter_map(|name| split_name(name)) {
+            asked.add_partition(topic, partition);
+        }
+        let found = self.lease.consumer.committed_offsets(asked, CALL)?;
+        let mut cut = Cut::new();
+        let mut mark: Option<Mark> = None;
+        for element in found.elements() {
+            element.error()?;
+            let Offset::Offset(offset) = element.offset() else { continue };
+            let name = format!("{}/{}", element.topic(), element.partition());
+            let own: Mark = element.metadata().parse().map_err(|why| {
+                Trouble::Refused(format!(
+                    "group `{}`: the committed offset {offset} of {name} was not written by Tripline ({why}); put back \
+                     what it wrote with `tripline recover --adopt`, or choose another --group",
+                    self.kafka.group
+                ))
+            })?;
+            // A topic that came later has no offset before the commit that opened it.
+            if mark.as_ref().is_some_and(|mark| *mark != own) {
+                return Err(Trouble::Refused(format!(
+                    "group `{}`: the committed offset of {name} is of another commit than those of other partitions; put \
+                     back what Tripline wrote with `tripline recover --adopt`",
+                    self.kafka.group
+                )));
+            }
+            mark = Some(own);
+            cut.insert(name, offset as u64);
+        }
+        Ok(mark.map(|mark| (mark, cut)))
+    }
+
+    /// Calls that do not succeed are unknown, unless the producer was fenced.
+    fn call(
+        &self,
+        work: impl FnOnce(&ThreadedProducer<Context>, &Lease) -> Result<(), KafkaError>,
+    ) -> Outcome {
+        let Some(producer) = &self.producer else { return Outcome::Unknown };
+        match work(producer, &self.lease) {
+            Ok(()) => Outcome::Done,
+            Err(error) => outcome_of(&error),
+        }
+    }
+}
+
+/// What a failed call means.
+pub(crate) fn outcome_of(error: &KafkaError) -> Outcome {
+    let code = match error {
+        KafkaError::Transaction(error) => Some(error.code()),
+        other => other.rdkafka_error_code(),
+    };
+    tracing::warn!(%error, "the outcome of a transaction is unknown");
+    match code {
+        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced) => Outcome::Fenced,
+        _ => Outcome::Unknown,
+    }
+}
+
+fn offsets(cut: &Cut, metadata: &str) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (name, offset) in cut {
+        let Some((topic, partition)) = split_name(name) else { continue };
+        let mut element = list.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(*offset as i64))?;
+        element.set_metadata(metadata);
+    }
+    Ok(list)
+}

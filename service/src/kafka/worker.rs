@@ -1,0 +1,475 @@
+//! The thread that owns the task in Kafka mode: reads, steps, commits, answers; and recovers when it has to.
+
+use super::point::{Burst, KafkaPoint};
+use super::reading;
+use super::record::Origin;
+use super::recover::{Recovered, ensure_outputs, place, recover, take};
+use super::snapshot::Snapshots;
+use super::source::{Record, Source};
+use super::topics::Topics;
+use super::transactions::Transactions;
+use super::{Lease, Trouble};
+use crate::api::problem::Problem;
+use crate::commit::protocol::{Action, Outcome, Pace, Protocol};
+use crate::serve::core::{Core, Cut};
+use crate::serve::embedded::TICK_EVERY;
+use crate::serve::matcher::{Answer, Ask, Matcher, Request, RulesAsk};
+use crate::serve::{Shared, now_micros, rfc3339};
+use metrics::{counter, gauge, histogram};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How long to wait before something that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How often a snapshot is taken, while there are commits.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+/// How long a stopping worker goes on trying to commit.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Says once that the service is ready, or why it never will be.
+pub(crate) type Ready = oneshot::Sender<Result<(), String>>;
+
+/// The thread's state between recoveries.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: Receiver<Request>,
+    pub(crate) ready: Option<Ready>,
+    /// Who writes, and for whom; none before the group was joined.
+    pub(crate) transactions: Option<Transactions>,
+}
+
+/// How a session ended without trouble.
+enum End {
+    Stopped,
+    Recover,
+}
+
+/// A task at work.
+struct Session<'a> {
+    matcher: Matcher<KafkaPoint>,
+    protocol: Protocol,
+    source: Source,
+    topics: Topics,
+    snapshots: Snapshots,
+    /// When a snapshot is due.
+    snapshot_at: Instant,
+    transactions: &'a mut Transactions,
+    /// The lease under which this work is done.
+    grant: u64,
+    /// Names of the partitions.
+    names: Vec<String>,
+    /// What is being written.
+    burst: Option<Burst>,
+    /// As of the last commit.
+    committed: Cut,
+    committed_at: Instant,
+    /// Answers that leave with the next commit.
+    waiting: Vec<(oneshot::Sender<Answer>, Answer)>,
+    try_again: Instant,
+    /// Unknown outcomes since the last commit.
+    failures: u32,
+    last_tick: Instant,
+    stopping: Option<Instant>,
+    queue: &'a Receiver<Request>,
+    ready: &'a mut Option<Ready>,
+}
+
+impl Worker {
+    /// Works until told to stop.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.session() {
+                Ok(End::Stopped) => return,
+                Ok(End::Recover) => {
+                    counter!("tripline_fenced_commits_total").increment(1);
+                    tracing::warn!("the task was taken away; what stands committed decides how to go on");
+                }
+                Err(Trouble::Away(why)) => {
+                    tracing::warn!(why, "waiting for Kafka");
+                    if self.is_stopped(AGAIN) {
+                        return;
+                    }
+                }
+                Err(Trouble::Refused(why)) => {
+                    if let Some(ready) = self.ready.take() {
+                        let _ = ready.send(Err(why));
+                        return;
+                    }
+                    tracing::error!(why, "stopped: nothing is read or written until a restart");
+                    self.shared.failed.store(true, Ordering::Release);
+                    while !self.is_stopped(AGAIN) {}
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Answers requests for so long that there is no task. True if one of them was to stop.
+    fn is_stopped(&self, most: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < most {
+            self.shared.beat(now_micros());
+            match self.queue.recv_timeout(Duration::from_millis(50)) {
+                Ok(request) => {
+                    self.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
+                    let stop = matches!(request.ask, Ask::Stop);
+                    let _ = request.reply.send(match stop {
+                        true => Ok((200, Value::Null, None)),
+                        false => {
+                            Err(Problem::new(503, "this worker stands by; ask the one that has the task")
+                                .retry_after(1))
+                        }
+                    });
+                    if stop {
+                        return true;
+                    }
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+        false
+    }
+
+    /// Joins the group, waits for the lease, recovers, and works for as long as it has the lease.
+    fn session(&mut self) -> Result<End, Trouble> {
+        let shared = self.shared.clone();
+        let config = &shared.config;
+        if self.transactions.is_none() {
+            shared.beat(now_micros());
+            ensure_outputs(&Topics::new(&config.kafka, config.dev)?, &config.kafka)?;
+            let lease = Lease::join(&config.kafka, &config.worker_id())?;
+            self.transactions = Some(Transactions::new(&config.kafka, lease));
+        }
+        if !self.wait_for_lease()? {
+            return Ok(End::Stopped);
+        }
+        shared.standby.store(false, Ordering::Release);
+        let Some(transactions) = &mut self.transactions else { return Ok(End::Recover) };
+        let grant = transactions.lease.grant();
+        shared.beat(now_micros());
+        transactions.renew()?;
+        let lease = &transactions.lease;
+        let beat = || {
+            shared.beat(now_micros());
+            lease.serve(Duration::ZERO)
+        };
+        let Recovered { core, point, protocol, source, snapshots } = recover(config, transactions, &beat)?;
+        let matcher = Matcher::new(core, point, self.shared.clone());
+        matcher.publish();
+        let mut session = Session {
+            names: matcher.core.lanes().map(str::to_owned).collect(),
+            committed: matcher.core.cut(),
+            matcher,
+            protocol,
+            source,
+            snapshots,
+            snapshot_at: Instant::now() + SNAPSHOT_EVERY,
+            topics: Topics::new(&config.kafka, config.dev)?,
+            transactions,
+            grant,
+            burst: None,
+            committed_at: Instant::now(),
+            waiting: Vec::new(),
+            try_again: Instant::now(),
+            failures: 0,
+            last_tick: Instant::now(),
+            stopping: None,
+            queue: &self.queue,
+            ready: &mut self.ready,
+        };
+        let end = session.run();
+        for (reply, _) in session.waiting {
+            let why = "whether this was stored is not known: look at the rule before sending it again";
+            let _ = reply.send(Err(Problem::new(503, why).retry_after(1)));
+        }
+        end
+    }
+
+    /// Stands by until this worker has the lease. False if it was told to stop.
+    fn wait_for_lease(&mut self) -> Result<bool, Trouble> {
+        loop {
+            let Some(transactions) = &self.transactions else { return Ok(true) };
+            transactions.lease.serve(Duration::from_millis(20))?;
+            if transactions.lease.is_held() {
+                return Ok(true);
+            }
+            if transactions.lease.is_known() && !self.shared.standby.swap(true, Ordering::AcqRel) {
+                tracing::info!("standing by: another worker of the group has the task");
+                if let Some(ready) = self.ready.take() {
+                    let _ = ready.send(Ok(()));
+                }
+            }
+            if self.is_stopped(Duration::from_millis(30)) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl Session<'_> {
+    fn run(&mut self) -> Result<End, Trouble> {
+        loop {
+            self.matcher.shared.beat(now_micros());
+            self.transactions.lease.serve(Duration::ZERO)?;
+            if !self.transactions.lease.is_held() {
+                return Ok(End::Recover);
+            }
+            if self.transactions.lease.grant() != self.grant {
+                // WHY: it was gone for a moment, so somebody else may have had it.
+                self.grant = self.transactions.lease.grant();
+                self.protocol.doubt();
+            }
+            let mut taken = 0;
+            if self.protocol.is_resting() {
+                if !self.requests() {
+                    return Ok(End::Stopped);
+                }
+                if self.stopping.is_none() && !self.matcher.point.is_full() {
+                    taken = self.read()?;
+                    self.tick();
+                }
+                self.seal_if_due();
+            }
+            if let Some(end) = self.write()? {
+                return Ok(end);
+            }
+            if let Some(since) = self.stopping
+                && (self.is_clean() || since.elapsed() > DRAIN)
+            {
+                return Ok(End::Stopped);
+            }
+            if self.ready.is_some() && self.is_clean() {
+                self.say_ready();
+            }
+            if taken == 0 {
+                self.source.wait(Duration::from_millis(5))?;
+            }
+        }
+    }
+
+    /// Everything that was read is committed, with all that it caused.
+    fn is_clean(&self) -> bool {
+        let point = &self.matcher.point;
+        self.protocol.is_resting() && !point.has_words() && self.committed == self.matcher.core.cut()
+    }
+
+    fn say_ready(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
+    /// Serves the requests that wait. False if there will be no more.
+    fn requests(&mut self) -> bool {
+        loop {
+            let request = match self.queue.try_recv() {
+                Ok(request) => request,
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            };
+            self.matcher.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
+            let answer = match request.ask {
+                Ask::Rules(ask) => self.rules(ask),
+                Ask::Events(_) => Err(Problem::new(
+                    409,
+                    "this service reads its events from Kafka: produce them to the stream's topic",
+                )),
+                Ask::Finish => Ok((200, Value::Null, None)),
+                Ask::Stop => {
+                    self.stopping = Some(Instant::now());
+                    Ok((200, Value::Null, None))
+                }
+            };
+            if self.matcher.point.has_words() {
+                self.waiting.push((request.reply, answer));
+            } else {
+                let _ = request.reply.send(answer);
+            }
+        }
+    }
+
+    /// A rule may only send to topics that there are: a record for no topic would hold all others back.
+    fn rules(&mut self, ask: RulesAsk) -> Answer {
+        if let RulesAsk::Put { id, text, .. } = &ask
+            && let Ok(checked) = self.matcher.core.check_rule(id, text)
+        {
+            let inputs: Vec<&str> = self.matcher.core.opened().keys().map(String::as_str).collect();
+            self.topics.check_sends(&checked.module.rules, &inputs).map_err(|trouble| match trouble {
+                Trouble::Refused(why) => Problem::new(422, why),
+                Trouble::Away(why) => Problem::new(503, why).retry_after(1),
+            })?;
+        }
+        self.matcher.rules(ask, now_micros())
+    }
+
+    /// Takes records and what they cause. How many there were.
+    fn read(&mut self) -> Result<usize, Trouble> {
+        let Self { matcher, source, names, .. } = self;
+        let Matcher { core, point, .. } = matcher;
+        let now = now_micros();
+        let (mut records, mut bytes) = (0u64, 0u64);
+        let taken = reading::turn(core, source, None, &mut |core, lane, record| {
+            records += 1;
+            bytes += record.value.as_ref().map_or(0, Vec::len) as u64;
+            consume(core, point, lane, names.get(lane).map_or("", String::as_str), &record);
+        })?;
+        if taken > 0 {
+            counter!("tripline_source_records_total").increment(records);
+            counter!("tripline_source_bytes_total").increment(bytes);
+            counter!("tripline_events_processed_total", "task" => "0").increment(records);
+            matcher.collect(now);
+        }
+        Ok(taken)
+    }
+
+    /// Moves time on quiet streams: only while the input is known to be whole.
+    fn tick(&mut self) {
+        if self.last_tick.elapsed() < TICK_EVERY {
+            return;
+        }
+        self.last_tick = Instant::now();
+        let healthy = self.source.is_healthy();
+        for lane in 0..self.names.len() {
+            if !healthy || !self.source.is_at_end(lane) {
+                self.matcher.core.stir(lane, Instant::now());
+            }
+        }
+        let now = now_micros();
+        if let Some((to, _)) = self.matcher.core.due_tick(Instant::now(), now) {
+            // WHY: asked only where time would move, since it costs a call to the broker.
+            if self.source.is_answering() {
+                self.matcher.tick(to, now);
+            }
+        }
+    }
+
+    fn seal_if_due(&mut self) {
+        let cut = self.matcher.core.cut();
+        let point = &mut self.matcher.point;
+        let is_urgent =
+            point.is_full() || !self.waiting.is_empty() || self.stopping.is_some() || self.ready.is_some();
+        let since = self.committed_at.elapsed().as_millis() as u64;
+        let since = if self.stopping.is_some() { u64::MAX } else { since };
+        if Pace::default().is_due(since, point.has_words(), cut != self.committed, is_urgent) {
+            self.burst = Some(point.seal(self.protocol.epoch(), cut));
+            self.protocol.offer();
+        }
+    }
+
+    /// Goes on with the burst, as far as that goes now.
+    fn write(&mut self) -> Result<Option<End>, Trouble> {
+        let begun = Instant::now();
+        while Instant::now() >= self.try_again {
+            self.matcher.shared.beat(now_micros());
+            let action = self.protocol.next();
+            let outcome = match (action, &self.burst) {
+                (Action::Rest, _) => break,
+                (Action::Recover, _) => return Ok(Some(End::Recover)),
+                (Action::Renew, _) => match self.transactions.renew() {
+                    Ok(()) => Outcome::Done,
+                    Err(Trouble::Away(why)) => self.later(&why),
+                    Err(refused) => return Err(refused),
+                },
+                (Action::ReadBack, _) => match self.transactions.read_back(&self.names) {
+                    Ok(found) => Outcome::Committed(found.map(|(mark, _)| mark.epoch)),
+                    Err(Trouble::Away(why)) => self.later(&why),
+                    Err(refused) => return Err(refused),
+                },
+                (Action::Begin, _) => self.transactions.begin(),
+                (Action::Commit, _) => self.transactions.commit(),
+                (Action::Produce, Some(burst)) => self.transactions.produce(burst),
+                (Action::SendOffsets(_), Some(burst)) => self.transactions.send_offsets(burst),
+                (Action::Settle, _) => {
+                    self.settle(begun);
+                    Outcome::Done
+                }
+                (Action::Produce | Action::SendOffsets(_), None) => return Ok(Some(End::Recover)),
+            };
+            if outcome == Outcome::Unknown && !matches!(action, Action::Renew | Action::ReadBack) {
+                counter!("tripline_unknown_commits_total").increment(1);
+                counter!("tripline_commits_total", "outcome" => "unknown").increment(1);
+                // The first is tried again at once: most are gone by then.
+                self.try_again = Instant::now() + AGAIN * self.failures.min(1);
+                self.failures += 1;
+            }
+            self.protocol.done(outcome);
+        }
+        Ok(None)
+    }
+
+    fn later(&mut self, why: &str) -> Outcome {
+        tracing::warn!(why, "waiting for Kafka");
+        self.try_again = Instant::now() + AGAIN;
+        Outcome::Unknown
+    }
+
+    /// Takes a snapshot if one is due: nothing was read since the burst was sealed, so the task stands at its cut.
+    fn snapshot(&mut self, burst: &Burst) {
+        match self.snapshots.finished() {
+            Some(Ok(reference)) => self.matcher.point.snapshot = reference,
+            Some(Err(error)) => {
+                counter!("tripline_snapshot_failures_total", "reason" => "write").increment(1);
+                tracing::warn!(%error, "a snapshot was not written; the next restart replays more");
+            }
+            None => {}
+        }
+        if Instant::now() < self.snapshot_at {
+            return;
+        }
+        let begun = Instant::now();
+        let state = self.matcher.core.save();
+        gauge!("tripline_snapshot_bytes").set(state.len() as f64);
+        self.snapshots.write(&burst.mark, &burst.cut, state);
+        let took = begun.elapsed();
+        histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
+        // A large state is saved less often: at most a twentieth of the time goes there.
+        self.snapshot_at = Instant::now() + SNAPSHOT_EVERY.max(took * 20);
+    }
+
+    /// The burst is committed.
+    fn settle(&mut self, begun: Instant) {
+        if let Some(burst) = self.burst.take() {
+            self.snapshot(&burst);
+            histogram!("tripline_transaction_alerts").record(burst.records.len() as f64);
+            self.committed = burst.cut;
+        }
+        histogram!("tripline_commit_duration_seconds").record(begun.elapsed().as_secs_f64());
+        counter!("tripline_commits_total", "outcome" => "ok").increment(1);
+        gauge!("tripline_commit_epoch").set(self.protocol.epoch() as f64);
+        self.committed_at = Instant::now();
+        self.failures = 0;
+        self.matcher.committed();
+        for (reply, answer) in self.waiting.drain(..) {
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// One record: to the task, or to the topic of those that are none; late ones to theirs.
+fn consume(core: &mut Core, point: &mut KafkaPoint, lane: usize, name: &str, record: &Record) {
+    let (topic, partition) = place(name);
+    let origin = Origin {
+        topic,
+        partition: &partition,
+        offset: record.offset,
+        arrived: record.arrived,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+    };
+    if let Some((code, message)) = take(core, lane, record) {
+        counter!("tripline_decode_errors_total", "topic" => topic.to_owned(), "code" => code.clone())
+            .increment(1);
+        point.dead_letter(origin, &code, &message);
+    }
+    // An event is late the moment it comes.
+    for (_, _, time, watermark) in &core.out.late {
+        point.late(origin, &rfc3339(*time), &rfc3339(*watermark));
+        counter!("tripline_late_events_total", "reason" => "late").increment(1);
+    }
+    core.out.late.clear();
+}

@@ -1,0 +1,59 @@
+//! What of a core goes into a snapshot: all that events have changed. What decisions have made is made by taking them again.
+
+use super::Core;
+use crate::decode::time::Unit;
+use pattern_dsl::types::Micros;
+
+/// What a core saves beside its task.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Saved {
+    lanes: Vec<(String, u64, Option<Micros>, i64)>,
+    units: Vec<(String, Option<u8>)>,
+    last_tick: Micros,
+}
+
+fn unit_number(unit: Unit) -> u8 {
+    match unit {
+        Unit::Seconds => 0,
+        Unit::Millis => 1,
+        Unit::Micros => 2,
+    }
+}
+
+fn unit_of(number: u8) -> Option<Unit> {
+    [Unit::Seconds, Unit::Millis, Unit::Micros].into_iter().find(|unit| unit_number(*unit) == number)
+}
+
+impl Core {
+    /// All that events have changed, for a core that took the same decisions.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        let lanes = self.lanes.iter().map(|l| (l.name.clone(), l.next, l.newest, l.lag)).collect();
+        let units =
+            self.sources.iter().map(|(name, s)| (name.clone(), s.decoder.time_unit().map(unit_number)));
+        let saved = Saved { lanes, units: units.collect(), last_tick: self.last_tick };
+        let mut bytes = serde_json::to_vec(&saved).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.extend(self.task.save());
+        bytes
+    }
+
+    /// Puts back what another core has saved that took the same decisions.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let end = bytes.iter().position(|b| *b == b'\n').ok_or("no state")?;
+        let saved: Saved = serde_json::from_slice(&bytes[..end]).map_err(|e| e.to_string())?;
+        if !saved.lanes.iter().map(|lane| &lane.0).eq(self.lanes.iter().map(|lane| &lane.name)) {
+            return Err("a state of other partitions".to_owned());
+        }
+        self.task.restore(&bytes[end + 1..])?;
+        for (lane, (_, next, newest, lag)) in self.lanes.iter_mut().zip(saved.lanes) {
+            (lane.next, lane.newest, lane.lag) = (next, newest, lag);
+        }
+        for (name, unit) in saved.units {
+            if let Some(source) = self.sources.get_mut(&name) {
+                source.decoder.set_time_unit(unit.and_then(unit_of));
+            }
+        }
+        self.last_tick = saved.last_tick;
+        Ok(())
+    }
+}
