@@ -1,6 +1,6 @@
 //! What makes alerts, decisions and offsets durable in one step, wherever events come from.
 //!
-//! The matcher gathers into a [`CommitPoint`]; who drives it says when the step is taken. The embedded store takes it as
+//! The matcher gathers into a `CommitPoint`; who drives it says when the step is taken. The embedded store takes it as
 //! one fsynced batch, Kafka as one transaction, whose order of calls [`protocol`] decides.
 
 pub mod protocol;

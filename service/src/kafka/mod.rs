@@ -4,7 +4,7 @@
 //! source -> core -> point (gathers a burst) -> transactions (writes it) -> topics -> mirror -> local store -> HTTP
 //! ```
 //!
-//! [`worker`] drives; [`recover`] brings a core to what stands committed. What is committed where: `RELIABILITY.md`.
+//! `worker` drives; `recover` brings a core to what stands committed. What is committed where: `RELIABILITY.md`.
 //!
 //! INVARIANT: input is read `read_committed`, and no offset, decision or alert is written outside a transaction.
 

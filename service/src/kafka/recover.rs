@@ -32,6 +32,8 @@ pub(crate) struct Recovered {
     pub(crate) protocol: Protocol,
     pub(crate) source: Source,
     pub(crate) snapshots: Snapshots,
+    /// Events that had to be replayed.
+    pub(crate) replayed: u64,
 }
 
 /// How the two places that name the last commit compare.
@@ -147,7 +149,7 @@ pub(crate) fn recover(
         Some(source) => source,
         None => open(kafka, &core)?,
     };
-    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots })
+    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots, replayed: events })
 }
 
 fn refused(error: anyhow::Error) -> Trouble {

@@ -158,7 +158,8 @@ impl Worker {
             shared.beat(now_micros());
             lease.serve(Duration::ZERO)
         };
-        let Recovered { core, point, protocol, source, snapshots } = recover(config, transactions, &beat)?;
+        let Recovered { core, point, protocol, source, snapshots, replayed } =
+            recover(config, transactions, &beat)?;
         let matcher = Matcher::new(core, point, self.shared.clone());
         matcher.publish();
         let mut session = Session {
@@ -168,7 +169,8 @@ impl Worker {
             protocol,
             source,
             snapshots,
-            snapshot_at: Instant::now() + SNAPSHOT_EVERY,
+            // WHY: a worker that dies again and again would else replay more each time.
+            snapshot_at: Instant::now() + if replayed > 0 { Duration::ZERO } else { SNAPSHOT_EVERY },
             topics: Topics::new(&config.kafka, config.dev)?,
             transactions,
             grant,
