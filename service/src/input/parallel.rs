@@ -5,7 +5,7 @@
 //! is refused, a number that fixes the unit of its source's times - is handed on undecoded, so that every alert and every
 //! diagnostic is the one of a single thread.
 //!
-//! INVARIANT: no more than [`AHEAD`] batches a thread are held.
+//! INVARIANT: no more than `AHEAD` batches a thread are held.
 
 use super::Lane;
 use super::arrival::Arrived;
