@@ -120,8 +120,8 @@ pub(crate) struct Search<'a, 'v> {
     collected: Vec<(Position, Vec<Position>, Taken<'a>)>,
     /// The visitor wants another first event.
     skip_first: bool,
-    /// The row at `end` of the last step's list, and the position of the one before it.
-    ending: Option<(&'a Row, Position)>,
+    /// The row at `end` of the last step's list.
+    ending: Option<&'a Row>,
     /// Of [`Ask::Explain`]: what is written down.
     pub(crate) trace: Option<Box<Trace<'a>>>,
     visit: &'v mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
@@ -177,12 +177,10 @@ pub(crate) fn forget(program: &Program, state: &mut KeyState) {
     }
 }
 
-/// The last event of the choice where the last unit is a step, and the position of the candidate before it.
-fn ending<'a>(question: &Question<'a>) -> Option<(&'a Row, Position)> {
+/// The last event of the choice where the last unit is a step.
+fn ending<'a>(question: &Question<'a>) -> Option<&'a Row> {
     let list = question.state.lists.last()?;
-    let at = list.binary_search_by_key(&question.end, |row| row.pos).ok()?;
-    let previous = at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos);
-    Some((list.get(at)?, previous))
+    list.get(list.binary_search_by_key(&question.end, |row| row.pos).ok()?)
 }
 
 impl<'a, 'v> Search<'a, 'v> {
@@ -307,18 +305,15 @@ impl<'a, 'v> Search<'a, 'v> {
         flow
     }
 
-    /// [`Self::extend_step`] where order alone decides.
+    /// [`Self::extend_step`] where order alone decides. A last step that takes the first one bars what lies before an earlier
+    /// one ([`lower_bounds`]), so that its end needs no look at those.
     fn extend_plain(&mut self, number: usize, step: usize, first_only: bool) -> ControlFlow<()> {
         let Some(last) = self.taken.get(step - 1).and_then(|taken| taken.first()).map(|row| row.pos) else {
             return ControlFlow::Continue(());
         };
         if self.is_last(number) {
             return match self.ending {
-                Some((row, previous))
-                    if last < row.pos && !(first_only && last < previous) && !self.out_of_bound(row) =>
-                {
-                    self.begin_plain(number, step, row)
-                }
+                Some(row) if last < row.pos && !self.out_of_bound(row) => self.begin_plain(number, step, row),
                 _ => ControlFlow::Continue(()),
             };
         }

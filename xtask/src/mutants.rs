@@ -121,10 +121,10 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "binary_search_by_key(&row.pos, Row::union_before).is_err()",
     ),
     (
-        "the last step takes an event although an earlier one fits",
+        "what an earlier end has barred begins again",
         "search.rs",
-        "!(first_only && last < previous)",
-        "true",
+        "if step.bars {",
+        "if step.bars && lower.is_empty() {",
     ),
     ("an event is given the rules of those before it", "ahead.rs", "start = *end;", ""),
     (
