@@ -4,7 +4,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Far longer than the cases of a sound engine take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What is broken, where, what stands there, what is put there.
 const MUTANTS: &[(&str, &str, &str, &str)] = &[
@@ -199,10 +204,27 @@ fn killed(copy: &Path, cases: u64) -> Result<bool, String> {
     let compare = copy.join("target/release/compare");
     // First beside the definition; then what only several runs of one case show.
     for arguments in [vec![cases.to_string()], vec!["all".to_owned(), (cases / 4).to_string()]] {
-        let outcome = Command::new(&compare).args(arguments).stderr(std::process::Stdio::null()).status();
-        if !outcome.map_err(|error| error.to_string())?.success() {
+        let mut compare = Command::new(&compare);
+        if !ends_well(compare.args(arguments).stderr(Stdio::null())).map_err(|error| error.to_string())? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The command succeeds, and within [`PATIENCE`]: a mutant may also never end.
+fn ends_well(command: &mut Command) -> std::io::Result<bool> {
+    let mut running = command.spawn()?;
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = running.try_wait()? {
+            return Ok(status.success());
+        }
+        if begun.elapsed() > PATIENCE {
+            running.kill()?;
+            running.wait()?;
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
