@@ -125,7 +125,7 @@ impl Turn<'_, '_> {
         let handle = match passes.then_some(0).or_else(|| keys.find(hash, key)) {
             Some(handle) => handle,
             None if roles & program.creating == 0 => return false,
-            None if around.full && !program.is_brief() => {
+            None if around.full && !program.brief => {
                 stats.capped += 1;
                 *refused_until = Some(now.saturating_add(program.sweep_after));
                 return false;
@@ -218,22 +218,20 @@ impl RuleRun {
         let RuleState { keys, timers, stats, refused_until, .. } = &mut self.state;
         while timers.first().is_some_and(|timer| timer <= (until, last)) {
             let Some((due, event, handle)) = timers.pop() else { break };
-            let Some((key, held)) = keys.get_mut(handle) else { continue };
-            if !waits(program, held, event) || broken(program, held, event) {
-                continue;
-            }
-            let weight = held.weight();
-            let windows = program.windows.iter().enumerate().map(|(number, window)| {
-                let state = held.beside.windows.get_mut(number)?;
-                state.evict(window, due);
-                Some(state.value(window))
-            });
-            let windows: Vec<Value> = windows.map(Option::unwrap_or_default).collect();
-            let moment = Moment { time: due, by, end: event, key, windows: &windows };
             let around = Surroundings { refused: refused_until.is_some_and(|until| due < until), ..around };
-            complete(program, held, stats, &moment, around, out, used);
-            let after = held.weight();
-            keys.weigh(weight, after);
+            keys.change(handle, |key, held| {
+                if !waits(program, held, event) || broken(program, held, event) {
+                    return;
+                }
+                let windows = program.windows.iter().enumerate().map(|(number, window)| {
+                    let state = held.beside.windows.get_mut(number)?;
+                    state.evict(window, due);
+                    Some(state.value(window))
+                });
+                let windows: Vec<Value> = windows.map(Option::unwrap_or_default).collect();
+                let moment = Moment { time: due, by, end: event, key, windows: &windows };
+                complete(program, held, stats, &moment, around, out, used);
+            });
         }
     }
 
@@ -244,15 +242,14 @@ impl RuleRun {
         // Each key once: those that stay go to the back, for later.
         for _ in 0..keys.sweeps() {
             let Some(handle) = keys.pop_sweep(now) else { return };
-            let Some((_, held)) = keys.get_mut(handle) else { continue };
-            let before = held.weight();
-            held.expire(program, now);
-            let (idle, after) = (held.is_idle(program, now), held.weight());
-            keys.weigh(before, after);
-            if idle {
-                keys.remove(handle);
-            } else {
-                keys.queue(handle, now.saturating_add(program.sweep_after));
+            let idle = keys.change(handle, |_, held| {
+                held.expire(program, now);
+                held.is_idle(program, now)
+            });
+            match idle {
+                Some(true) => keys.remove(handle),
+                Some(false) => keys.queue(handle, now.saturating_add(program.sweep_after)),
+                None => {}
             }
         }
     }

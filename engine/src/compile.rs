@@ -13,7 +13,7 @@ use crate::program::{
     AbsenceProgram, BoundProgram, Ending, LatchProgram, Output, Place, Program, ReadBound, ReasonProgram,
     Role, RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
 };
-use crate::shape::{is_strict_chain, look_behind, mark_plain, passes, sweep_after};
+use crate::shape::{is_brief, is_strict_chain, look_behind, mark_plain, passes, sweep_after};
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
     Absence, Arrow, BinaryOp, Bound, Expr, LATCHES_MAX, MaskedFields, Module, Overlap, ROLES_MAX, ReasonPart,
@@ -171,6 +171,7 @@ impl Compiler<'_> {
                 && ending == Ending::Event
                 && rule.timeout.is_none()
                 && steps.last().is_some_and(|step| step.max == 1 && step.bars),
+            brief: is_brief(rule, &steps),
             passing: !latched && passes(rule, &steps),
             sweep_after: sweep_after(rule, horizon),
             uniform_keys: uniform_keys(&roles),

@@ -7,7 +7,6 @@ use crate::index::{How, Predicate};
 use crate::program::RoleKind;
 use crate::task::Task;
 use crate::value::Value;
-use pattern_dsl::ir::BinaryOp;
 
 /// How events find a step of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,17 +44,9 @@ impl Task {
 
 fn text(predicate: &Predicate, layout: &StreamLayout) -> Option<String> {
     let Predicate::Compare(slot, op, value) = predicate else { return None };
-    let op = match op {
-        BinaryOp::Equal => "==",
-        BinaryOp::Less => "<",
-        BinaryOp::LessOrEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterOrEqual => ">=",
-        _ => return None,
-    };
     let value = match value {
         Value::String(word) => format!("{word:?}"),
         value => value.to_string(),
     };
-    Some(format!("{} {op} {value}", layout.fields.get(*slot)?.path.join(".")))
+    Some(format!("{} {} {value}", layout.fields.get(*slot)?.path.join("."), op.sign()))
 }

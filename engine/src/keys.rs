@@ -111,12 +111,26 @@ impl KeyTable {
         self.weight = self.weight + after - before;
     }
 
-    /// The state of a key, added where there is none.
-    pub(crate) fn of_key(&mut self, key: &Key, make: impl FnOnce() -> KeyState) -> Option<&mut KeyState> {
+    /// Changes the state of a key, and weighs it; none if the handle names no key.
+    pub(crate) fn change<R>(
+        &mut self,
+        handle: Handle,
+        change: impl FnOnce(&[Value], &mut KeyState) -> R,
+    ) -> Option<R> {
+        let (key, state) = self.get_mut(handle)?;
+        let before = state.weight();
+        let outcome = change(key, state);
+        let after = state.weight();
+        self.weigh(before, after);
+        Some(outcome)
+    }
+
+    /// A key, added where there is none.
+    pub(crate) fn of_key(&mut self, key: &Key, make: impl FnOnce() -> KeyState) -> Handle {
         let hash = hash_of(key);
         let handle = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key.clone(), make));
         self.queue(handle, Micros::MIN);
-        Some(self.get_mut(handle)?.1)
+        handle
     }
 
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<(&[Value], &mut KeyState)> {

@@ -72,6 +72,8 @@ pub(crate) struct Program {
     pub(crate) strict_chain: bool,
     /// A match ends with an event that bars all earlier beginnings of the step before it: what lies before can be forgotten.
     pub(crate) forgets: bool,
+    /// A match is one event: of a key it keeps no more than its cool-down.
+    pub(crate) brief: bool,
     /// A match is one event, and nothing is kept of it.
     pub(crate) passing: bool,
     /// How long after an event a key is looked through for what has run out.
@@ -98,12 +100,6 @@ impl Program {
         numbers: &'p [usize],
     ) -> impl Iterator<Item = &'p AbsenceProgram> {
         numbers.iter().filter_map(|number| self.absences.get(*number))
-    }
-
-    /// Of a key it keeps no more than its cool-down.
-    pub(crate) fn is_brief(&self) -> bool {
-        let single = self.steps.len() == 1 && self.steps.iter().all(|step| step.max == 1 && !step.keeps_end);
-        single && self.absences.is_empty() && self.windows.is_empty()
     }
 
     /// All that it emits, also on a timeout.

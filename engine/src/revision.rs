@@ -85,19 +85,18 @@ impl RuleRun {
         if !uses_up && program.cooldown.is_none() && program.latches.is_empty() {
             return;
         }
-        let Some(held) = self.state.keys.of_key(&used.key, || KeyState::new(program)) else { return };
-        let before = held.weight();
-        held.expires_by(Micros::MIN);
-        if uses_up {
-            held.use_up(used.last);
-            held.beside.used_to = held.beside.used_to.max(used.last);
-        }
-        for (values, sent) in &used.sent {
-            held.beside.sent.set(values.clone(), *sent, program.cooldown.unwrap_or(0));
-        }
-        held.set_latches(close_latches(program, held.beside.latches));
-        let after = held.weight();
-        self.state.keys.weigh(before, after);
+        let handle = self.state.keys.of_key(&used.key, || KeyState::new(program));
+        self.state.keys.change(handle, |_, held| {
+            held.expires_by(Micros::MIN);
+            if uses_up {
+                held.use_up(used.last);
+                held.beside.used_to = held.beside.used_to.max(used.last);
+            }
+            for (values, sent) in &used.sent {
+                held.beside.sent.set(values.clone(), *sent, program.cooldown.unwrap_or(0));
+            }
+            held.set_latches(close_latches(program, held.beside.latches));
+        });
         self.closed_at = pos;
     }
 

@@ -34,14 +34,19 @@ pub(crate) fn is_strict_chain(rule: &Rule, units: &[UnitProgram], steps: &[StepP
         && steps.iter().all(|step| step.max == 1 && step.quiet.is_none())
 }
 
-/// See [`Program::passing`].
-pub(crate) fn passes(rule: &Rule, steps: &[StepProgram]) -> bool {
-    let plain = |step: &StepProgram| step.max == 1 && !step.keeps_end && !step.keeps_context;
+/// See [`Program::brief`].
+pub(crate) fn is_brief(rule: &Rule, steps: &[StepProgram]) -> bool {
     let bare = rule.leading.is_empty() && rule.trailing.is_empty() && rule.cancels.is_empty();
     steps.len() == 1
-        && steps.iter().all(plain)
+        && steps.iter().all(|step| step.max == 1 && !step.keeps_end)
         && bare
         && rule.windows.is_empty()
+}
+
+/// See [`Program::passing`].
+pub(crate) fn passes(rule: &Rule, steps: &[StepProgram]) -> bool {
+    is_brief(rule, steps)
+        && steps.iter().all(|step| !step.keeps_context)
         && rule.cooldown.is_none()
         && matches!(rule.overlap, Overlap::None | Overlap::PerStart | Overlap::PerEnd | Overlap::All)
 }

@@ -173,6 +173,8 @@ impl Stepping<'_> {
                 && list.last().is_some_and(|row| row.pos == self.pos)
             {
                 list.pop();
+                // At the limit of all state it was not counted before it was looked at.
+                self.stats.capped += u64::from(keeps && !capped);
             }
         }
         fired && program.overlap == Overlap::None

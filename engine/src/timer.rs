@@ -26,9 +26,6 @@ pub(crate) struct Agenda {
 impl Agenda {
     fn note(&mut self, at: usize, rule: usize, due: Option<Micros>) {
         let (Some(group), Some(known)) = (self.groups.get_mut(at), self.due.get_mut(rule)) else { return };
-        if *known == due {
-            return;
-        }
         known.map(|known| group.remove(&(known, rule)));
         due.map(|due| group.insert((due, rule)));
         *known = due;
@@ -97,8 +94,9 @@ impl Task {
             for rule in family {
                 if self.direct.get(rule) == Some(&group) {
                     self.sweep(rule, until);
+                } else {
+                    self.note_due(rule);
                 }
-                self.note_due(rule);
             }
         }
         if let Some(fresh) = out.alerts.get_mut(before..) {

@@ -178,3 +178,36 @@ fn what_the_limit_of_all_state_kept_out_shows_on_later_alerts() {
     let truncated: Vec<bool> = out.alerts.iter().map(|alert| alert.truncated).collect();
     assert_eq!(truncated, [true]);
 }
+
+/// A task with one rule and a limit of all state.
+fn limited(text: &str, state: Option<usize>) -> Task {
+    let limits = Limits { state, ..Limits::default() };
+    let mut task = Task::new(Options { limits, count_only: false, sorted_input: true, keep_history: false });
+    task.activate(&super::compile(text), &BTreeMap::new(), None).expect("a compiled rule activates");
+    let streams = ["a", "b"].map(|name| task.stream_id(name).expect("declared"));
+    task.add_partition(Partition { name: "p".to_owned(), streams: streams.into() });
+    task
+}
+
+/// An event of stream `a` with key `k` and `v`, at so many seconds.
+fn give(task: &mut Task, second: i64, v: i64) {
+    let stream = task.stream_id("a").expect("declared");
+    let slots: Vec<Value> = task.layout().streams[stream as usize]
+        .fields
+        .iter()
+        .map(|field| if field.path == ["k"] { Value::String("k".into()) } else { Value::Int(v) })
+        .collect();
+    let (ts, offset) = (second * 1_000_000, second as u64);
+    let event = EventRef { stream, ts, partition: 0, offset, id: None, slots: &slots };
+    task.step(Input::Event(event), &mut Outputs::default());
+}
+
+#[test]
+fn an_end_that_the_limit_of_all_state_does_not_keep_is_counted() {
+    let text = format!("{STREAMS}rule r {{ by k match within 1h {{ at least 3 a as x }} overlap all }}");
+    let mut task = limited(&text, Some(2));
+    give(&mut task, 0, 1);
+    give(&mut task, 1, 1);
+    task.step(Input::End, &mut Outputs::default());
+    assert_eq!((task.held(), task.stats()[0].1.capped), (2, 1));
+}

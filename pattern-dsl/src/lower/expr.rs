@@ -12,30 +12,6 @@ use crate::ir::{BinaryOp, Expr, LATCHES_MAX, TableKind};
 use crate::source::Span;
 use crate::types::{Literal, Type};
 
-fn sign(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessOrEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterOrEqual => ">=",
-        BinaryOp::Add => "+",
-        BinaryOp::Subtract => "-",
-        BinaryOp::Multiply => "*",
-        BinaryOp::Divide => "/",
-        BinaryOp::Remainder => "%",
-        BinaryOp::Coalesce => "??",
-        BinaryOp::In => "in",
-        BinaryOp::Contains => "contains",
-        BinaryOp::StartsWith => "starts with",
-        BinaryOp::EndsWith => "ends with",
-        BinaryOp::Matches => "matches",
-    }
-}
-
 impl RuleLowering<'_, '_> {
     /// Lowers and types an expression. `expected`: the enum whose words may stand here.
     pub(super) fn expr(&mut self, e: &ast::Expr, scope: &Scope, expected: Option<&Type>) -> Lowered<Typed> {
@@ -352,7 +328,7 @@ impl RuleLowering<'_, '_> {
         }
         let message = format!(
             "`{}` does not take {} `{}` and {} `{}`",
-            sign(op),
+            op.sign(),
             a_ty.show(),
             text(a),
             b_ty.show(),
