@@ -19,7 +19,7 @@ pub(super) async fn index() -> Json<Value> {
     Json(json!({
         "name": "tripline", "version": env!("CARGO_PKG_VERSION"),
         "paths": ["/v1/events", "/v1/events/{stream}", "/v1/rules", "/v1/rules/{id}",
-            "/v1/rules/{id}/explain", "/v1/rules:check", "/v1/alerts", "/v1/alerts/stream",
+            "/v1/rules/{id}/explain", "/v1/rules/{id}/stats", "/v1/rules:check", "/v1/alerts", "/v1/alerts/stream",
             "/v1/topics/{topic}/records", "/v1/endpoints", "/v1/endpoints/{name}",
             "/v1/endpoints/{name}/deliveries", "/livez", "/readyz", "/statusz", "/metrics"],
     }))
@@ -35,7 +35,7 @@ pub(super) async fn livez(State(shared): App) -> Response {
 
 fn not_ready(shared: &Shared) -> Option<&'static str> {
     if shared.failed.load(Ordering::Acquire) {
-        return Some("the store failed");
+        return Some("stopped: its log says why");
     }
     if *shared.stopping.borrow() {
         return Some("draining");

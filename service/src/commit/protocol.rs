@@ -44,25 +44,12 @@ pub enum Outcome {
     Committed(Option<u64>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Rest,
-    Begin,
-    Produce,
-    SendOffsets,
-    Commit,
-    Renew,
-    ReadBack,
-    Settle,
-    Recover,
-}
-
 /// Where the writing of bursts stands.
 #[derive(Debug, Clone)]
 pub struct Protocol {
     /// The last epoch known to be committed; 0 before the first.
     epoch: u64,
-    state: State,
+    next: Action,
     /// A burst waits, or is being written.
     burst: bool,
     /// How often an outcome was unknown.
@@ -73,7 +60,7 @@ impl Protocol {
     /// After recovery to `epoch`, with a producer that was just made.
     #[must_use]
     pub fn new(epoch: u64) -> Self {
-        Self { epoch, state: State::Rest, burst: false, unknown: 0 }
+        Self { epoch, next: Action::Rest, burst: false, unknown: 0 }
     }
 
     /// The last epoch known to be committed.
@@ -91,77 +78,67 @@ impl Protocol {
     /// No burst is under way.
     #[must_use]
     pub fn is_resting(&self) -> bool {
-        self.state == State::Rest && !self.burst
+        self.next == Action::Rest && !self.burst
     }
 
     /// There is a burst to write. It must stay as it is until [`Action::Settle`].
     pub fn offer(&mut self) {
         self.burst = true;
-        if self.state == State::Rest {
-            self.state = State::Begin;
+        if self.next == Action::Rest {
+            self.next = Action::Begin;
         }
     }
 
     /// Work was interrupted: somebody else may have gone on meanwhile. Read back before anything else.
     pub fn doubt(&mut self) {
-        if self.state != State::Recover {
-            self.state = State::Renew;
+        if self.next != Action::Recover {
+            self.next = Action::Renew;
         }
     }
 
     /// What to do next.
     #[must_use]
     pub fn next(&self) -> Action {
-        match self.state {
-            State::Rest => Action::Rest,
-            State::Begin => Action::Begin,
-            State::Produce => Action::Produce,
-            State::SendOffsets => Action::SendOffsets(self.epoch + 1),
-            State::Commit => Action::Commit,
-            State::Renew => Action::Renew,
-            State::ReadBack => Action::ReadBack,
-            State::Settle => Action::Settle,
-            State::Recover => Action::Recover,
-        }
+        self.next
     }
 
     /// What came of it.
     pub fn done(&mut self, outcome: Outcome) {
-        self.state = match (self.state, outcome) {
-            (State::Rest | State::Recover, _) => self.state,
-            (State::Begin, Outcome::Done) => State::Produce,
-            (State::Produce, Outcome::Done) => State::SendOffsets,
-            (State::SendOffsets, Outcome::Done) => State::Commit,
-            (State::Commit, Outcome::Done) => {
+        self.next = match (self.next, outcome) {
+            (Action::Rest | Action::Recover, _) => self.next,
+            (Action::Begin, Outcome::Done) => Action::Produce,
+            (Action::Produce, Outcome::Done) => Action::SendOffsets(self.epoch + 1),
+            (Action::SendOffsets(_), Outcome::Done) => Action::Commit,
+            (Action::Commit, Outcome::Done) => {
                 self.epoch += 1;
-                State::Settle
+                Action::Settle
             }
-            (State::Settle, _) => {
+            (Action::Settle, _) => {
                 self.burst = false;
-                State::Rest
+                Action::Rest
             }
-            (State::Renew, Outcome::Done) => State::ReadBack,
-            (State::ReadBack, Outcome::Committed(found)) => self.compare(found.unwrap_or(0)),
-            (_, Outcome::Fenced) => State::Recover,
+            (Action::Renew, Outcome::Done) => Action::ReadBack,
+            (Action::ReadBack, Outcome::Committed(found)) => self.compare(found.unwrap_or(0)),
+            (_, Outcome::Fenced) => Action::Recover,
             // Reading back can be tried again; a producer that could not be made, too.
-            (State::ReadBack, _) => State::ReadBack,
-            (State::Renew, _) => State::Renew,
+            (Action::ReadBack, _) => Action::ReadBack,
+            (Action::Renew, _) => Action::Renew,
             _ => {
                 self.unknown += 1;
-                State::Renew
+                Action::Renew
             }
         };
     }
 
-    fn compare(&mut self, found: u64) -> State {
+    fn compare(&mut self, found: u64) -> Action {
         match (self.burst, found) {
             (true, found) if found == self.epoch + 1 => {
                 self.epoch = found;
-                State::Settle
+                Action::Settle
             }
-            (true, found) if found == self.epoch => State::Begin,
-            (false, found) if found == self.epoch => State::Rest,
-            _ => State::Recover,
+            (true, found) if found == self.epoch => Action::Begin,
+            (false, found) if found == self.epoch => Action::Rest,
+            _ => Action::Recover,
         }
     }
 }

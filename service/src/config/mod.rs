@@ -181,6 +181,15 @@ impl Default for Webhooks {
 }
 
 impl Config {
+    /// Reads the file that is named, else `tripline.toml` here if it is there, and the environment over it.
+    ///
+    /// # Errors
+    /// See [`Self::load`].
+    pub fn find(named: Option<PathBuf>) -> Result<Self, String> {
+        let usual = PathBuf::from("tripline.toml");
+        Self::load(named.or_else(|| usual.is_file().then_some(usual)).as_deref())
+    }
+
     /// Reads the file, if any, and the environment over it.
     ///
     /// # Errors

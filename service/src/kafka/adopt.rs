@@ -1,14 +1,13 @@
 //! `tripline recover`: what stands committed for a group, and its offsets put back where they were lost.
 
 use super::lease::SESSION_MS;
-use super::source::split_name;
+use super::transactions::offsets;
 use super::{CALL, Context, Trouble, consumer, control};
 use crate::config::{Config, Kafka};
 use crate::console::{say, tell};
 use crate::failure::Failure;
 use clap::Args;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -34,9 +33,7 @@ pub struct RecoverArgs {
 /// # Errors
 /// The brokers cannot be reached, nothing was committed, or workers are at work.
 pub fn run(args: RecoverArgs) -> Result<u8, Failure> {
-    let usual = PathBuf::from("tripline.toml");
-    let file = args.config.or_else(|| usual.is_file().then_some(usual));
-    let mut kafka = Config::load(file.as_deref()).map_err(Failure::usage)?.kafka;
+    let mut kafka = Config::find(args.config).map_err(Failure::usage)?.kafka;
     kafka.brokers = args.kafka.unwrap_or(kafka.brokers);
     kafka.group = args.group.unwrap_or(kafka.group);
     kafka.check().map_err(Failure::usage)?;
@@ -55,14 +52,8 @@ fn recover(kafka: &Kafka, adopt: bool) -> Result<u8, Trouble> {
             kafka.control_topic
         )));
     };
-    let mut offsets = TopicPartitionList::new();
-    for (name, offset) in &cut {
-        tell!("{name}\t{offset}");
-        let Some((topic, partition)) = split_name(name) else { continue };
-        let mut element = offsets.add_partition(topic, partition);
-        element.set_offset(Offset::Offset(*offset as i64))?;
-        element.set_metadata(mark.to_string());
-    }
+    cut.iter().for_each(|(name, offset)| tell!("{name}\t{offset}"));
+    let offsets = offsets(&cut, &mark.to_string())?;
     let consumer: BaseConsumer<Context> = consumer(kafka).create_with_context(Context)?;
     let (epoch, alerts) = (mark.epoch, mark.tally.alerts);
     if !adopt {

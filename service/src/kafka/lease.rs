@@ -82,9 +82,7 @@ impl Lease {
     /// Serves the group's events; to be called often.
     pub(crate) fn serve(&self, most: Duration) -> Result<(), Trouble> {
         match self.consumer.poll(most) {
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => Err(Trouble::Refused(format!(
-                "another process works under this worker's name: {code}; give each a `worker.id` of its own"
-            ))),
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => Err(Trouble::Fenced(code.to_string())),
             Some(Err(error)) => {
                 tracing::debug!(%error, "the group");
                 Ok(())

@@ -47,6 +47,8 @@ const TRANSACTION_MS: u64 = 10_000;
 pub(crate) enum Trouble {
     /// The broker cannot be reached, or does not do as asked just now: try again.
     Away(String),
+    /// Another member has joined under this worker's name; or it was this one, and the answer was lost: join again.
+    Fenced(String),
     /// Going on could lose or double something, or is not allowed: a person has to decide.
     Refused(String),
 }
@@ -54,7 +56,7 @@ pub(crate) enum Trouble {
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Away(why) | Self::Refused(why) => f.write_str(why),
+            Self::Away(why) | Self::Fenced(why) | Self::Refused(why) => f.write_str(why),
         }
     }
 }
@@ -86,6 +88,8 @@ pub(crate) struct Context;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What fails reaches `error` too.
+        let level = if facility == "FAIL" { RDKafkaLogLevel::Debug } else { level };
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, "{message}");
@@ -96,11 +100,13 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Everything that there is has been read: no error.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
-            return;
+        match error.rdkafka_error_code() {
+            // Everything that there is has been read: no error.
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
+            // Told of every client each second; each connection that fails is told of once.
+            Some(RDKafkaErrorCode::AllBrokersDown) => tracing::debug!(%error, "{reason}"),
+            _ => tracing::warn!(%error, "{reason}"),
         }
-        tracing::warn!(%error, "{reason}");
     }
 }
 

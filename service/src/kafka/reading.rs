@@ -45,10 +45,10 @@ pub(crate) fn turn(
     limits: Option<&Cut>,
     take: &mut dyn FnMut(&mut Core, usize, Record),
 ) -> Result<usize, Trouble> {
-    let names: Vec<String> = core.lanes().map(str::to_owned).collect();
-    let limit =
-        |lane: usize| limits.map(|cut| names.get(lane).and_then(|name| cut.get(name)).copied().unwrap_or(0));
-    let stands: Vec<Stand> = (0..names.len())
+    let limits: Option<Vec<u64>> =
+        limits.map(|cut| core.lanes().map(|name| cut.get(name).copied().unwrap_or(0)).collect());
+    let limit = |lane: usize| limits.as_ref().map(|limits| limits.get(lane).copied().unwrap_or(0));
+    let stands: Vec<Stand> = (0..core.lanes().count())
         .map(|lane| Stand {
             lane,
             newest: core.newest_of(lane).unwrap_or(Micros::MIN),

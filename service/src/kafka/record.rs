@@ -1,9 +1,10 @@
 //! Records of the output topics, and alerts back from them.
 
 use crate::render;
+use crate::serve::matcher::webhooks;
 use crate::store::{AlertHead, StoredAlert};
 use engine::alert::Alert;
-use pattern_dsl::ir::{Destination, Mode};
+use pattern_dsl::ir::Mode;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use serde::Deserialize;
@@ -50,14 +51,7 @@ pub(crate) fn of_alert(alert: &Alert, topic: &str, structured: bool) -> Outgoing
             }
         }
     }
-    let webhooks: Vec<&String> = alert
-        .send
-        .iter()
-        .filter_map(|d| match d {
-            Destination::Webhook(name) => Some(name),
-            Destination::Topic(_) => None,
-        })
-        .collect();
+    let webhooks = webhooks(alert);
     if !webhooks.is_empty() && alert.mode == Mode::Live {
         record.header(WEBHOOKS, serde_json::to_vec(&webhooks).unwrap_or_default());
     }

@@ -1,24 +1,24 @@
 //! From what stands committed to a task that stands there too: a silent replay, with decisions at their places.
 
+use super::Trouble;
 use super::control::{self, Committed, Decision};
 use super::mark::{Mark, Tally};
 use super::point::KafkaPoint;
-use super::reading;
+use super::reading::{self, turn};
 use super::snapshot::{Snapshot, Snapshots};
-use super::source::{Record, Source, split_name};
+use super::source::{Record, Source};
 use super::topics::{Purpose, Topics};
 use super::transactions::Transactions;
-use super::{Trouble, reading::turn};
 use crate::commit::CommitPoint;
 use crate::commit::protocol::Protocol;
 use crate::config::{Config, Kafka};
-use crate::serve::core::{Arrival, Core, Cut};
+use crate::serve::core::{Arrival, Core, Cut, partition_name};
 use crate::serve::recover::{new_core, read_folder, take_folder};
-use crate::serve::{language, now_micros};
+use crate::serve::{hex, language, now_micros};
 use crate::store::{Control, Entry};
 use engine::alert::ALERTS;
 use metrics::{counter, gauge};
-use pattern_dsl::ir::{self, Mode};
+use pattern_dsl::ir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -159,7 +159,7 @@ fn refused(error: anyhow::Error) -> Trouble {
 fn new_lineage() -> Result<String, Trouble> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|e| Trouble::Refused(e.to_string()))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 fn open(kafka: &Kafka, core: &Core) -> Result<Source, Trouble> {
@@ -214,7 +214,7 @@ fn settled(
         let committed = control::read(kafka)?;
         let mut partitions: BTreeSet<String> = counts
             .iter()
-            .flat_map(|(topic, count)| (0..*count).map(move |n| format!("{topic}/{n}")))
+            .flat_map(|(topic, count)| (0..*count).map(move |n| partition_name(topic, n)))
             .collect();
         if let Some((_, cut)) = &committed.head {
             partitions.extend(cut.keys().cloned());
@@ -275,7 +275,7 @@ fn check_reach(topics: &Topics, decisions: &[Decision], from: &Cut, cut: &Cut) -
     for decision in decisions {
         let Control::Open { topic, starts } = &decision.control else { continue };
         for (partition, start) in (0..).zip(starts) {
-            let name = format!("{topic}/{partition}");
+            let name = partition_name(topic, partition);
             let (low, high) = topics.range(topic, partition)?;
             let end = cut.get(&name).copied().unwrap_or(*start);
             let start = from.get(&name).unwrap_or(start);
@@ -332,7 +332,7 @@ impl Replay<'_> {
                 tracing::error!(seq = decision.seq, why, "a decision could not be taken again");
                 counter!("tripline_determinism_violations_total").increment(1);
             }
-            self.count();
+            self.core.drain(|id| self.tally.add(id));
             if self.core.lanes().count() != lanes {
                 self.source = None;
             }
@@ -355,7 +355,7 @@ impl Replay<'_> {
             let taken = turn(&mut self.core, &mut source, Some(cut), &mut |core, lane, record| {
                 *events += 1;
                 take(core, lane, &record);
-                count(core, tally);
+                core.drain(|id| tally.add(id));
             })?;
             if taken == 0 {
                 source.wait(Duration::from_millis(5))?;
@@ -364,10 +364,6 @@ impl Replay<'_> {
         self.core.skip_to(cut);
         self.source = Some(source);
         Ok(())
-    }
-
-    fn count(&mut self) {
-        count(&mut self.core, &mut self.tally);
     }
 
     /// The alerts found must be those that were committed.
@@ -388,20 +384,6 @@ pub(crate) fn take(core: &mut Core, lane: usize, record: &Record) -> Option<(Str
     let raw = record.value.as_deref().unwrap_or_default();
     let arrival = Arrival { lane, offset: record.offset, arrived: record.arrived, raw };
     core.take(arrival).err().map(|rejection| (rejection.code, rejection.message))
-}
-
-/// Counts what was raised, and tells nobody.
-fn count(core: &mut Core, tally: &mut Tally) {
-    for alert in core.out.alerts.drain(..).filter(|alert| alert.mode != Mode::Off) {
-        tally.add(&alert.id);
-    }
-    core.out.late.clear();
-    core.out.duplicates.clear();
-}
-
-/// Topic and partition of a lane, as text.
-pub(crate) fn place(name: &str) -> (&str, String) {
-    split_name(name).map_or((name, String::new()), |(topic, partition)| (topic, partition.to_string()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use super::mark::Mark;
 use crate::serve::core::Cut;
+use crate::serve::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 /// Raised with every change of the file's form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 /// Snapshots that are kept.
 const KEPT: usize = 3;
 
@@ -61,7 +62,7 @@ fn digest(mark: &str, cut: &Cut, state: &[u8]) -> String {
     }
     hasher.update(b"\n");
     hasher.update(state);
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(&hasher.finalize())
 }
 
 fn program() -> String {

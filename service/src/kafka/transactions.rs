@@ -7,7 +7,7 @@ use super::source::split_name;
 use super::{CALL, Context, TRANSACTION_MS, Trouble, client};
 use crate::commit::protocol::Outcome;
 use crate::config::Kafka;
-use crate::serve::core::Cut;
+use crate::serve::core::{Cut, partition_name};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -91,7 +91,7 @@ impl Transactions {
         for element in found.elements() {
             element.error()?;
             let Offset::Offset(offset) = element.offset() else { continue };
-            let name = format!("{}/{}", element.topic(), element.partition());
+            let name = partition_name(element.topic(), element.partition());
             let own: Mark = element.metadata().parse().map_err(|why| {
                 Trouble::Refused(format!(
                     "group `{}`: the committed offset {offset} of {name} was not written by Tripline ({why}); put back \
@@ -139,7 +139,8 @@ pub(crate) fn outcome_of(error: &KafkaError) -> Outcome {
     }
 }
 
-fn offsets(cut: &Cut, metadata: &str) -> Result<TopicPartitionList, KafkaError> {
+/// The offsets of a cut, each with this metadata.
+pub(super) fn offsets(cut: &Cut, metadata: &str) -> Result<TopicPartitionList, KafkaError> {
     let mut list = TopicPartitionList::new();
     for (name, offset) in cut {
         let Some((topic, partition)) = split_name(name) else { continue };

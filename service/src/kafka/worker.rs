@@ -3,7 +3,7 @@
 use super::point::{Burst, KafkaPoint};
 use super::reading;
 use super::record::Origin;
-use super::recover::{Recovered, ensure_outputs, place, recover, take};
+use super::recover::{Recovered, ensure_outputs, recover, take};
 use super::snapshot::Snapshots;
 use super::source::{Record, Source};
 use super::topics::Topics;
@@ -30,6 +30,10 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 /// How long a stopping worker goes on trying to commit.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// So many times within so long, and the name is another process's.
+const FENCED_MAX: usize = 4;
+const FENCED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Says once that the service is ready, or why it never will be.
 pub(crate) type Ready = oneshot::Sender<Result<(), String>>;
 
@@ -40,6 +44,26 @@ pub(crate) struct Worker {
     pub(crate) ready: Option<Ready>,
     /// Who writes, and for whom; none before the group was joined.
     pub(crate) transactions: Option<Transactions>,
+}
+
+/// How often the group has put another member in this one's place.
+///
+/// WHY: once says little. A broker that dies after it took down a member and before it answered leaves the same trace as a
+/// second process of that name. But only two processes go on taking the name from each other.
+#[derive(Default)]
+struct Fenced {
+    times: std::collections::VecDeque<Instant>,
+}
+
+impl Fenced {
+    /// Once more. True if it is too often for an accident.
+    fn again(&mut self) -> bool {
+        self.times.push_back(Instant::now());
+        if self.times.len() < FENCED_MAX {
+            return false;
+        }
+        self.times.pop_front().is_some_and(|first| first.elapsed() < FENCED_WITHIN)
+    }
 }
 
 /// How a session ended without trouble.
@@ -81,6 +105,7 @@ struct Session<'a> {
 impl Worker {
     /// Works until told to stop.
     pub(crate) fn run(mut self) {
+        let mut fenced = Fenced::default();
         loop {
             match self.session() {
                 Ok(End::Stopped) => return,
@@ -94,18 +119,33 @@ impl Worker {
                         return;
                     }
                 }
-                Err(Trouble::Refused(why)) => {
-                    if let Some(ready) = self.ready.take() {
-                        let _ = ready.send(Err(why));
+                Err(Trouble::Fenced(why)) => {
+                    counter!("tripline_fenced_members_total").increment(1);
+                    self.transactions = None;
+                    if fenced.again() {
+                        return self.give_up(format!(
+                            "another process works under this worker's name: {why}; give each a `worker.id` of its own"
+                        ));
+                    }
+                    tracing::warn!(why, "the group knows a newer member of this worker's name: joining again");
+                    if self.is_stopped(AGAIN) {
                         return;
                     }
-                    tracing::error!(why, "stopped: nothing is read or written until a restart");
-                    self.shared.failed.store(true, Ordering::Release);
-                    while !self.is_stopped(AGAIN) {}
-                    return;
                 }
+                Err(Trouble::Refused(why)) => return self.give_up(why),
             }
         }
+    }
+
+    /// Does nothing but answer until told to stop.
+    fn give_up(&mut self, why: String) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Err(why));
+            return;
+        }
+        tracing::error!(why, "stopped: nothing is read or written until a restart");
+        self.shared.failed.store(true, Ordering::Release);
+        while !self.is_stopped(AGAIN) {}
     }
 
     /// Answers requests for so long that there is no task. True if one of them was to stop.
@@ -201,7 +241,7 @@ impl Worker {
                 return Ok(true);
             }
             if transactions.lease.is_known() && !self.shared.standby.swap(true, Ordering::AcqRel) {
-                tracing::info!("standing by: another worker of the group has the task");
+                tracing::info!("standing by: the group has given the task to no worker, or to another");
                 if let Some(ready) = self.ready.take() {
                     let _ = ready.send(Ok(()));
                 }
@@ -303,7 +343,7 @@ impl Session<'_> {
             let inputs: Vec<&str> = self.matcher.core.opened().keys().map(String::as_str).collect();
             self.topics.check_sends(&checked.module.rules, &inputs).map_err(|trouble| match trouble {
                 Trouble::Refused(why) => Problem::new(422, why),
-                Trouble::Away(why) => Problem::new(503, why).retry_after(1),
+                Trouble::Away(why) | Trouble::Fenced(why) => Problem::new(503, why).retry_after(1),
             })?;
         }
         self.matcher.rules(ask, now_micros())
@@ -454,10 +494,10 @@ impl Session<'_> {
 
 /// One record: to the task, or to the topic of those that are none; late ones to theirs.
 fn consume(core: &mut Core, point: &mut KafkaPoint, lane: usize, name: &str, record: &Record) {
-    let (topic, partition) = place(name);
+    let (topic, partition) = name.rsplit_once('/').unwrap_or((name, ""));
     let origin = Origin {
         topic,
-        partition: &partition,
+        partition,
         offset: record.offset,
         arrived: record.arrived,
         key: record.key.as_deref(),

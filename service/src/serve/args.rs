@@ -38,9 +38,7 @@ impl ServeArgs {
     /// # Errors
     /// A file or variable that cannot be used.
     pub fn config(self) -> Result<Config, Failure> {
-        let usual = PathBuf::from("tripline.toml");
-        let file = self.config.or_else(|| usual.is_file().then_some(usual));
-        let mut config = Config::load(file.as_deref()).map_err(Failure::usage)?;
+        let mut config = Config::find(self.config).map_err(Failure::usage)?;
         config.dev = self.dev;
         if let Some(data) = self.data {
             config.store.data = data;

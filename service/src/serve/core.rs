@@ -7,6 +7,7 @@ mod saved;
 use super::language::{self, CompileError};
 use crate::decode::Decoder;
 use crate::store::{Control, Entry, FolderState};
+use arcstr::ArcStr;
 use engine::alert::ALERTS;
 use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
 use engine::task::{Input, Options, Outputs, Partition, Task};
@@ -62,7 +63,7 @@ struct Lane {
     name: String,
     streams: Vec<StreamId>,
     /// Names of `streams`.
-    readers: Vec<String>,
+    readers: Vec<ArcStr>,
     id: Option<PartitionId>,
     next: u64,
     late: Micros,
@@ -70,6 +71,11 @@ struct Lane {
     newest: Option<Micros>,
     lag: i64,
     heard: Instant,
+}
+
+/// The name of a topic's partition.
+pub(crate) fn partition_name(topic: &str, number: impl std::fmt::Display) -> String {
+    format!("{topic}/{number}")
 }
 
 /// An offset vector: by partition, the next offset.
@@ -227,17 +233,18 @@ impl Core {
         raw: &[u8],
         arrived: i64,
     ) -> Result<(String, u64), Rejection> {
-        self.feed(stream, None, raw, arrived)
+        let (lane, offset) = self.feed(stream, None, raw, arrived)?;
+        Ok((self.lanes[lane].topic.clone(), offset))
     }
 
-    /// `place`: the partition and offset that the event has already; else it gets the next of its local topic.
+    /// `place`: the partition and offset that the event has already; else it gets the next of its local topic. Returns them.
     fn feed(
         &mut self,
         stream: &str,
         place: Option<(usize, u64)>,
         raw: &[u8],
         arrived: i64,
-    ) -> Result<(String, u64), Rejection> {
+    ) -> Result<(usize, u64), Rejection> {
         let Some(source) = self.sources.get_mut(stream) else {
             return Err(Rejection {
                 code: "unknown_stream".into(),
@@ -269,7 +276,15 @@ impl Core {
             };
             self.task.step(Input::Event(event), &mut self.out);
         }
-        Ok((lane.topic.clone(), offset))
+        Ok((at, offset))
+    }
+
+    /// Takes out what the last steps have caused, to be told to nobody; the ids of the alerts go to `found`.
+    pub(crate) fn drain(&mut self, mut found: impl FnMut(&str)) {
+        let raised = self.out.alerts.drain(..).filter(|alert| alert.mode != ir::Mode::Off);
+        raised.for_each(|alert| found(&alert.id));
+        self.out.late.clear();
+        self.out.duplicates.clear();
     }
 
     /// The first instant after every accepted event.
@@ -437,7 +452,7 @@ impl Core {
         let lane = self.add_lanes(&topic);
         for lane in self.lanes.iter_mut().filter(|lane| lane.topic == topic) {
             lane.streams.push(id);
-            lane.readers.push(stream.name.clone());
+            lane.readers.push(stream.name.as_str().into());
             lane.late = lane.late.max(stream.late);
             lane.idle = lane.idle.max(self.idle_max.map_or(stream.idle, |m| stream.idle.min(m)));
         }
@@ -455,7 +470,7 @@ impl Core {
         let first = self.lanes.len();
         let partitions = match self.opened.get(topic) {
             Some(starts) => {
-                (0..).zip(starts).map(|(number, start)| (format!("{topic}/{number}"), *start)).collect()
+                (0u32..).zip(starts).map(|(number, start)| (partition_name(topic, number), *start)).collect()
             }
             None => vec![(topic.to_owned(), 0)],
         };

@@ -237,19 +237,24 @@ impl Request {
     }
 }
 
-/// An alert as the store keeps it.
-pub(crate) fn stored(seq: u64, alert: &Alert) -> StoredAlert {
-    let webhooks = alert.send.iter().filter_map(|d| match d {
+/// The endpoints that its rule names.
+pub(crate) fn webhooks(alert: &Alert) -> Vec<String> {
+    let endpoint = |destination: &Destination| match destination {
         Destination::Webhook(name) => Some(name.clone()),
         Destination::Topic(_) => None,
-    });
+    };
+    alert.send.iter().filter_map(endpoint).collect()
+}
+
+/// An alert as the store keeps it.
+pub(crate) fn stored(seq: u64, alert: &Alert) -> StoredAlert {
     let head = AlertHead {
         id: alert.id.clone(),
         rule: alert.rule.to_string(),
         key: render::text::key_text(alert),
         severity: render::shown_text(&alert.severity),
         shadow: alert.mode == Mode::Shadow,
-        webhooks: webhooks.collect(),
+        webhooks: webhooks(alert),
     };
     StoredAlert { seq, head, event: render::cloud_event_with(alert, render::Detail::Full) }
 }

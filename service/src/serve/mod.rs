@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) token: Option<String>,
     /// Bytes that wait for the matcher.
     pub(crate) queued: AtomicUsize,
-    /// The store failed: nothing is taken any more.
+    /// The store or Kafka refused to go on: nothing is taken any more.
     pub(crate) failed: AtomicBool,
     pub(crate) ready: AtomicBool,
     /// Another worker of the group has the task.
@@ -255,5 +255,10 @@ pub(crate) fn rfc3339(micros: i64) -> String {
 /// Hash of a text, for ETags and idempotency keys.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes as digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

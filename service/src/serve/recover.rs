@@ -68,11 +68,7 @@ fn replay(store: &Store, core: &mut Core, head: &Head) -> anyhow::Result<u64> {
             tracing::error!(seq, why, "an entry of the log could not be taken again");
             counter!("tripline_determinism_violations_total").increment(1);
         }
-        for alert in core.out.alerts.drain(..).filter(|a| a.mode != Mode::Off) {
-            found.add(&alert.id);
-        }
-        core.out.late.clear();
-        core.out.duplicates.clear();
+        core.drain(|id| found.add(id));
         entries += 1;
     }
     if found != *head {

@@ -250,7 +250,7 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn endpoint_cursor(&self, name: &str) -> Result<u64> {
-        Ok(self.meta.get(format!("endpoint/{name}"))?.map_or(0, |v| position(&v)))
+        self.place(&format!("endpoint/{name}"))
     }
 
     /// Writes deliveries and, if given, the endpoint's cursor, in one batch.

@@ -24,7 +24,7 @@ impl Head {
         hasher.update(self.hash.as_bytes());
         hasher.update(id.as_bytes());
         self.alerts += 1;
-        self.hash = hasher.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+        self.hash = crate::serve::hex(&hasher.finalize()[..16]);
     }
 }
 

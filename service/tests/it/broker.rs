@@ -139,6 +139,21 @@ impl Node {
         }
     }
 
+    /// Joins a group under the name of one of its members, and is gone.
+    pub(super) fn take_name(&self, group: &str, member: &str, topic: &str) {
+        let mut config = self.client();
+        config.set("group.id", group).set("group.instance.id", member);
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "1000");
+        let consumer: BaseConsumer = config.create().unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        let begun = Instant::now();
+        while consumer.assignment().unwrap().count() == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{member} is not let in");
+            let _ = consumer.poll(Duration::from_millis(50));
+        }
+    }
+
     pub(super) fn producer(&self) -> Writer {
         let mut config = self.client();
         config.set("enable.idempotence", "true").set("linger.ms", "2").set("message.timeout.ms", "60000");

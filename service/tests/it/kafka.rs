@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use super::broker::{Node, Record, unique};
-use super::serve::{Service, folder};
-use std::process::{Command, Stdio};
+use super::crash::{check_determinism, program};
+use super::serve::{Service, folder, spawn};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const STREAMS: &str =
@@ -58,9 +59,7 @@ fn events_of_a_topic_become_alerts_of_another() {
     let folder = setting(node, &test, &format!("{STREAMS}{RULE}"));
     let service = start(&folder);
     let writer = node.producer();
-    for (minute, ok) in [(0, false), (1, false), (2, true)] {
-        writer.send(&topic("auth"), 0, "ann", &attempt(minute, "ann", ok));
-    }
+    attack(node, &topic("auth"), 0);
     writer.send(&topic("auth"), 0, "ann", "no event");
     writer.send(&topic("auth"), 0, "ann", &attempt(1, "bob", false));
     writer.flush();
@@ -88,11 +87,8 @@ fn events_of_a_topic_become_alerts_of_another() {
     // A restart replays, and raises nothing twice.
     service.kill();
     let service = start(&folder);
-    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
-    for (minute, ok) in [(10, false), (11, false), (12, true)] {
-        writer.send(&topic("auth"), 0, "ann", &attempt(minute, "ann", ok));
-    }
-    writer.flush();
+    check_determinism(&service);
+    attack(node, &topic("auth"), 10);
     assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
 }
 
@@ -129,7 +125,7 @@ fn a_rule_put_over_http_outlives_a_kill() {
     service.kill();
     let service = start(&folder);
     assert_eq!(service.get("/v1/rules/guess").status, 404);
-    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+    check_determinism(&service);
     send(18..27);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(node.committed(&topic("alerts")).len(), 3);
@@ -166,11 +162,65 @@ fn another_worker_stands_by_and_takes_over() {
     attack(node, &topic("auth"), 10);
     assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
     assert_eq!(state(&second), "ready");
-    assert!(second.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+    check_determinism(&second);
     let first = start(&folders[0]);
     assert_eq!(state(&first), "standby");
     attack(node, &topic("auth"), 20);
     assert_eq!(node.await_records(&topic("alerts"), 3).len(), 3);
+}
+
+/// The name under which a worker is known to its group.
+fn name_it(folder: &tempfile::TempDir, worker: &str) {
+    let path = folder.path().join("tripline.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, format!("{config}[worker]\nid = \"{worker}\"\n")).unwrap();
+}
+
+/// As when a broker dies after it took the worker down and before it answered: the group knows a member that nobody is.
+#[test]
+fn a_worker_whose_name_was_taken_once_joins_again() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("namesake");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let folder = setting(node, &test, &format!("{STREAMS}{RULE}"));
+    name_it(&folder, "only");
+    let service = start(&folder);
+    attack(node, &topic("auth"), 0);
+    assert_eq!(node.await_records(&topic("alerts"), 1).len(), 1);
+    node.take_name(&test, "only", &topic("control"));
+    attack(node, &topic("auth"), 10);
+    assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
+    assert!(service.get("/metrics").body.contains("tripline_fenced_members_total 1"));
+    check_determinism(&service);
+}
+
+#[test]
+fn of_two_processes_of_one_name_one_gives_up() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("twins");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let rules = format!("{STREAMS}{RULE}");
+    let folders = [setting(node, &test, &rules), setting(node, &test, &rules)];
+    folders.iter().for_each(|folder| name_it(folder, "twin"));
+    let first = start(&folders[0]);
+    let config = folders[1].path().join("tripline.toml");
+    let mut second = spawn(&program(), folders[1].path(), &["--config", config.to_str().unwrap()]);
+    let begun = Instant::now();
+    let is_one_left = |second: &mut Child| {
+        second.try_wait().unwrap().is_some() || first.get("/statusz").json()["state"] == "stopped: its log says why"
+    };
+    while !is_one_left(&mut second) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "both go on");
+        attack(node, &topic("auth"), 0);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    attack(node, &topic("auth"), 10);
+    let alerts = node.await_records(&topic("alerts"), 2);
+    assert_eq!(alerts.len(), 2, "{:?}", ids(&alerts));
+    let _ = second.kill();
+    second.wait().unwrap();
 }
 
 /// Offsets that are gone, as after `offsets.retention.minutes`, are never guessed.
@@ -187,8 +237,7 @@ fn lost_offsets_are_refused_until_they_are_put_back() {
     node.await_records(&topic("alerts"), 1);
     service.kill();
     node.forget(&test);
-    let program = || Command::new(super::crash::program());
-    let mut serve = program()
+    let mut serve = Command::new(program())
         .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap(), "--data"])
         .arg(folder.path().join("data"))
         .arg("--rules")
@@ -208,11 +257,13 @@ fn lost_offsets_are_refused_until_they_are_put_back() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("are gone") && text.contains("tripline recover --kafka"), "{text}");
-    let adopted =
-        program().args(["recover", "--adopt", "--config", config.to_str().unwrap()]).output().unwrap();
+    let adopted = Command::new(program())
+        .args(["recover", "--adopt", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
     assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
     let service = start(&folder);
     attack(node, &topic("auth"), 10);
     assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
-    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+    check_determinism(&service);
 }

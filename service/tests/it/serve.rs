@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ const RULE: &str = "rule guess { by user (auth.user) match within 10m { 2 auth a
 /// A running service; killed when dropped.
 pub(super) struct Service {
     child: Child,
+    log: PathBuf,
     pub(super) address: String,
 }
 
@@ -40,14 +42,14 @@ impl Service {
     pub(super) fn start(folder: &Path, more: &[&str]) -> Self {
         let mut child = spawn(Path::new(env!("CARGO_BIN_EXE_tripline")), folder, more);
         let address = ready(&mut child);
-        Self { child, address }
+        Self { child, log: log_in(folder), address }
     }
 
     /// The same of another build of the binary.
     pub(super) fn start_of(program: &Path, folder: &Path) -> Self {
         let mut child = spawn(program, folder, &[]);
         let address = ready(&mut child);
-        Self { child, address }
+        Self { child, log: log_in(folder), address }
     }
 
     pub(super) fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -85,13 +87,24 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        // What it said last is half of why a test failed.
+        if std::thread::panicking() {
+            let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            println!("the service's log:\n{}", lines[lines.len().saturating_sub(80)..].join("\n"));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+fn log_in(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
 /// Begins a service without waiting for it.
 pub(super) fn spawn(program: &Path, folder: &Path, more: &[&str]) -> Child {
+    let log = File::options().create(true).append(true).open(log_in(folder)).unwrap();
     Command::new(program)
         .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
@@ -99,7 +112,7 @@ pub(super) fn spawn(program: &Path, folder: &Path, more: &[&str]) -> Child {
         .arg(folder.join("rules"))
         .args(more)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap()
 }

@@ -8,28 +8,15 @@ use pattern_dsl::types::Micros;
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Saved {
     lanes: Vec<(String, u64, Option<Micros>, i64)>,
-    units: Vec<(String, Option<u8>)>,
+    units: Vec<(String, Option<Unit>)>,
     last_tick: Micros,
-}
-
-fn unit_number(unit: Unit) -> u8 {
-    match unit {
-        Unit::Seconds => 0,
-        Unit::Millis => 1,
-        Unit::Micros => 2,
-    }
-}
-
-fn unit_of(number: u8) -> Option<Unit> {
-    [Unit::Seconds, Unit::Millis, Unit::Micros].into_iter().find(|unit| unit_number(*unit) == number)
 }
 
 impl Core {
     /// All that events have changed, for a core that took the same decisions.
     pub(crate) fn save(&self) -> Vec<u8> {
         let lanes = self.lanes.iter().map(|l| (l.name.clone(), l.next, l.newest, l.lag)).collect();
-        let units =
-            self.sources.iter().map(|(name, s)| (name.clone(), s.decoder.time_unit().map(unit_number)));
+        let units = self.sources.iter().map(|(name, s)| (name.clone(), s.decoder.time_unit()));
         let saved = Saved { lanes, units: units.collect(), last_tick: self.last_tick };
         let mut bytes = serde_json::to_vec(&saved).unwrap_or_default();
         bytes.push(b'\n');
@@ -50,7 +37,7 @@ impl Core {
         }
         for (name, unit) in saved.units {
             if let Some(source) = self.sources.get_mut(&name) {
-                source.decoder.set_time_unit(unit.and_then(unit_of));
+                source.decoder.set_time_unit(unit);
             }
         }
         self.last_tick = saved.last_tick;
