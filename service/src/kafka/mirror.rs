@@ -25,7 +25,9 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> std::io::Result<std::thread::JoinHan
         while !*shared.stopping.borrow() {
             match copy(&shared) {
                 Ok(()) => return,
-                Err(Trouble::Away(why) | Trouble::Fenced(why)) => tracing::debug!(why, "the copy of alerts waits"),
+                Err(Trouble::Away(why) | Trouble::Fenced(why)) => {
+                    tracing::debug!(why, "the copy of alerts waits")
+                }
                 Err(Trouble::Refused(why)) => tracing::error!(why, "alerts cannot be copied"),
             }
             std::thread::sleep(Duration::from_millis(500));

@@ -127,7 +127,10 @@ impl Worker {
                             "another process works under this worker's name: {why}; give each a `worker.id` of its own"
                         ));
                     }
-                    tracing::warn!(why, "the group knows a newer member of this worker's name: joining again");
+                    tracing::warn!(
+                        why,
+                        "the group knows a newer member of this worker's name: joining again"
+                    );
                     if self.is_stopped(AGAIN) {
                         return;
                     }

@@ -156,8 +156,8 @@ impl Node {
 
     pub(super) fn producer(&self) -> Writer {
         let mut config = self.client();
-        config.set("enable.idempotence", "true").set("linger.ms", "2").set("message.timeout.ms", "60000");
-        Writer(config.create().unwrap())
+        config.set("enable.idempotence", "true").set("linger.ms", "2").set("message.timeout.ms", "0");
+        Writer(config.create_with_context(Delivery).unwrap())
     }
 
     /// All that is committed in a topic.
@@ -215,7 +215,22 @@ impl Node {
 }
 
 /// Writes events.
-pub(super) struct Writer(ThreadedProducer<rdkafka::producer::DefaultProducerContext>);
+pub(super) struct Writer(ThreadedProducer<Delivery>);
+
+/// Tells of what was not written.
+pub(super) struct Delivery;
+
+impl rdkafka::ClientContext for Delivery {}
+
+impl rdkafka::producer::ProducerContext for Delivery {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            println!("not written to {}/{}: {error}", message.topic(), message.partition());
+        }
+    }
+}
 
 impl Writer {
     /// Hands a record over; it may wait while the broker is away.

@@ -209,7 +209,8 @@ fn of_two_processes_of_one_name_one_gives_up() {
     let mut second = spawn(&program(), folders[1].path(), &["--config", config.to_str().unwrap()]);
     let begun = Instant::now();
     let is_one_left = |second: &mut Child| {
-        second.try_wait().unwrap().is_some() || first.get("/statusz").json()["state"] == "stopped: its log says why"
+        second.try_wait().unwrap().is_some()
+            || first.get("/statusz").json()["state"] == "stopped: its log says why"
     };
     while !is_one_left(&mut second) {
         assert!(begun.elapsed() < Duration::from_secs(60), "both go on");

@@ -69,6 +69,31 @@ fn flush(writer: &Writer, test: &str, count: usize) {
     writer.flush();
 }
 
+/// The broker holds every event once, in the order in which it was sent: else the comparison means nothing.
+fn check_input(node: &Node, test: &str, count: usize) {
+    for (stream, name) in NAMES.iter().enumerate() {
+        let mut wanted: Vec<String> =
+            (0..count).map(|number| event(stream, number).trim_end().to_owned()).collect();
+        wanted.extend((0..PARTITIONS).map(|partition| last(stream, partition, count)));
+        let held = node.committed(&format!("{test}.{name}"));
+        for partition in 0..PARTITIONS {
+            let is_own = |line: &&String| match line.split("\"id\":\"last").nth(1) {
+                Some(rest) => rest.starts_with(&partition.to_string()),
+                None => partition_of(line) == partition,
+            };
+            let wanted: Vec<&String> = wanted.iter().filter(is_own).collect();
+            let held: Vec<&String> = held
+                .iter()
+                .filter(|record| record.partition == partition)
+                .map(|record| &record.value)
+                .collect();
+            assert_eq!(wanted.len(), held.len(), "events in {name}/{partition}");
+            assert!(wanted == held, "{name}/{partition} is not in order");
+        }
+    }
+    assert_eq!(node.committed(&format!("{test}.late")).len(), 0, "late events");
+}
+
 /// Rule and id of every alert of an undisturbed run over the same events.
 fn undisturbed(folder: &Path, rules: &str, count: usize) -> BTreeSet<(String, String)> {
     for (stream, name) in NAMES.iter().enumerate() {
@@ -178,6 +203,7 @@ fn kills_of_the_service_lose_and_double_nothing() {
     });
     flush(&writer, test, count);
     let wanted = undisturbed(folder.path(), RULES, count);
+    check_input(node, test, count);
     let found = checked(&settled(node, &format!("{test}.alerts"), wanted.len()));
     compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
     assert_eq!(over_http(&service, wanted.len()), wanted);
@@ -216,6 +242,7 @@ fn kills_of_the_broker_lose_and_double_nothing() {
     });
     flush(&writer, test, count);
     let wanted = undisturbed(folder.path(), RULES, count);
+    check_input(&node, test, count);
     let found = checked(&settled(&node, &format!("{test}.alerts"), wanted.len()));
     compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
     assert_eq!(over_http(&service, wanted.len()), wanted);
