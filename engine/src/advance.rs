@@ -7,8 +7,9 @@ use crate::alert::{Alert, FiredBy};
 use crate::deadlines::Deadlines;
 use crate::event::{Arriving, EventRef};
 use crate::expr::Scope;
+use crate::index::Wanted;
 use crate::interface::RuleStats;
-use crate::keys::{KeyTable, hash_of};
+use crate::keys::{KeyTable, Near, hash_of};
 use crate::overlap::{Moment, Surroundings, UsedUp, complete};
 use crate::program::{Ending, Place, Program, Role, RoleKind};
 use crate::row::Position;
@@ -32,8 +33,6 @@ pub(crate) struct RuleRun {
 #[derive(Debug, Default)]
 pub(crate) struct RuleState {
     pub(crate) keys: KeyTable,
-    /// Of a rule whose matches are single events: the state in which one is looked at, empty again after each.
-    pub(crate) passing: Option<Box<KeyState>>,
     /// Ends of trailing absences, of `until quiet` and of `on timeout`, in order: when, the event they count from (the choice's
     /// last; of a time-out its first), its key. One whose event has gone rings for nothing.
     pub(crate) timers: Deadlines,
@@ -47,23 +46,32 @@ pub(crate) struct RuleState {
 }
 
 /// One event at one rule.
-struct Turn<'a, 'e> {
-    program: &'a Program,
-    state: &'a mut RuleState,
+pub(crate) struct Turn<'a, 'e> {
+    pub(crate) program: &'a Program,
+    pub(crate) state: &'a mut RuleState,
     closed_at: Position,
-    event: &'a Arriving<'e>,
-    pos: Position,
+    pub(crate) event: &'a Arriving<'e>,
+    pub(crate) pos: Position,
     around: Surroundings<'a>,
-    out: &'a mut Vec<Alert>,
-    used: &'a mut Vec<UsedUp>,
+    pub(crate) out: &'a mut Vec<Alert>,
+    pub(crate) used: &'a mut Vec<UsedUp>,
+}
+
+impl RuleState {
+    /// First events of this time belong to the revision.
+    pub(crate) fn accepts(&self, time: Micros) -> bool {
+        self.from.is_none_or(|from| time >= from) && self.until.is_none_or(|until| time < until)
+    }
 }
 
 impl RuleRun {
-    /// Takes an event in the rule's order. `roles`: those whose predicates hold. False if no key holds or begins anything.
+    /// Takes an event in the rule's order. False if no key holds or begins anything.
+    #[expect(clippy::too_many_arguments, reason = "an event, what it is wanted for, and what is around")]
     pub(crate) fn event(
         &mut self,
         event: &Arriving<'_>,
-        roles: u64,
+        wanted: Wanted,
+        near: Near,
         pos: Position,
         around: Surroundings<'_>,
         out: &mut Vec<Alert>,
@@ -72,7 +80,12 @@ impl RuleRun {
         let (program, view) = (&*self.program, &event.view);
         let state = &mut self.state;
         let mut turn = Turn { program, state, closed_at: self.closed_at, event, pos, around, out, used };
-        let mut remaining = roles;
+        if let Some(slot) = wanted.slot.map(usize::from)
+            && !view.slot(slot).is_null()
+        {
+            return turn.keyed(wanted.roles, std::slice::from_ref(view.slot(slot)), event.hash(slot), near);
+        }
+        let mut remaining = wanted.roles;
         let (mut null_key, mut met) = (false, false);
         while remaining != 0 {
             let first = remaining.trailing_zeros() as usize;
@@ -82,12 +95,13 @@ impl RuleRun {
             remaining &= !same;
             match *role.keys.as_slice() {
                 [slot] if !view.slot(slot).is_null() => {
-                    met |= turn.keyed(same, std::slice::from_ref(view.slot(slot)), event.hash(slot));
+                    let key = std::slice::from_ref(view.slot(slot));
+                    met |= turn.keyed(same, key, event.hash(slot), Near::Unknown);
                 }
                 _ if role.keys.iter().any(|slot| view.slot(*slot).is_null()) => null_key = true,
                 _ => {
                     let key: Key = role.keys.iter().map(|slot| view.slot(*slot).clone()).collect();
-                    met |= turn.keyed(same, &key, hash_of(&key));
+                    met |= turn.keyed(same, &key, hash_of(&key), Near::Unknown);
                 }
             }
         }
@@ -109,20 +123,23 @@ impl RuleRun {
     ) {
         let (program, state) = (&*self.program, &mut self.state);
         let mut turn = Turn { program, state, closed_at: self.closed_at, event, pos, around, out, used };
-        turn.keyed(roles, key, hash_of(key));
+        turn.keyed(roles, key, hash_of(key), Near::Unknown);
     }
 }
 
 impl Turn<'_, '_> {
     /// False if the key holds nothing and begins nothing.
-    fn keyed(&mut self, roles: u64, key: &[Value], hash: u64) -> bool {
+    fn keyed(&mut self, roles: u64, key: &[Value], hash: u64, near: Near) -> bool {
         let (program, pos, around) = (self.program, self.pos, self.around);
-        let RuleState { keys, passing, timers, stats, from, until, refused_until } = &mut *self.state;
-        let now = self.event.view.ts;
+        let (now, accepts) = (self.event.view.ts, self.state.accepts(self.event.view.ts));
+        let RuleState { keys, timers, stats, refused_until, .. } = &mut *self.state;
         let around = Surroundings { refused: refused_until.is_some_and(|until| now < until), ..around };
+        if program.passing && keys.is_empty() {
+            self.pass(roles, key, around);
+            return true;
+        }
         let capped = stats.capped;
-        let passes = program.passing && keys.is_empty();
-        let handle = match passes.then_some(0).or_else(|| keys.find(hash, key)) {
+        let handle = match keys.find_near(near, hash, key) {
             Some(handle) => handle,
             None if roles & program.creating == 0 => return false,
             None if around.full && !program.brief => {
@@ -132,12 +149,7 @@ impl Turn<'_, '_> {
             }
             None => keys.insert(hash, key.into(), || KeyState::new(program)),
         };
-        let held = if passes {
-            &mut **passing.get_or_insert_with(|| Box::new(KeyState::new(program)))
-        } else {
-            let Some((_, held)) = keys.get_mut(handle) else { return false };
-            held
-        };
+        let Some((_, held)) = keys.get_mut(handle) else { return false };
         let view = self.event.view;
         let weight = held.weight();
         held.expire(program, now);
@@ -164,7 +176,7 @@ impl Turn<'_, '_> {
             state: held,
             timers,
             stats,
-            accepts: from.is_none_or(|from| now >= from) && until.is_none_or(|until| now < until),
+            accepts,
             event: self.event,
             pos,
             handle,
@@ -179,14 +191,11 @@ impl Turn<'_, '_> {
             *refused_until = Some(now.saturating_add(program.sweep_after));
         }
         let (idle, after) = (held.is_idle(program, now), held.weight());
-        debug_assert!(idle || !passes, "an event that passes leaves nothing");
-        if !passes {
-            keys.weigh(weight, after);
-            if idle {
-                keys.remove(handle);
-            } else {
-                keys.queue(handle, now.saturating_add(program.sweep_after));
-            }
+        keys.weigh(weight, after);
+        if idle {
+            keys.remove(handle);
+        } else {
+            keys.queue(handle, now.saturating_add(program.sweep_after));
         }
         true
     }

@@ -6,10 +6,12 @@
 //! INVARIANT: nothing is changed here, and what an event does does not depend on it.
 
 use crate::event::{Arriving, EventRef};
+use crate::index::Wanted;
 use crate::interface::Outputs;
-use crate::keys::{Handle, hash_of};
+use crate::keys::{Near, hash_of};
 use crate::task::Task;
 use std::hint::black_box;
+use std::ops::Range;
 
 /// Most events that are looked at together: what they meet has to stay in the nearest cache.
 const EVENTS: usize = 16;
@@ -19,12 +21,11 @@ const STATES: usize = 64;
 /// What a few events will meet.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    /// Rules that want them, with their roles, event by event.
-    wanted: Vec<(u32, u64)>,
+    /// Rules that want them, event by event.
+    wanted: Vec<Wanted>,
+    /// Where the keys are that these rules know the events by.
+    near: Vec<Near>,
     events: Vec<Meeting>,
-    /// Rules with the hashes of keys, then with the keys' handles.
-    hashes: Vec<(u32, u64)>,
-    handles: Vec<(u32, Handle)>,
 }
 
 /// An event that some rule wants.
@@ -32,8 +33,8 @@ pub(crate) struct Ahead {
 struct Meeting {
     /// Of the events looked at.
     number: usize,
-    /// Where its rules end.
-    end: usize,
+    /// Its rules.
+    wanted: Range<usize>,
     /// A slot with the hash of its value as a key.
     hash: Option<(usize, u64)>,
 }
@@ -44,73 +45,75 @@ impl Task {
         let mut ahead = std::mem::take(&mut self.ahead);
         while !events.is_empty() {
             let (now, later) = events.split_at(self.look_ahead(&mut ahead, events));
-            let mut meetings = ahead.events.iter().peekable();
-            let mut start = 0;
-            for (number, event) in now.iter().enumerate() {
-                let meeting = meetings.next_if(|meeting| meeting.number == number);
-                let admitted = self.admit(event, out);
-                match meeting {
-                    Some(Meeting { end, hash, .. }) => {
-                        let wanted = ahead.wanted.get(start..*end).unwrap_or_default();
-                        start = *end;
-                        if admitted {
-                            self.run_wanted(&Arriving::hashed(*event, *hash), wanted, out);
-                        }
-                    }
-                    None if admitted => self.release_complete(out),
-                    None => {}
-                }
+            let mut next = 0;
+            for Meeting { number, wanted, hash } in &ahead.events {
+                self.pass(now.get(next..*number).unwrap_or_default(), out);
+                next = number + 1;
+                let Some(event) = now.get(*number).filter(|event| self.admit(event, out)) else { continue };
+                let near = ahead.near.get(wanted.clone()).unwrap_or_default();
+                let wanted = ahead.wanted.get(wanted.clone()).unwrap_or_default();
+                self.run_wanted(&Arriving::hashed(*event, *hash), wanted, near, out);
             }
+            self.pass(now.get(next..).unwrap_or_default(), out);
             events = later;
         }
         self.ahead = ahead;
     }
 
+    /// Takes events that no rule wants: time moves.
+    #[inline]
+    fn pass(&mut self, events: &[EventRef<'_>], out: &mut Outputs) {
+        for event in events {
+            if self.admit(event, out) {
+                self.release_complete(out);
+            }
+        }
+    }
+
     /// Looks at the first events, one at least; gives how many.
     fn look_ahead(&mut self, ahead: &mut Ahead, events: &[EventRef<'_>]) -> usize {
-        let Ahead { wanted, events: seen, hashes, handles } = ahead;
+        let Ahead { wanted, near, events: seen } = ahead;
         wanted.clear();
+        near.clear();
         seen.clear();
-        hashes.clear();
-        handles.clear();
         let mut looked = 0;
         for event in events.iter().take(EVENTS) {
             let start = wanted.len();
             if start >= STATES {
                 break;
             }
-            looked += 1;
             self.index.wanted(event, &self.partition_names, &self.tables, wanted);
-            if wanted.len() == start {
-                continue;
-            }
-            let mut known = None;
-            for (rule, roles) in wanted.get(start..).unwrap_or_default() {
-                let program = self.rules.get(*rule as usize).map(|run| &run.program);
-                let role = program.and_then(|program| program.roles.get(roles.trailing_zeros() as usize));
-                if let Some([slot]) = role.map(|role| role.keys.as_slice()) {
-                    let (_, hash) = *known.insert(
-                        known
-                            .filter(|(known, _)| known == slot)
-                            .unwrap_or_else(|| (*slot, hash_of([event.slot(*slot)]))),
-                    );
-                    hashes.push((*rule, hash));
+            if wanted.len() > start {
+                let mut hash: Option<(usize, u64)> = None;
+                for one in wanted.get(start..).unwrap_or_default() {
+                    near.push(self.find_ahead(event, one, &mut hash));
                 }
+                seen.push(Meeting { number: looked, wanted: start..wanted.len(), hash });
             }
-            seen.push(Meeting { number: looked - 1, end: wanted.len(), hash: known });
+            looked += 1;
         }
-        for (rule, hash) in hashes.iter() {
-            let keys = self.rules.get(*rule as usize).map(|run| &run.state.keys);
-            handles.extend(keys.and_then(|keys| keys.hashed(*hash)).map(|handle| (*rule, handle)));
-        }
-        let states = |(rule, handle): &(u32, Handle)| {
-            let (_, state) = self.rules.get(*rule as usize)?.state.keys.get(*handle)?;
+        let states = wanted.iter().zip(near.iter()).filter_map(|(wanted, near)| {
+            let Near::At(handle) = near else { return None };
+            let (_, state) = self.rules.get(wanted.rule as usize)?.state.keys.get(*handle)?;
             Some(state)
-        };
+        });
         // First what tells where the lists are, then what is in them.
-        black_box(handles.iter().filter_map(states).map(|state| state.lists.len()).sum::<usize>());
-        let ends = handles.iter().filter_map(states).flat_map(|state| &state.lists);
-        black_box(ends.filter_map(|list| list.last()).map(|row| row.pos).sum::<u64>());
+        black_box(states.clone().map(|state| state.lists.len()).sum::<usize>());
+        let ends = states.flat_map(|state| &state.lists).filter_map(|list| list.last());
+        black_box(ends.map(|row| row.pos).sum::<u64>());
         looked
+    }
+
+    /// Where the key is that a rule knows an event by.
+    #[inline]
+    fn find_ahead(&self, event: &EventRef<'_>, wanted: &Wanted, hash: &mut Option<(usize, u64)>) -> Near {
+        let Some(slot) = wanted.slot.map(usize::from) else { return Near::Unknown };
+        let value = event.slot(slot);
+        if value.is_null() {
+            return Near::Unknown;
+        }
+        let known = hash.filter(|(known, _)| *known == slot);
+        let (_, hash) = *hash.insert(known.unwrap_or_else(|| (slot, hash_of([value]))));
+        self.rules.get(wanted.rule as usize).map_or(Near::Unknown, |run| run.state.keys.near(hash))
     }
 }

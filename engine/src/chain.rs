@@ -8,6 +8,7 @@
 use crate::advance::RuleRun;
 use crate::alert::{ALERTS, Alert, Shown};
 use crate::event::{Event, EventHead, EventRef, Layout, PartitionId};
+use crate::index::Wanted;
 use crate::interface::Outputs;
 use crate::task::{Place, Task};
 use crate::value::Value;
@@ -259,19 +260,19 @@ impl Task {
             let view: EventRef<'_> = alert.event.view();
             wanted.clear();
             self.index.wanted(&view, &self.partition_names, &self.tables, &mut wanted);
-            for (rule, roles) in &wanted {
-                let at_stratum = self.chain.stratum(*rule as usize) == stratum;
-                let Some(run) = self.rules.get_mut(*rule as usize).filter(|_| at_stratum) else { continue };
+            for Wanted { rule, roles, .. } in wanted.iter().copied() {
+                let at_stratum = self.chain.stratum(rule as usize) == stratum;
+                let Some(run) = self.rules.get_mut(rule as usize).filter(|_| at_stratum) else { continue };
                 if reads(&run.program.rule, alert) {
                     run.state.stats.wanted += 1;
                     places.push(Place {
-                        family: self.family(*rule as usize),
+                        family: self.family(rule as usize),
                         rank: usize::MAX,
                         partition: PartitionId::MAX,
                         offset: number as u64,
                         number: base + number,
-                        rule: *rule,
-                        roles: *roles,
+                        rule,
+                        roles,
                     });
                 }
             }

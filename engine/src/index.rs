@@ -35,16 +35,25 @@ struct StreamIndex {
     /// What rules want, in the order of what finds them; those that ask nothing come first.
     wants: Vec<Want>,
     unconditional: usize,
-    /// Predicates that are tested, with the wants that they find.
-    tested: Vec<(u32, Range<usize>)>,
+    /// Predicates that are tested for every event.
+    tested: Vec<Tested>,
     families: Vec<Family>,
 }
 
-/// A rule wants events that fit all of the predicates, for the roles (one bit each).
+/// A rule that wants an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) rule: u32,
+    /// Where all its roles find the key, if that is one field.
+    pub(crate) slot: Option<u16>,
+    /// One bit each.
+    pub(crate) roles: u64,
+}
+
+/// A rule wants events that fit all of the predicates.
 #[derive(Debug)]
 struct Want {
-    rule: u32,
-    roles: u64,
+    wanted: Wanted,
     /// Once arranged, without the one that finds it.
     predicates: Vec<u32>,
 }
@@ -78,6 +87,27 @@ pub enum How {
     Word,
     /// By order, among all limits of the field that rules ask for.
     Limit,
+}
+
+/// A predicate that is tested for every event.
+#[derive(Debug)]
+struct Tested {
+    predicate: u32,
+    /// The wants that it finds.
+    wants: Range<usize>,
+    quick: Quick,
+    /// It holds for the event looked at.
+    holds: bool,
+}
+
+/// A predicate in the form in which most events are told apart soonest. The range of numbers that pass has both ends in it.
+#[derive(Debug)]
+enum Quick {
+    Floats(usize, f64, f64),
+    Ints(usize, i64, i64),
+    Word(usize, ArcStr),
+    /// It has no such form.
+    None,
 }
 
 /// A test of one event.
@@ -207,6 +237,56 @@ fn orders<T: PartialOrd>(op: BinaryOp, value: &T, limit: &T) -> bool {
     }
 }
 
+impl Quick {
+    fn of(predicate: &Predicate) -> Self {
+        use BinaryOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+        let Predicate::Compare(slot, op, limit) = predicate else { return Self::None };
+        match limit {
+            // Beyond infinity there is no next number.
+            Value::Float(limit) if limit.is_finite() => match op {
+                Less => Self::Floats(*slot, f64::NEG_INFINITY, limit.next_down()),
+                LessOrEqual => Self::Floats(*slot, f64::NEG_INFINITY, *limit),
+                Greater => Self::Floats(*slot, limit.next_up(), f64::INFINITY),
+                GreaterOrEqual => Self::Floats(*slot, *limit, f64::INFINITY),
+                Equal => Self::Floats(*slot, *limit, *limit),
+                _ => Self::None,
+            },
+            Value::Int(limit) => match op {
+                Less => limit.checked_sub(1).map_or(Self::None, |last| Self::Ints(*slot, i64::MIN, last)),
+                LessOrEqual => Self::Ints(*slot, i64::MIN, *limit),
+                Greater => {
+                    limit.checked_add(1).map_or(Self::None, |first| Self::Ints(*slot, first, i64::MAX))
+                }
+                GreaterOrEqual => Self::Ints(*slot, *limit, i64::MAX),
+                Equal => Self::Ints(*slot, *limit, *limit),
+                _ => Self::None,
+            },
+            Value::String(word) if *op == Equal => Self::Word(*slot, word.clone()),
+            _ => Self::None,
+        }
+    }
+
+    /// Whether the predicate holds; none if it has to be asked itself.
+    #[inline(always)]
+    fn holds(&self, event: &EventRef<'_>) -> Option<bool> {
+        match self {
+            Self::Floats(slot, low, high) => match event.slot(*slot) {
+                Value::Float(value) => Some(low <= value && value <= high),
+                _ => None,
+            },
+            Self::Ints(slot, low, high) => match event.slot(*slot) {
+                Value::Int(value) => Some(low <= value && value <= high),
+                _ => None,
+            },
+            Self::Word(slot, word) => match event.slot(*slot) {
+                Value::String(value) => Some(value.len() == word.len() && value.as_str() == word.as_str()),
+                _ => None,
+            },
+            Self::None => None,
+        }
+    }
+}
+
 /// On which side of a limit the values lie that pass.
 fn side(op: BinaryOp) -> Option<Ordering> {
     match op {
@@ -282,12 +362,12 @@ impl Index {
     }
 
     /// Rules must be added in their order.
-    pub(crate) fn want(&mut self, stream: StreamId, rule: u32, role: u32, predicates: &[u32]) {
+    pub(crate) fn want(&mut self, stream: StreamId, wanted: Wanted, predicates: &[u32]) {
         let Some(index) = self.streams.get_mut(stream as usize) else { return };
-        let mut known = index.wants.iter_mut().rev().take_while(|want| want.rule == rule);
+        let mut known = index.wants.iter_mut().rev().take_while(|want| want.wanted.rule == wanted.rule);
         match known.find(|want| want.predicates == predicates) {
-            Some(want) => want.roles |= 1 << role,
-            None => index.wants.push(Want { rule, roles: 1 << role, predicates: predicates.to_vec() }),
+            Some(want) => want.wanted.roles |= wanted.roles,
+            None => index.wants.push(Want { wanted, predicates: predicates.to_vec() }),
         }
     }
 
@@ -313,7 +393,7 @@ impl Index {
         let index = self.streams.get(stream as usize)?;
         let holds = |range: &Range<usize>| {
             let wants = index.wants.get(range.clone()).unwrap_or_default();
-            wants.iter().any(|want| want.rule == rule && want.roles >> role & 1 == 1)
+            wants.iter().any(|want| want.wanted.rule == rule && want.wanted.roles >> role & 1 == 1)
         };
         if holds(&(0..index.unconditional)) {
             return Some((How::Every, None));
@@ -322,19 +402,20 @@ impl Index {
             let how = if matches!(family.by, By::Equal(_)) { How::Word } else { How::Limit };
             family.predicates.iter().map(move |found| (how, found))
         });
-        let mut all = index.tested.iter().map(|found| (How::Tested, found)).chain(of_families);
+        let tested = index.tested.iter().map(|tested| (How::Tested, (tested.predicate, &tested.wants)));
+        let mut all = tested.chain(of_families.map(|(how, (number, wants))| (how, (*number, wants))));
         let (how, (number, _)) = all.find(|(_, (_, wants))| holds(wants))?;
-        Some((how, index.predicates.get(*number as usize).map(|test| &test.predicate)))
+        Some((how, index.predicates.get(number as usize).map(|test| &test.predicate)))
     }
 
-    /// Appends the rules that want the event, in their order, each with the roles (one bit each) that its tests leave open.
+    /// Appends the rules that want the event, in their order, each with the roles that its tests leave open.
     #[inline]
     pub(crate) fn wanted(
         &mut self,
         event: &EventRef<'_>,
         partitions: &[ArcStr],
         tables: &Tables,
-        found: &mut Vec<(u32, u64)>,
+        found: &mut Vec<Wanted>,
     ) {
         if let Some(index) = self.streams.get_mut(event.stream as usize) {
             index.find(event, Around { partitions, tables }, found);
@@ -349,9 +430,7 @@ struct Look<'a> {
     predicates: &'a mut [Test],
     epoch: u64,
     wants: &'a [Want],
-    found: &'a mut Vec<(u32, u64)>,
-    /// What was found of it begins here.
-    start: usize,
+    found: &'a mut Vec<Wanted>,
 }
 
 impl Look<'_> {
@@ -369,11 +448,7 @@ impl Look<'_> {
     fn take(&mut self, range: &Range<usize>) {
         for want in self.wants.get(range.clone()).unwrap_or_default() {
             if want.predicates.iter().all(|predicate| self.holds(*predicate)) {
-                let before = self.found.len() > self.start;
-                match self.found.last_mut() {
-                    Some((rule, roles)) if before && *rule == want.rule => *roles |= want.roles,
-                    _ => self.found.push((want.rule, want.roles)),
-                }
+                self.found.push(want.wanted);
             }
         }
     }
@@ -411,7 +486,12 @@ impl StreamIndex {
             let start = end;
             end += same.len();
             match same.first() {
-                Some((Finder::Test(predicate), ..)) => self.tested.push((*predicate, start..end)),
+                Some((Finder::Test(predicate), ..)) => {
+                    let test = self.predicates.get(*predicate as usize);
+                    let quick = test.map_or(Quick::None, |test| Quick::of(&test.predicate));
+                    let (predicate, wants) = (*predicate, start..end);
+                    self.tested.push(Tested { predicate, wants, quick, holds: false });
+                }
                 Some((Finder::Family(kin), ..)) => {
                     let mut at = start;
                     let ranges = same.chunk_by(|(_, p, _), (_, q, _)| p == q).map(|chunk| {
@@ -478,32 +558,33 @@ impl StreamIndex {
     }
 
     #[inline]
-    fn find(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<(u32, u64)>) {
-        self.epoch += 1;
+    fn find(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<Wanted>) {
         // Most events fit nothing, and end here.
         let mut finds = self.unconditional > 0 || !self.families.is_empty();
-        for (predicate, _) in &self.tested {
-            if let Some(test) = self.predicates.get_mut(*predicate as usize) {
-                let holds = test.predicate.holds(event, around);
-                test.known = 2 * self.epoch + u64::from(holds);
-                finds |= holds;
-            }
+        for tested in &mut self.tested {
+            tested.holds = tested.quick.holds(event).unwrap_or_else(|| {
+                let test = self.predicates.get(tested.predicate as usize);
+                test.is_some_and(|test| test.predicate.holds_of_any(event, around))
+            });
+            finds |= tested.holds;
         }
         if finds {
+            self.epoch += 1;
             self.gather(event, around, found);
         }
     }
 
     #[inline(never)]
-    fn gather(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<(u32, u64)>) {
+    fn gather(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<Wanted>) {
         let Self { predicates, epoch, wants, unconditional, tested, families, .. } = self;
         let start = found.len();
-        let mut look = Look { event, around, predicates, epoch: *epoch, wants, found, start };
+        let mut look = Look { event, around, predicates, epoch: *epoch, wants, found };
         look.take(&(0..*unconditional));
-        for (predicate, range) in tested {
-            if look.holds(*predicate) {
-                look.take(range);
+        for Tested { predicate, wants, .. } in tested.iter().filter(|tested| tested.holds) {
+            if let Some(test) = look.predicates.get_mut(*predicate as usize) {
+                test.known = 2 * look.epoch + 1;
             }
+            look.take(wants);
         }
         for family in families {
             match family.find(event.slot(family.slot)) {
@@ -517,20 +598,22 @@ impl StreamIndex {
                 }
             }
         }
-        if !found.get(start..).is_some_and(|found| found.is_sorted_by(|(a, _), (b, _)| a < b)) {
+        if found.len() > start + 1 {
             merge_rules(found, start);
         }
     }
 }
 
 /// Puts what was found from `start` on in the order of rules, each once.
-fn merge_rules(found: &mut Vec<(u32, u64)>, start: usize) {
+fn merge_rules(found: &mut Vec<Wanted>, start: usize) {
     let Some(own) = found.get_mut(start..) else { return };
-    own.sort_unstable_by_key(|(rule, _)| *rule);
+    if !own.is_sorted_by_key(|wanted| wanted.rule) {
+        own.sort_unstable_by_key(|wanted| wanted.rule);
+    }
     let mut kept = 0;
     for at in 1..own.len() {
-        if own[at].0 == own[kept].0 {
-            own[kept].1 |= own[at].1;
+        if own[at].rule == own[kept].rule {
+            own[kept].roles |= own[at].roles;
         } else {
             kept += 1;
             own[kept] = own[at];

@@ -14,6 +14,18 @@ use std::hash::{Hash, Hasher};
 /// Names a key of a rule while its state lives.
 pub(crate) type Handle = u32;
 
+/// Where a key was when it was looked for, some events ago.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Near {
+    /// It was not looked for.
+    #[default]
+    Unknown,
+    /// Likely here.
+    At(Handle),
+    /// Nowhere, when so many keys had been added to its table.
+    Absent(u32),
+}
+
 /// Most rows of a state whose lists are kept for the next key.
 const SPARE_ROWS: usize = 64;
 
@@ -38,6 +50,8 @@ pub(crate) struct KeyTable {
     sweeps: VecDeque<(Micros, Handle)>,
     /// Of all states together ([`KeyState::weight`]).
     weight: usize,
+    /// Keys added so far.
+    added: u32,
 }
 
 /// Where a key is, beside part of its hash: another key is told apart, and the table grows, without a look at the places.
@@ -78,10 +92,29 @@ impl KeyTable {
         self.handles.find(wanted.spread(), same).map(|entry| entry.handle)
     }
 
-    /// A key with this hash, and likely the only one.
-    pub(crate) fn hashed(&self, hash: u64) -> Option<Handle> {
+    /// Where a key with this hash is, likely the only one.
+    pub(crate) fn near(&self, hash: u64) -> Near {
         let wanted = Entry::new(hash, 0);
-        self.handles.find(wanted.spread(), |entry| entry.hash == wanted.hash).map(|entry| entry.handle)
+        let entry = self.handles.find(wanted.spread(), |entry| entry.hash == wanted.hash);
+        entry.map_or(Near::Absent(self.added), |entry| Near::At(entry.handle))
+    }
+
+    /// A key that was near there is not here.
+    #[inline]
+    pub(crate) fn lacks(&self, near: Near) -> bool {
+        matches!(near, Near::Absent(added) if added == self.added)
+    }
+
+    /// [`Self::find`] of a key that was near there.
+    #[inline]
+    pub(crate) fn find_near(&self, near: Near, hash: u64, key: &[Value]) -> Option<Handle> {
+        match near {
+            Near::At(handle) if self.get(handle).is_some_and(|(known, _)| known.as_slice() == key) => {
+                Some(handle)
+            }
+            _ if self.lacks(near) => None,
+            _ => self.find(hash, key),
+        }
     }
 
     /// Adds a key that is not there yet; `make` gives its state where none is at hand.
@@ -93,6 +126,7 @@ impl KeyTable {
             (self.places.len() - 1) as Handle
         });
         self.weight += state.weight();
+        self.added = self.added.wrapping_add(1);
         if let Some(place) = self.places.get_mut(handle as usize) {
             *place = Some(Held { key, state });
         }

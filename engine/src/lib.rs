@@ -41,6 +41,7 @@ mod deadlines;
 mod advance;
 mod revision;
 mod step;
+mod passing;
 mod search;
 mod fit;
 mod set;

@@ -7,7 +7,7 @@ use crate::alert::{Alert, FiredBy};
 use crate::emit;
 use crate::expr::Scope;
 use crate::interface::{Limits, RuleStats};
-use crate::program::Program;
+use crate::program::{Program, all_hold};
 use crate::row::{Position, Row, Rows, first_of, last_of};
 use crate::search::{Ask, Next, Question, search};
 use crate::state::{Cooldowns, Key, KeyState, Sent};
@@ -28,6 +28,8 @@ pub(crate) struct Surroundings<'a> {
     /// That has kept something out of the rule that may matter at this moment.
     pub(crate) refused: bool,
     pub(crate) count_only: bool,
+    /// The rule has no other revision.
+    pub(crate) alone: bool,
     /// Alerts are built even where they are only counted: another rule reads them.
     pub(crate) is_read: bool,
     pub(crate) tables: &'a Tables,
@@ -91,10 +93,11 @@ pub(crate) fn complete(
         if moment.by != FiredBy::Timeout {
             held.set_latches(close_latches(program, held.beside.latches));
         }
-        use_up(program, held, moment, &round, used);
+        let from = round.from;
+        use_up(program, held, moment, round, around.alone, used);
         // After `overlap from x` the same moment is looked at again: a later beginning may be complete as well.
         let again = matches!(program.overlap, Overlap::From(_) | Overlap::FromLast(_));
-        if !again || round.from == 0 || moment.by == FiredBy::Timeout {
+        if !again || from == 0 || moment.by == FiredBy::Timeout {
             return true;
         }
     }
@@ -167,6 +170,30 @@ fn fire(
         held.expires_by(Micros::MIN);
     }
     round
+}
+
+/// Fires the choice of one event that a rule without cool-down, latches and windows has, unless its clauses forbid it.
+pub(crate) fn fire_alone(
+    program: &Program,
+    stats: &mut RuleStats,
+    moment: &Moment<'_>,
+    around: Surroundings<'_>,
+    scope: &Scope<'_>,
+    out: &mut Vec<Alert>,
+) -> bool {
+    stats.searches += 1;
+    stats.rows_walked += 1;
+    if !all_hold(&program.having, scope) {
+        return false;
+    }
+    if !program.unless.is_empty() && all_hold(&program.unless, scope) {
+        stats.suppressed_unless += 1;
+        return false;
+    }
+    let choice = Choice { taken: scope.taken, scope, truncated: around.refused };
+    let mut sent = Sending { known: &Cooldowns::new(), fresh: Vec::new() };
+    send(program, &mut sent, stats, moment, around, &choice, out);
+    true
 }
 
 /// What a search looks at for a moment.
@@ -318,7 +345,8 @@ fn use_up(
     program: &Program,
     held: &mut KeyState,
     moment: &Moment<'_>,
-    round: &Round,
+    round: Round,
+    alone: bool,
     used: &mut Vec<UsedUp>,
 ) {
     if moment.by == FiredBy::Timeout {
@@ -342,8 +370,8 @@ fn use_up(
             }
         }
     }
-    if last > 0 || program.cooldown.is_some() || !program.latches.is_empty() {
-        used.push(UsedUp { key: moment.key.into(), last, sent: round.sent.clone() });
+    if !alone && (last > 0 || program.cooldown.is_some() || !program.latches.is_empty()) {
+        used.push(UsedUp { key: moment.key.into(), last, sent: round.sent });
     }
 }
 

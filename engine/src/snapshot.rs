@@ -167,7 +167,6 @@ impl Task {
                 until: rule.until,
                 stats: rule.stats,
                 refused_until: rule.refused_until,
-                ..RuleState::default()
             };
         }
         self.note_all_due();

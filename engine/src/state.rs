@@ -64,7 +64,7 @@ pub(crate) struct Cooldowns {
 }
 
 impl Cooldowns {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { by_values: None, until: Micros::MIN, kept: 0 }
     }
 

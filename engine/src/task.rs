@@ -5,7 +5,8 @@ use crate::ahead::Ahead;
 use crate::chain::Chain;
 use crate::compile;
 use crate::event::{Arriving, Event, EventRef, Layout, PartitionId, StreamId};
-use crate::index::Index;
+use crate::index::{Index, Wanted};
+use crate::keys::Near;
 use crate::mask;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
@@ -62,6 +63,8 @@ pub struct Task {
     /// By rule: the partition whose events it sees as they come, since its streams promise order; none = merged.
     pub(crate) direct: Vec<Option<PartitionId>>,
     any_merged: bool,
+    /// By rule: it has no other revision.
+    pub(crate) alone: Vec<bool>,
     revisions: BTreeMap<String, u32>,
     /// The last position given out.
     pub(crate) position: u64,
@@ -69,7 +72,7 @@ pub struct Task {
     /// What all keys of all rules hold together.
     pub(crate) held: usize,
     pub(crate) chain: Chain,
-    pub(crate) wanted: Vec<(u32, u64)>,
+    pub(crate) wanted: Vec<Wanted>,
     pub(crate) ahead: Ahead,
     pub(crate) used: Vec<UsedUp>,
     /// With `keep_history`: what `why` replays.
@@ -93,6 +96,7 @@ impl Task {
             rules: Vec::new(),
             direct: Vec::new(),
             any_merged: false,
+            alone: Vec::new(),
             revisions: BTreeMap::new(),
             position: 0,
             agenda: Agenda::default(),
@@ -274,9 +278,13 @@ impl Task {
         self.index.clear_wants();
         self.direct.clear();
         for (number, run) in self.rules.iter().enumerate() {
-            for (role, program) in run.program.roles.iter().enumerate() {
-                if let Some(stream) = run.program.streams.get(program.stream) {
-                    self.index.want(*stream, number as u32, role as u32, &program.predicates);
+            for (bit, role) in run.program.roles.iter().enumerate() {
+                if let Some(stream) = run.program.streams.get(role.stream) {
+                    let only =
+                        if let [slot] = *role.keys.as_slice() { u16::try_from(slot).ok() } else { None };
+                    let slot = only.filter(|_| run.program.uniform_keys);
+                    let wanted = Wanted { rule: number as u32, slot, roles: 1 << bit };
+                    self.index.want(*stream, wanted, &role.predicates);
                 }
             }
             let streams = &run.program.streams;
@@ -298,6 +306,12 @@ impl Task {
             self.direct
                 .push(only.map(|(partition, _)| if self.options.sorted_input { 0 } else { partition }));
         }
+        let same = |a: Option<&RuleRun>, b: &RuleRun| a.is_some_and(|a| a.program.name == b.program.name);
+        let alone = |number: usize, run: &RuleRun| {
+            let before = number.checked_sub(1).and_then(|before| self.rules.get(before));
+            !same(before, run) && !same(self.rules.get(number + 1), run)
+        };
+        self.alone = self.rules.iter().enumerate().map(|(number, run)| alone(number, run)).collect();
         self.index.arrange();
         mask::spread(&mut self.rules, self.history.as_deref_mut());
         self.chain.arrange(&self.rules);
@@ -308,7 +322,7 @@ impl Task {
     /// The first instant after every event time accepted so far: where a rule recorded now takes effect.
     #[must_use]
     pub fn next_activation(&self) -> Micros {
-        self.clock.newest.map_or(Micros::MIN, |newest| newest + 1)
+        self.clock.newest().map_or(Micros::MIN, |newest| newest + 1)
     }
 
     /// Takes one input; appends what it causes to `out`.
@@ -322,12 +336,12 @@ impl Task {
                 self.release(self.clock.watermark(), out);
             }
             Input::Time(time) => {
-                self.clock.newest = Some(self.clock.newest.map_or(time, |newest| newest.max(time)));
+                self.clock.ticked = self.clock.ticked.max(Some(time));
                 self.release(time, out);
                 self.ring_direct(time.saturating_sub(1), out);
             }
             Input::End => {
-                let end = self.clock.newest.unwrap_or(Micros::MIN);
+                let end = self.clock.newest().unwrap_or(Micros::MIN);
                 self.release(end.saturating_add(1), out);
                 self.ring_direct(end, out);
             }
@@ -339,14 +353,25 @@ impl Task {
             let mut wanted = std::mem::take(&mut self.wanted);
             wanted.clear();
             self.index.wanted(event, &self.partition_names, &self.tables, &mut wanted);
-            self.run_wanted(&Arriving::new(*event), &wanted, out);
+            self.run_wanted(&Arriving::new(*event), &wanted, &[], out);
             self.wanted = wanted;
         }
     }
 
     /// Time moves to an event, and what is due before it rings. False if the event is a duplicate or late.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit(&mut self, event: &EventRef<'_>, out: &mut Outputs) -> bool {
+        let group = if self.options.sorted_input { 0 } else { event.partition };
+        let is_plain = event.id.is_none() && self.history.is_none();
+        // Most events are no older than the one before, and nothing is due.
+        if is_plain && !self.is_due(Some(group), event.ts.saturating_sub(1)) && self.clock.moves(event) {
+            return true;
+        }
+        self.admit_any(event, out)
+    }
+
+    #[inline(never)]
+    fn admit_any(&mut self, event: &EventRef<'_>, out: &mut Outputs) -> bool {
         let stream = event.id.and_then(|_| self.streams.get_mut(event.stream as usize));
         if stream.is_some_and(|stream| stream.is_duplicate(event, self.clock.watermark())) {
             out.duplicates.push((event.partition, event.offset));
@@ -370,18 +395,25 @@ impl Task {
     }
 
     /// Gives an event to the rules that want it: now, or once its time is complete.
-    pub(crate) fn run_wanted(&mut self, event: &Arriving<'_>, wanted: &[(u32, u64)], out: &mut Outputs) {
+    /// `near`: where their keys were when they were last looked for, if they were.
+    pub(crate) fn run_wanted(
+        &mut self,
+        event: &Arriving<'_>,
+        wanted: &[Wanted],
+        near: &[Near],
+        out: &mut Outputs,
+    ) {
         if !wanted.is_empty() {
             self.position += 1;
             let mut merged = false;
-            for (rule, roles) in wanted {
-                if let Some(run) = self.rules.get_mut(*rule as usize) {
-                    run.state.stats.wanted += 1;
-                }
-                if self.direct.get(*rule as usize).is_some_and(Option::is_some) {
-                    self.run_rule(*rule, event, *roles, self.position, out);
-                } else {
+            for (number, wanted) in wanted.iter().enumerate() {
+                let near = near.get(number).copied().unwrap_or_default();
+                let Some(run) = self.rules.get_mut(wanted.rule as usize) else { continue };
+                run.state.stats.wanted += 1;
+                if self.direct.get(wanted.rule as usize).is_none_or(Option::is_none) {
                     merged = true;
+                } else if wanted.roles & run.program.creating != 0 || !run.state.keys.lacks(near) {
+                    self.run_rule(*wanted, event, near, self.position, out);
                 }
             }
             if merged {
@@ -439,19 +471,18 @@ impl Task {
         for (number, event) in events.iter().enumerate() {
             wanted.clear();
             self.index.wanted(&event.view(), &self.partition_names, &self.tables, &mut wanted);
-            for (rule, roles) in
-                wanted.iter().filter(|(rule, _)| self.direct.get(*rule as usize) == Some(&None))
-            {
-                let streams = self.rules.get(*rule as usize).map(|run| &run.program.streams);
+            let merged = |wanted: &&Wanted| self.direct.get(wanted.rule as usize) == Some(&None);
+            for wanted in wanted.iter().filter(merged).copied() {
+                let streams = self.rules.get(wanted.rule as usize).map(|run| &run.program.streams);
                 let rank = streams.and_then(|streams| streams.iter().position(|id| *id == event.stream));
                 places.push(Place {
-                    family: self.family(*rule as usize),
+                    family: self.family(wanted.rule as usize),
                     rank: rank.unwrap_or(0),
                     partition: event.partition,
                     offset: event.offset,
                     number,
-                    rule: *rule,
-                    roles: *roles,
+                    rule: wanted.rule,
+                    roles: wanted.roles,
                 });
             }
         }
@@ -474,12 +505,21 @@ impl Task {
             previous = (family, number);
             self.position = self.position.max(base + nth);
             if let Some(event) = events.get(number) {
-                self.run_rule(rule, &Arriving::again(event), roles, base + nth, out);
+                let wanted = Wanted { rule, slot: None, roles };
+                self.run_rule(wanted, &Arriving::again(event), Near::default(), base + nth, out);
             }
         }
     }
 
-    fn run_rule(&mut self, rule: u32, event: &Arriving<'_>, roles: u64, position: u64, out: &mut Outputs) {
+    fn run_rule(
+        &mut self,
+        wanted: Wanted,
+        event: &Arriving<'_>,
+        near: Near,
+        position: u64,
+        out: &mut Outputs,
+    ) {
+        let rule = wanted.rule as usize;
         let before = out.alerts.len();
         let around = Surroundings {
             partitions: &self.partition_names,
@@ -487,20 +527,21 @@ impl Task {
             full: self.is_full(),
             refused: false,
             count_only: self.options.count_only,
-            is_read: self.chain.is_read(rule as usize),
+            alone: self.alone.get(rule).copied().unwrap_or_default(),
+            is_read: self.chain.is_read(rule),
             tables: &self.tables,
             journal: None,
         };
-        let Some(run) = self.rules.get_mut(rule as usize) else { return };
+        let Some(run) = self.rules.get_mut(rule) else { return };
         let held = run.state.keys.weight();
-        if !run.event(event, roles, position, around, &mut out.alerts, &mut self.used) {
+        if !run.event(event, wanted, near, position, around, &mut out.alerts, &mut self.used) {
             return;
         }
         self.held = self.held + run.state.keys.weight() - held;
-        self.note_due(rule as usize);
-        self.share_used_up(rule as usize, position);
+        self.note_due(rule);
+        self.share_used_up(rule, position);
         if self.chain.active {
-            self.derive(rule as usize, before, out);
+            self.derive(rule, before, out);
         }
     }
 
@@ -547,7 +588,7 @@ impl Task {
     pub fn warm_at(&self, rule: &str) -> Option<Micros> {
         let run = self.rules.iter().rfind(|run| run.program.name == rule)?;
         let at = run.program.past.warm_at(&run.program.rule)?;
-        self.clock.newest.is_some_and(|newest| newest < at).then_some(at)
+        self.clock.newest().is_some_and(|newest| newest < at).then_some(at)
     }
 
     /// Counters by rule name, in name order; revisions of one rule are added up.

@@ -3,7 +3,7 @@
 //! INVARIANT: released times never go back; what is released, and in which order, does not depend on how partitions
 //! interleave.
 
-use crate::event::{Event, PartitionId};
+use crate::event::{Event, EventRef, PartitionId};
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,8 +36,8 @@ pub(crate) struct Clock {
     pub(crate) released: Micros,
     /// The caller feeds events in order of time over all partitions.
     sorted: bool,
-    /// Newest time of any event or tick.
-    pub(crate) newest: Option<Micros>,
+    /// Newest time of any tick.
+    pub(crate) ticked: Option<Micros>,
 }
 
 impl Clock {
@@ -45,19 +45,32 @@ impl Clock {
         Self { sorted, released: Micros::MIN, ..Self::default() }
     }
 
+    /// [`Self::take`] of an event that is not older than any before it. False if it is, and then nothing is done.
+    #[inline(always)]
+    pub(crate) fn moves(&mut self, event: &EventRef<'_>) -> bool {
+        let time = self.partitions.get_mut(event.partition as usize);
+        let Some(time) = time.filter(|time| event.ts >= time.newest.max(self.released)) else { return false };
+        time.newest = event.ts;
+        time.idle = false;
+        true
+    }
+
     /// An event has come: the watermark that it misses, if it is late.
-    #[inline]
     pub(crate) fn take(&mut self, partition: PartitionId, ts: Micros) -> Option<Micros> {
-        if let Some(time) = self.partitions.get_mut(partition as usize) {
-            let watermark = time.watermark().max(self.released);
-            if ts < watermark {
-                return Some(watermark);
-            }
-            time.newest = time.newest.max(ts);
-            time.idle = false;
+        let time = self.partitions.get_mut(partition as usize)?;
+        let watermark = time.watermark().max(self.released);
+        if ts < watermark {
+            return Some(watermark);
         }
-        self.newest = Some(self.newest.map_or(ts, |newest| newest.max(ts)));
+        time.newest = time.newest.max(ts);
+        time.idle = false;
         None
+    }
+
+    /// Newest time of any event or tick.
+    pub(crate) fn newest(&self) -> Option<Micros> {
+        let seen = self.partitions.iter().map(|time| time.newest).filter(|newest| *newest > Micros::MIN);
+        seen.chain(self.ticked).max()
     }
 
     /// Keeps an event until its instant is complete.
@@ -68,7 +81,7 @@ impl Clock {
     /// The time before which no event can come any more.
     pub(crate) fn watermark(&self) -> Micros {
         if self.sorted {
-            return self.newest.unwrap_or(Micros::MIN).max(self.released);
+            return self.newest().unwrap_or(Micros::MIN).max(self.released);
         }
         let live = self.partitions.iter().filter(|time| !time.idle);
         live.map(PartitionTime::watermark).min().unwrap_or(Micros::MIN).max(self.released)

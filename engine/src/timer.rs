@@ -156,6 +156,7 @@ impl Task {
             full: self.is_full(),
             refused: false,
             count_only: self.options.count_only,
+            alone: self.alone.get(rule).copied().unwrap_or_default(),
             is_read: self.chain.is_read(rule),
             tables: &self.tables,
             journal: None,

@@ -108,6 +108,7 @@ impl<'t> Replay<'t> {
             full: false,
             refused: false,
             count_only: false,
+            alone: true,
             is_read: false,
             tables: &self.task.tables,
             journal: Some(&journal),
@@ -118,9 +119,7 @@ impl<'t> Replay<'t> {
             let known = journal.borrow().len();
             again.ring(event.ts.saturating_sub(1), Position::MAX, around, &mut out, &mut used);
             self.close_latches(known < journal.borrow().len());
-            let accepts = run.state.from.is_none_or(|from| event.ts >= from)
-                && run.state.until.is_none_or(|until| event.ts < until);
-            self.keep(event, pos, accepts, around);
+            self.keep(event, pos, run.state.accepts(event.ts), around);
             let known = journal.borrow().len();
             let roles = self.roles(&run.program, event);
             if roles != 0 {

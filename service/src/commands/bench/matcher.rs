@@ -105,15 +105,23 @@ impl Decoded {
     pub(super) fn run(&self, matcher: &mut Matcher) -> Found {
         let mut out = Outputs::default();
         let (stream, partition) = (matcher.stream, matcher.partition);
-        let event = |at: usize| {
-            let slots = self.values.get(at * self.width..(at + 1) * self.width).unwrap_or_default();
-            let ts = self.times.get(at).copied().unwrap_or_default();
-            EventRef { stream, ts, partition, offset: at as u64, id: None, slots }
+        let rows = self.times.iter().zip(self.values.chunks_exact(self.width.max(1)));
+        let event = |(offset, (ts, slots)): (u64, (&i64, _))| EventRef {
+            stream,
+            ts: *ts,
+            partition,
+            offset,
+            id: None,
+            slots,
         };
+        let mut events = (0..).zip(rows).map(event);
         let mut batch = Vec::with_capacity(BATCH);
-        for start in (0..self.times.len()).step_by(BATCH) {
+        loop {
             batch.clear();
-            batch.extend((start..self.times.len().min(start + BATCH)).map(event));
+            batch.extend(events.by_ref().take(BATCH));
+            if batch.is_empty() {
+                break;
+            }
             matcher.task.step_all(&batch, &mut out);
         }
         matcher.end(&mut out)
