@@ -52,7 +52,7 @@ pub(crate) struct Turn<'a, 'e> {
     closed_at: Position,
     pub(crate) event: &'a Arriving<'e>,
     pub(crate) pos: Position,
-    around: Surroundings<'a>,
+    pub(crate) around: &'a Surroundings<'a>,
     pub(crate) out: &'a mut Vec<Alert>,
     pub(crate) used: &'a mut Vec<UsedUp>,
 }
@@ -73,7 +73,7 @@ impl RuleRun {
         wanted: Wanted,
         near: Near,
         pos: Position,
-        around: Surroundings<'_>,
+        around: &Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) -> bool {
@@ -117,7 +117,7 @@ impl RuleRun {
         event: &Arriving<'_>,
         roles: u64,
         pos: Position,
-        around: Surroundings<'_>,
+        around: &Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) {
@@ -133,9 +133,8 @@ impl Turn<'_, '_> {
         let (program, pos, around) = (self.program, self.pos, self.around);
         let (now, accepts) = (self.event.view.ts, self.state.accepts(self.event.view.ts));
         let RuleState { keys, timers, stats, refused_until, .. } = &mut *self.state;
-        let around = Surroundings { refused: refused_until.is_some_and(|until| now < until), ..around };
         if program.passing && keys.is_empty() {
-            self.pass(roles, key, around);
+            self.pass(roles, key);
             return true;
         }
         let capped = stats.capped;
@@ -218,7 +217,7 @@ impl RuleRun {
         &mut self,
         until: Micros,
         last: Position,
-        around: Surroundings<'_>,
+        around: &Surroundings<'_>,
         out: &mut Vec<Alert>,
         used: &mut Vec<UsedUp>,
     ) {
@@ -227,7 +226,7 @@ impl RuleRun {
         let RuleState { keys, timers, stats, refused_until, .. } = &mut self.state;
         while timers.first().is_some_and(|timer| timer <= (until, last)) {
             let Some((due, event, handle)) = timers.pop() else { break };
-            let around = Surroundings { refused: refused_until.is_some_and(|until| due < until), ..around };
+            let around = &Surroundings { refused: refused_until.is_some_and(|until| due < until), ..*around };
             keys.change(handle, |key, held| {
                 if !waits(program, held, event) || broken(program, held, event) {
                     return;
@@ -326,7 +325,7 @@ pub(crate) fn windows_at(
     event: &EventRef<'_>,
     roles: u64,
     key: &[Value],
-    around: Surroundings<'_>,
+    around: &Surroundings<'_>,
 ) -> Vec<Value> {
     if program.windows.is_empty() {
         return Vec::new();

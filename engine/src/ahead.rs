@@ -14,16 +14,20 @@ use std::hint::black_box;
 use std::ops::Range;
 
 /// Most events that are looked at together: what they meet has to stay in the nearest cache.
-const EVENTS: usize = 16;
+const EVENTS: usize = 32;
 /// Most states.
 const STATES: usize = 64;
+/// While all keys hold less than this, they are near already.
+const FEW: usize = 8_000;
 
 /// What a few events will meet.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// Rules that want them, event by event.
     wanted: Vec<Wanted>,
-    /// Where the keys are that these rules know the events by.
+    /// Hashes of the keys that these rules know them by.
+    hashes: Vec<Option<u64>>,
+    /// Where these keys are.
     near: Vec<Near>,
     events: Vec<Meeting>,
 }
@@ -72,8 +76,9 @@ impl Task {
 
     /// Looks at the first events, one at least; gives how many.
     fn look_ahead(&mut self, ahead: &mut Ahead, events: &[EventRef<'_>]) -> usize {
-        let Ahead { wanted, near, events: seen } = ahead;
+        let Ahead { wanted, hashes, near, events: seen } = ahead;
         wanted.clear();
+        hashes.clear();
         near.clear();
         seen.clear();
         let mut looked = 0;
@@ -84,14 +89,23 @@ impl Task {
             }
             self.index.wanted(event, &self.partition_names, &self.tables, wanted);
             if wanted.len() > start {
-                let mut hash: Option<(usize, u64)> = None;
-                for one in wanted.get(start..).unwrap_or_default() {
-                    near.push(self.find_ahead(event, one, &mut hash));
-                }
-                seen.push(Meeting { number: looked, wanted: start..wanted.len(), hash });
+                seen.push(Meeting { number: looked, wanted: start..wanted.len(), hash: None });
             }
             looked += 1;
         }
+        if self.held < FEW {
+            return looked;
+        }
+        for meeting in seen.iter_mut() {
+            let Some(event) = events.get(meeting.number) else { continue };
+            let wanted = wanted.get(meeting.wanted.clone()).unwrap_or_default();
+            hashes.extend(wanted.iter().map(|wanted| hash_ahead(event, wanted, &mut meeting.hash)));
+        }
+        let found = wanted.iter().zip(hashes.iter()).map(|(wanted, hash)| {
+            let run = self.rules.get(wanted.rule as usize).zip(*hash);
+            run.map_or(Near::Unknown, |(run, hash)| run.state.keys.near(hash))
+        });
+        near.extend(found);
         let states = wanted.iter().zip(near.iter()).filter_map(|(wanted, near)| {
             let Near::At(handle) = near else { return None };
             let (_, state) = self.rules.get(wanted.rule as usize)?.state.keys.get(*handle)?;
@@ -103,17 +117,17 @@ impl Task {
         black_box(ends.map(|row| row.pos).sum::<u64>());
         looked
     }
+}
 
-    /// Where the key is that a rule knows an event by.
-    #[inline]
-    fn find_ahead(&self, event: &EventRef<'_>, wanted: &Wanted, hash: &mut Option<(usize, u64)>) -> Near {
-        let Some(slot) = wanted.slot.map(usize::from) else { return Near::Unknown };
-        let value = event.slot(slot);
-        if value.is_null() {
-            return Near::Unknown;
-        }
-        let known = hash.filter(|(known, _)| *known == slot);
-        let (_, hash) = *hash.insert(known.unwrap_or_else(|| (slot, hash_of([value]))));
-        self.rules.get(wanted.rule as usize).map_or(Near::Unknown, |run| run.state.keys.near(hash))
+/// The hash of the key that a rule knows an event by.
+#[inline]
+fn hash_ahead(event: &EventRef<'_>, wanted: &Wanted, known: &mut Option<(usize, u64)>) -> Option<u64> {
+    let slot = usize::from(wanted.slot?);
+    let value = event.slot(slot);
+    if value.is_null() {
+        return None;
     }
+    let same = known.filter(|(known, _)| *known == slot);
+    let (_, hash) = *known.insert(same.unwrap_or_else(|| (slot, hash_of([value]))));
+    Some(hash)
 }

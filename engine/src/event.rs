@@ -1,5 +1,6 @@
 //! Events as the engine sees them, and which fields of them are wanted.
 
+use crate::index::Wanted;
 use crate::keys::hash_of;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -132,6 +133,13 @@ impl<'a> Arriving<'a> {
 
     pub(crate) fn again(event: &'a Event) -> Self {
         Self { view: event.view(), kept: OnceCell::from(event.clone()), hash: Cell::new(None) }
+    }
+
+    /// The hash of the key that a rule knows the event by, where that is one field.
+    #[inline]
+    pub(crate) fn key_hash(&self, wanted: Wanted) -> Option<u64> {
+        let slot = usize::from(wanted.slot?);
+        (!self.view.slot(slot).is_null()).then(|| self.hash(slot))
     }
 
     /// The hash of the value in a slot as a key; worked out once for the rules that share it.

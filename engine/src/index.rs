@@ -32,8 +32,12 @@ struct StreamIndex {
     names: Map<String, u32>,
     predicates: Vec<Test>,
     epoch: u64,
-    /// What rules want, in the order of what finds them; those that ask nothing come first.
+    /// What rules want, as said.
     wants: Vec<Want>,
+    /// The same in the order of what finds them; those that ask nothing come first.
+    wanted: Vec<Wanted>,
+    /// The predicates that each of them asks beside the one that finds it.
+    further: Vec<Box<[u32]>>,
     unconditional: usize,
     /// Predicates that are tested for every event.
     tested: Vec<Tested>,
@@ -54,7 +58,6 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 struct Want {
     wanted: Wanted,
-    /// Once arranged, without the one that finds it.
     predicates: Vec<u32>,
 }
 
@@ -96,6 +99,8 @@ struct Tested {
     /// The wants that it finds.
     wants: Range<usize>,
     quick: Quick,
+    /// None of these wants asks more.
+    decides: bool,
     /// It holds for the event looked at.
     holds: bool,
 }
@@ -123,6 +128,8 @@ pub(crate) enum Predicate {
 struct Family {
     slot: usize,
     by: By,
+    /// None of its wants asks more.
+    decides: bool,
     /// Its predicates, for values that it has no order or hash for.
     predicates: Vec<(u32, Range<usize>)>,
 }
@@ -392,8 +399,8 @@ impl Index {
     ) -> Option<(How, Option<&Predicate>)> {
         let index = self.streams.get(stream as usize)?;
         let holds = |range: &Range<usize>| {
-            let wants = index.wants.get(range.clone()).unwrap_or_default();
-            wants.iter().any(|want| want.wanted.rule == rule && want.wanted.roles >> role & 1 == 1)
+            let wanted = index.wanted.get(range.clone()).unwrap_or_default();
+            wanted.iter().any(|wanted| wanted.rule == rule && wanted.roles >> role & 1 == 1)
         };
         if holds(&(0..index.unconditional)) {
             return Some((How::Every, None));
@@ -429,7 +436,8 @@ struct Look<'a> {
     around: Around<'a>,
     predicates: &'a mut [Test],
     epoch: u64,
-    wants: &'a [Want],
+    wanted: &'a [Wanted],
+    further: &'a [Box<[u32]>],
     found: &'a mut Vec<Wanted>,
 }
 
@@ -443,12 +451,19 @@ impl Look<'_> {
         test.known & 1 == 1
     }
 
-    /// Takes the wants whose other predicates hold as well.
+    /// Takes the wants whose other predicates hold as well; `all`: they have none.
     #[inline]
-    fn take(&mut self, range: &Range<usize>) {
-        for want in self.wants.get(range.clone()).unwrap_or_default() {
-            if want.predicates.iter().all(|predicate| self.holds(*predicate)) {
-                self.found.push(want.wanted);
+    fn take(&mut self, range: &Range<usize>, all: bool) {
+        let wanted = self.wanted.get(range.clone()).unwrap_or_default();
+        if all {
+            // WHY not `extend_from_slice`: most are one, and it calls a function for that.
+            self.found.reserve(wanted.len());
+            return wanted.iter().for_each(|wanted| self.found.push(*wanted));
+        }
+        let further = self.further.get(range.clone()).unwrap_or_default();
+        for (wanted, further) in wanted.iter().zip(further) {
+            if further.iter().all(|predicate| self.holds(*predicate)) {
+                self.found.push(*wanted);
             }
         }
     }
@@ -478,6 +493,8 @@ impl StreamIndex {
             found.push((finder, predicate, want));
         }
         found.sort_by(|(a, p, _), (b, q, _)| a.cmp(b).then_with(|| self.limit_order(*p, *q)).then(p.cmp(q)));
+        (self.wanted, self.further) =
+            found.iter().map(|(.., want)| (want.wanted, want.predicates.as_slice().into())).unzip();
         self.unconditional = 0;
         self.tested.clear();
         self.families.clear();
@@ -485,12 +502,13 @@ impl StreamIndex {
         for same in found.chunk_by(|(a, ..), (b, ..)| a == b) {
             let start = end;
             end += same.len();
+            let decides = same.iter().all(|(.., want)| want.predicates.is_empty());
             match same.first() {
                 Some((Finder::Test(predicate), ..)) => {
                     let test = self.predicates.get(*predicate as usize);
                     let quick = test.map_or(Quick::None, |test| Quick::of(&test.predicate));
                     let (predicate, wants) = (*predicate, start..end);
-                    self.tested.push(Tested { predicate, wants, quick, holds: false });
+                    self.tested.push(Tested { predicate, wants, quick, decides, holds: false });
                 }
                 Some((Finder::Family(kin), ..)) => {
                     let mut at = start;
@@ -501,12 +519,11 @@ impl StreamIndex {
                             at - chunk.len()..at,
                         )
                     });
-                    self.families.extend(self.family(*kin, ranges.collect()));
+                    self.families.extend(self.family(*kin, decides, ranges.collect()));
                 }
                 _ => self.unconditional = end,
             }
         }
-        self.wants = found.into_iter().map(|(.., want)| want).collect();
     }
 
     /// The place of the predicate that finds a want: that of a family of words, or of limits, or else its first.
@@ -537,7 +554,12 @@ impl StreamIndex {
         order.unwrap_or(Ordering::Equal).then(is_inclusive(*b).cmp(&is_inclusive(*a)))
     }
 
-    fn family(&self, (slot, side, _): Kin, predicates: Vec<(u32, Range<usize>)>) -> Option<Family> {
+    fn family(
+        &self,
+        (slot, side, _): Kin,
+        decides: bool,
+        predicates: Vec<(u32, Range<usize>)>,
+    ) -> Option<Family> {
         let mut words = Map::default();
         let mut limits = Vec::new();
         for (number, wants) in &predicates {
@@ -554,7 +576,7 @@ impl StreamIndex {
             }
         }
         let by = side.map_or(By::Equal(words), |side| By::Limit(side, limits));
-        Some(Family { slot, by, predicates })
+        Some(Family { slot, by, decides, predicates })
     }
 
     #[inline]
@@ -576,23 +598,23 @@ impl StreamIndex {
 
     #[inline(never)]
     fn gather(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<Wanted>) {
-        let Self { predicates, epoch, wants, unconditional, tested, families, .. } = self;
+        let Self { predicates, epoch, wanted, further, unconditional, tested, families, .. } = self;
         let start = found.len();
-        let mut look = Look { event, around, predicates, epoch: *epoch, wants, found };
-        look.take(&(0..*unconditional));
-        for Tested { predicate, wants, .. } in tested.iter().filter(|tested| tested.holds) {
+        let mut look = Look { event, around, predicates, epoch: *epoch, wanted, further, found };
+        look.take(&(0..*unconditional), true);
+        for Tested { predicate, wants, decides, .. } in tested.iter().filter(|tested| tested.holds) {
             if let Some(test) = look.predicates.get_mut(*predicate as usize) {
                 test.known = 2 * look.epoch + 1;
             }
-            look.take(wants);
+            look.take(wants, *decides);
         }
         for family in families {
             match family.find(event.slot(family.slot)) {
-                Some(range) => look.take(&range),
+                Some(range) => look.take(&range, family.decides),
                 None => {
                     for (predicate, range) in &family.predicates {
                         if look.holds(*predicate) {
-                            look.take(range);
+                            look.take(range, family.decides);
                         }
                     }
                 }

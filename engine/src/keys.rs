@@ -40,9 +40,7 @@ pub(crate) fn hash_of<'v>(key: impl IntoIterator<Item = &'v Value>) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct KeyTable {
     handles: HashTable<Entry>,
-    places: Vec<Option<Held>>,
-    /// By place: it stands in `sweeps`.
-    queued: Vec<bool>,
+    places: Vec<Place>,
     free: Vec<Handle>,
     /// An empty state of a key that was removed, for the lists that it has room for.
     spare: Option<KeyState>,
@@ -72,6 +70,13 @@ impl Entry {
     }
 }
 
+#[derive(Debug, Default)]
+struct Place {
+    held: Option<Held>,
+    /// It stands in `sweeps`.
+    queued: bool,
+}
+
 #[derive(Debug)]
 struct Held {
     key: Key,
@@ -86,8 +91,8 @@ impl KeyTable {
     pub(crate) fn find(&self, hash: u64, key: &[Value]) -> Option<Handle> {
         let wanted = Entry::new(hash, 0);
         let same = |entry: &Entry| {
-            let held = || self.places.get(entry.handle as usize).and_then(Option::as_ref);
-            entry.hash == wanted.hash && held().is_some_and(|held| held.key.as_slice() == key)
+            let known = || self.get(entry.handle).map(|(known, _)| known.as_slice());
+            entry.hash == wanted.hash && known() == Some(key)
         };
         self.handles.find(wanted.spread(), same).map(|entry| entry.handle)
     }
@@ -97,6 +102,16 @@ impl KeyTable {
         let wanted = Entry::new(hash, 0);
         let entry = self.handles.find(wanted.spread(), |entry| entry.hash == wanted.hash);
         entry.map_or(Near::Absent(self.added), |entry| Near::At(entry.handle))
+    }
+
+    /// Where a key is now that was near there; `hash` is that of the key, if it is known.
+    #[inline]
+    pub(crate) fn nearer(&self, near: Near, hash: impl FnOnce() -> Option<u64>) -> Near {
+        match near {
+            Near::Absent(added) if added == self.added => near,
+            Near::At(_) => near,
+            _ => hash().map_or(Near::Unknown, |hash| self.near(hash)),
+        }
     }
 
     /// A key that was near there is not here.
@@ -121,14 +136,13 @@ impl KeyTable {
     pub(crate) fn insert(&mut self, hash: u64, key: Key, make: impl FnOnce() -> KeyState) -> Handle {
         let state = self.spare.take().unwrap_or_else(make);
         let handle = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            self.queued.push(false);
+            self.places.push(Place::default());
             (self.places.len() - 1) as Handle
         });
         self.weight += state.weight();
         self.added = self.added.wrapping_add(1);
         if let Some(place) = self.places.get_mut(handle as usize) {
-            *place = Some(Held { key, state });
+            place.held = Some(Held { key, state });
         }
         let entry = Entry::new(hash, handle);
         self.handles.insert_unique(entry.spread(), entry, Entry::spread);
@@ -168,18 +182,20 @@ impl KeyTable {
     }
 
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<(&[Value], &mut KeyState)> {
-        let held = self.places.get_mut(handle as usize)?.as_mut()?;
+        let held = self.places.get_mut(handle as usize)?.held.as_mut()?;
         Some((&held.key, &mut held.state))
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Option<(&Key, &KeyState)> {
-        let held = self.places.get(handle as usize)?.as_ref()?;
+        let held = self.places.get(handle as usize)?.held.as_ref()?;
         Some((&held.key, &held.state))
     }
 
     /// Removes a key with all that it holds.
     pub(crate) fn remove(&mut self, handle: Handle) {
-        let Some(held) = self.places.get_mut(handle as usize).and_then(Option::take) else { return };
+        let Some(held) = self.places.get_mut(handle as usize).and_then(|place| place.held.take()) else {
+            return;
+        };
         self.weight -= held.state.weight();
         let hash = Entry::new(hash_of(&held.key), handle).spread();
         if let Ok(entry) = self.handles.find_entry(hash, |known| known.handle == handle) {
@@ -193,8 +209,8 @@ impl KeyTable {
 
     /// Has the place looked through after `due`, if it is not going to be anyway.
     pub(crate) fn queue(&mut self, handle: Handle, due: Micros) {
-        if let Some(queued) = self.queued.get_mut(handle as usize)
-            && !std::mem::replace(queued, true)
+        if let Some(place) = self.places.get_mut(handle as usize)
+            && !std::mem::replace(&mut place.queued, true)
         {
             self.sweeps.push_back((due, handle));
         }
@@ -209,7 +225,7 @@ impl KeyTable {
     pub(crate) fn pop_sweep(&mut self, now: Micros) -> Option<Handle> {
         let (_, handle) = *self.sweeps.front().filter(|(due, _)| *due <= now)?;
         self.sweeps.pop_front();
-        *self.queued.get_mut(handle as usize)? = false;
+        self.places.get_mut(handle as usize)?.queued = false;
         Some(handle)
     }
 
@@ -219,12 +235,12 @@ impl KeyTable {
 
     /// Keys and states, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &KeyState)> {
-        self.places.iter().flatten().map(|held| (&held.key, &held.state))
+        self.places.iter().filter_map(|place| place.held.as_ref()).map(|held| (&held.key, &held.state))
     }
 
     /// Lets time pass for every key.
     pub(crate) fn expire(&mut self, program: &Program, now: Micros) {
-        let states = self.places.iter_mut().flatten().map(|held| &mut held.state);
+        let states = self.places.iter_mut().filter_map(|place| Some(&mut place.held.as_mut()?.state));
         self.weight = states.map(|state| (state.expire(program, now), state.weight()).1).sum();
     }
 }

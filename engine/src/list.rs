@@ -1,6 +1,7 @@
 //! A list of rows in order of position: grown at the end, dropped from the front, read as a slice.
 //!
-//! INVARIANT: rows before `head` are out of the list; they are let go together, once they are a quarter of what is held.
+//! INVARIANT: rows before `head` are out of the list; they are let go together, once they are a quarter of what is held. `len`
+//! counts the others, so that a list that is only counted is not looked up in memory.
 
 use crate::row::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,11 +13,22 @@ use thin_vec::ThinVec;
 pub(crate) struct List {
     rows: ThinVec<Row>,
     head: u32,
+    len: u32,
 }
 
 impl List {
     pub(crate) const fn new() -> Self {
-        Self { rows: ThinVec::new(), head: 0 }
+        Self { rows: ThinVec::new(), head: 0, len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     pub(crate) fn push(&mut self, row: Row) {
@@ -25,12 +37,14 @@ impl List {
             self.rows.reserve_exact(self.rows.len().max(1));
         }
         self.rows.push(row);
+        self.len += 1;
     }
 
     /// Takes the newest row out.
     pub(crate) fn pop(&mut self) {
         if !self.is_empty() {
             self.rows.pop();
+            self.len -= 1;
         }
     }
 
@@ -45,6 +59,7 @@ impl List {
 
     fn drop_front(&mut self, count: usize) {
         let head = self.head as usize + count;
+        self.len -= count as u32;
         if head == self.rows.len() {
             self.clear();
         } else if head * 4 >= self.rows.len() {
@@ -59,13 +74,14 @@ impl List {
     pub(crate) fn remove(&mut self, places: Range<usize>) {
         if !places.is_empty() {
             let head = self.head as usize;
+            self.len -= places.len() as u32;
             self.rows.drain(head + places.start..head + places.end);
         }
     }
 
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
-        self.head = 0;
+        (self.head, self.len) = (0, 0);
     }
 
     /// Rows that there is room for.
@@ -79,7 +95,7 @@ impl Deref for List {
 
     #[inline]
     fn deref(&self) -> &[Row] {
-        self.rows.get(self.head as usize..).unwrap_or_default()
+        if self.is_empty() { &[] } else { self.rows.get(self.head as usize..).unwrap_or_default() }
     }
 }
 
@@ -98,6 +114,6 @@ impl Serialize for List {
 impl<'de> Deserialize<'de> for List {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let rows: Vec<Row> = Deserialize::deserialize(deserializer)?;
-        Ok(Self { rows: rows.into_iter().collect(), head: 0 })
+        Ok(Self { len: rows.len() as u32, rows: rows.into_iter().collect(), head: 0 })
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn complete(
     held: &mut KeyState,
     stats: &mut RuleStats,
     moment: &Moment<'_>,
-    around: Surroundings<'_>,
+    around: &Surroundings<'_>,
     out: &mut Vec<Alert>,
     used: &mut Vec<UsedUp>,
 ) -> bool {
@@ -121,7 +121,7 @@ fn fire(
     held: &mut KeyState,
     stats: &mut RuleStats,
     moment: &Moment<'_>,
-    around: Surroundings<'_>,
+    around: &Surroundings<'_>,
     out: &mut Vec<Alert>,
 ) -> Round {
     let question = question(program, held, moment, around);
@@ -177,7 +177,7 @@ pub(crate) fn fire_alone(
     program: &Program,
     stats: &mut RuleStats,
     moment: &Moment<'_>,
-    around: Surroundings<'_>,
+    around: &Surroundings<'_>,
     scope: &Scope<'_>,
     out: &mut Vec<Alert>,
 ) -> bool {
@@ -201,7 +201,7 @@ pub(crate) fn question<'a>(
     program: &'a Program,
     held: &'a KeyState,
     moment: &Moment<'a>,
-    around: Surroundings<'a>,
+    around: &Surroundings<'a>,
 ) -> Question<'a> {
     Question {
         program,
@@ -248,7 +248,7 @@ fn send(
     sent: &mut Sending<'_>,
     stats: &mut RuleStats,
     moment: &Moment<'_>,
-    around: Surroundings<'_>,
+    around: &Surroundings<'_>,
     choice: &Choice<'_, '_>,
     fresh: &mut Vec<Alert>,
 ) {
@@ -299,7 +299,7 @@ fn send(
 
 /// Writes down that a choice counts as fired, if somebody reads that.
 fn note(
-    around: Surroundings<'_>,
+    around: &Surroundings<'_>,
     moment: &Moment<'_>,
     choice: &Choice<'_, '_>,
     alert: Option<&Alert>,

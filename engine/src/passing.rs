@@ -5,7 +5,7 @@
 use crate::advance::Turn;
 use crate::alert::FiredBy;
 use crate::expr::Scope;
-use crate::overlap::{Moment, Surroundings, UsedUp, fire_alone};
+use crate::overlap::{Moment, UsedUp, fire_alone};
 use crate::program::RoleKind;
 use crate::row::{Row, Rows};
 use crate::search::all_true;
@@ -14,8 +14,8 @@ use pattern_dsl::ir::Overlap;
 
 impl Turn<'_, '_> {
     /// Takes an event under a key of which nothing is held.
-    pub(crate) fn pass(&mut self, roles: u64, key: &[Value], around: Surroundings<'_>) {
-        let (program, view) = (self.program, self.event.view);
+    pub(crate) fn pass(&mut self, roles: u64, key: &[Value]) {
+        let (program, view, around) = (self.program, self.event.view, self.around);
         let scope = Scope {
             this: Some(view),
             key,

@@ -31,7 +31,7 @@ pub(crate) struct Stepping<'a> {
     pub(crate) handle: Handle,
     pub(crate) key: &'a [Value],
     pub(crate) windows: &'a [Value],
-    pub(crate) around: Surroundings<'a>,
+    pub(crate) around: &'a Surroundings<'a>,
     pub(crate) out: &'a mut Vec<Alert>,
     pub(crate) used: &'a mut Vec<UsedUp>,
 }

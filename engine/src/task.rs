@@ -407,14 +407,21 @@ impl Task {
             self.position += 1;
             let mut merged = false;
             for (number, wanted) in wanted.iter().enumerate() {
-                let near = near.get(number).copied().unwrap_or_default();
+                let mut near = near.get(number).copied().unwrap_or_default();
                 let Some(run) = self.rules.get_mut(wanted.rule as usize) else { continue };
                 run.state.stats.wanted += 1;
                 if self.direct.get(wanted.rule as usize).is_none_or(Option::is_none) {
                     merged = true;
-                } else if wanted.roles & run.program.creating != 0 || !run.state.keys.lacks(near) {
-                    self.run_rule(*wanted, event, near, self.position, out);
+                    continue;
                 }
+                if wanted.roles & run.program.creating == 0 {
+                    // Most keys hold nothing: then it has nothing to do.
+                    near = run.state.keys.nearer(near, || event.key_hash(*wanted));
+                    if run.state.keys.lacks(near) {
+                        continue;
+                    }
+                }
+                self.run_rule(*wanted, event, near, self.position, out);
             }
             if merged {
                 self.clock.hold(event.keep().clone());
@@ -521,20 +528,21 @@ impl Task {
     ) {
         let rule = wanted.rule as usize;
         let before = out.alerts.len();
+        let full = self.is_full();
+        let Some(run) = self.rules.get_mut(rule) else { return };
         let around = Surroundings {
             partitions: &self.partition_names,
             limits: &self.options.limits,
-            full: self.is_full(),
-            refused: false,
+            full,
+            refused: run.state.refused_until.is_some_and(|until| event.view.ts < until),
             count_only: self.options.count_only,
             alone: self.alone.get(rule).copied().unwrap_or_default(),
             is_read: self.chain.is_read(rule),
             tables: &self.tables,
             journal: None,
         };
-        let Some(run) = self.rules.get_mut(rule) else { return };
         let held = run.state.keys.weight();
-        if !run.event(event, wanted, near, position, around, &mut out.alerts, &mut self.used) {
+        if !run.event(event, wanted, near, position, &around, &mut out.alerts, &mut self.used) {
             return;
         }
         self.held = self.held + run.state.keys.weight() - held;

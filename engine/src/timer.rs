@@ -163,7 +163,7 @@ impl Task {
         };
         let weight = self.weight_of(rule..rule + 1);
         let Some(run) = self.rules.get_mut(rule) else { return };
-        run.ring(until, last, around, &mut out.alerts, &mut self.used);
+        run.ring(until, last, &around, &mut out.alerts, &mut self.used);
         self.weigh(rule..rule + 1, weight);
         self.share_used_up(rule, 0);
         if self.chain.active {

@@ -102,7 +102,7 @@ impl<'t> Replay<'t> {
         let mut again = RuleRun::new(Arc::clone(&run.program), run.state.from);
         again.state.until = run.state.until;
         let journal = RefCell::new(Vec::new());
-        let around = Surroundings {
+        let around = &Surroundings {
             partitions: &self.task.partition_names,
             limits: &self.task.options.limits,
             full: false,
@@ -152,7 +152,7 @@ impl<'t> Replay<'t> {
     }
 
     /// Adds an event to the lists from which nothing is dropped.
-    fn keep(&mut self, event: &Event, pos: Position, accepts: bool, around: Surroundings<'_>) {
+    fn keep(&mut self, event: &Event, pos: Position, accepts: bool, around: &Surroundings<'_>) {
         let program = self.program;
         let roles = self.roles(program, event);
         if roles == 0 {
