@@ -275,6 +275,14 @@ impl RuleRun {
         self.state.keys.iter().map(|(_, held)| -> usize { open(held) }).sum::<usize>() as u64
     }
 
+    /// [`Self::still_open`] is more than nothing.
+    pub(crate) fn is_open(&self) -> bool {
+        if self.program.ending != Ending::Event {
+            return self.open_timers().any(|(_, end, _, held)| !broken(&self.program, held, end));
+        }
+        self.state.keys.iter().any(|(_, held)| held.has_first(&self.program))
+    }
+
     /// Timers whose event still stands, with their keys.
     pub(crate) fn open_timers(&self) -> impl Iterator<Item = (Micros, Position, &Key, &KeyState)> {
         self.state.timers.sorted().into_iter().filter_map(|(due, event, handle)| {

@@ -17,7 +17,7 @@ use crate::task::Task;
 use crate::time::Clock;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Raised with every change of the format.
@@ -115,16 +115,26 @@ impl Task {
         postcard::to_allocvec(&saved).expect("rows of plain values always encode")
     }
 
-    /// Puts back a saved state into a task with the same streams, partitions and rules.
+    /// Begins to take decisions again without the events between them, for a state to be put back: revisions that have been
+    /// replaced stay until then, however many there are.
+    pub fn rebuild(&mut self) {
+        self.rebuilding = true;
+    }
+
+    /// Puts back a saved state into a task with the same streams and partitions, and the same rules or more: revisions that
+    /// the state does not know had drained by then.
     ///
     /// # Errors
-    /// Bytes that are not such a state, or a state of other rules.
+    /// Bytes that are not such a state, or a state of other rules: the task is of no use then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         let loaded: Loaded =
             postcard::from_bytes(bytes).map_err(|error| format!("not a saved state: {error}"))?;
         if loaded.version != VERSION {
             return Err(format!("a state of format {}, not {VERSION}", loaded.version));
         }
+        let saved: BTreeSet<(&str, u32)> =
+            loaded.rules.iter().map(|rule| (rule.name.as_str(), rule.revision)).collect();
+        self.rules.retain(|run| saved.contains(&(run.program.name.as_str(), run.program.revision)));
         let known = self.rules.iter().map(|run| (run.program.name.as_str(), run.program.revision));
         if !known.eq(loaded.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))) {
             return Err("a state of other rules".to_owned());
@@ -169,7 +179,8 @@ impl Task {
                 refused_until: rule.refused_until,
             };
         }
-        self.note_all_due();
+        self.rebuilding = false;
+        self.route();
         Ok(())
     }
 }

@@ -75,6 +75,8 @@ pub struct Task {
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) ahead: Ahead,
     pub(crate) used: Vec<UsedUp>,
+    /// Decisions are taken without their events ([`Task::rebuild`]).
+    pub(crate) rebuilding: bool,
     /// With `keep_history`: what `why` replays.
     pub(crate) history: Option<Box<History>>,
 }
@@ -105,6 +107,7 @@ impl Task {
             wanted: Vec::new(),
             ahead: Ahead::default(),
             used: Vec::new(),
+            rebuilding: false,
             history,
         }
     }
@@ -181,7 +184,7 @@ impl Task {
         let mut activated = Vec::new();
         for rule in &module.rules {
             let revisions = self.revisions_of(&rule.name);
-            if revisions.len() > DRAINING_MAX {
+            if revisions.len() > DRAINING_MAX && !self.rebuilding {
                 return Err(ActivateError::DrainFull(rule.name.clone()));
             }
             let revision = self.revisions.get(&rule.name).map_or(1, |last| last + 1);
@@ -274,7 +277,7 @@ impl Task {
     }
 
     /// Rebuilds what depends on the set of rules and partitions.
-    fn route(&mut self) {
+    pub(crate) fn route(&mut self) {
         self.index.clear_wants();
         self.direct.clear();
         for (number, run) in self.rules.iter().enumerate() {
@@ -597,6 +600,12 @@ impl Task {
         let run = self.rules.iter().rfind(|run| run.program.name == rule)?;
         let at = run.program.past.warm_at(&run.program.rule)?;
         self.clock.newest().is_some_and(|newest| newest < at).then_some(at)
+    }
+
+    /// Something is open that time alone may complete or end.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.held_until().is_some() || self.rules.iter().any(RuleRun::is_open)
     }
 
     /// Counters by rule name, in name order; revisions of one rule are added up.

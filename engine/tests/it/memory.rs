@@ -1,8 +1,9 @@
 //! A key with nothing open holds nothing: what a task saves does not grow with the keys that it has ever seen.
 
 use crate::{Feed, compile, event, feed_event, task};
-use engine::task::Outputs;
+use engine::task::{Outputs, Task};
 use pattern_dsl::types::Literal;
+use std::collections::BTreeMap;
 
 const STREAM: &str = "stream e { fields { k: int, v: int, ts: instant } time ts in order }\n";
 const SECOND: i64 = 1_000_000;
@@ -39,4 +40,50 @@ fn keys_whose_matches_are_over_are_forgotten() {
         let (few, many) = (saved_after(body, 100), saved_after(body, 2_000));
         assert!(many <= few + 200, "{body}: {few} bytes after 100 keys, {many} after 2,000");
     }
+}
+
+/// Twelve revisions, more than may drain at once, most of which have drained by the time of the saved state.
+#[test]
+fn a_state_goes_back_into_a_task_that_took_its_decisions_without_the_events() {
+    let revision = |number: i64| {
+        let body =
+            format!("by k match within {}s {{ e as a where v == 0 then e as b where v == 1 }}", 40 + number);
+        compile(&format!("{STREAM}rule r {{ {body} }}\n"))
+    };
+    let minute = 60 * SECOND;
+    let give = |running: &mut Task, out: &mut Outputs, number: i64| {
+        let fields = [("k", Literal::Int(number / 2)), ("v", Literal::Int(number % 2))];
+        let next = event(&revision(0), "e", number * minute / 2, number as u64, &fields);
+        feed_event(running, &revision(0), number as usize, &next, out);
+    };
+    let change = |running: &mut Task, number: i64| {
+        running.activate(&revision(number), &BTreeMap::new(), Some(number * minute)).expect("it activates");
+    };
+    let begin = || task(&revision(0), Feed::Interleaved(0), false);
+    let (mut running, mut out) = (begin(), Outputs::default());
+    for number in 1..12 {
+        (2 * number - 2..2 * number).for_each(|event| give(&mut running, &mut out, event));
+        change(&mut running, number);
+    }
+    // One attempt is open.
+    give(&mut running, &mut out, 22);
+    let saved = running.save();
+    let mut again = begin();
+    again.rebuild();
+    (1..12).for_each(|number| change(&mut again, number));
+    again.restore(&saved).expect("revisions that had drained go");
+    assert_eq!(again.save(), saved);
+    let (mut went, mut goes) = (Outputs::default(), Outputs::default());
+    for number in 23..27 {
+        give(&mut running, &mut went, number);
+        give(&mut again, &mut goes, number);
+    }
+    assert_eq!(went.alerts.len(), 2);
+    assert_eq!(format!("{:?}", goes.alerts), format!("{:?}", went.alerts));
+    // Without a word about it, it is the ninth change that is refused.
+    let mut refused = begin();
+    let refusals = (1..12).filter(|number| {
+        refused.activate(&revision(*number), &BTreeMap::new(), Some(number * minute)).is_err()
+    });
+    assert!(refusals.count() > 0);
 }

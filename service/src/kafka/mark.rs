@@ -1,6 +1,6 @@
 //! What the metadata of committed offsets says: which commit this was, and what had been raised by then.
 
-use super::snapshot::Reference;
+use crate::serve::snapshot::Reference;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;

@@ -17,7 +17,6 @@ mod point;
 mod reading;
 mod record;
 mod recover;
-mod snapshot;
 mod source;
 mod topics;
 mod transactions;

@@ -3,10 +3,10 @@
 use super::control::{self, Decision};
 use super::mark::{Mark, Tally};
 use super::record::{self, Origin, Outgoing};
-use super::snapshot::Reference;
 use crate::commit::CommitPoint;
 use crate::config::Kafka;
 use crate::serve::core::{Core, Cut};
+use crate::serve::snapshot::Reference;
 use crate::store::Control;
 use engine::alert::Alert;
 use metrics::counter;

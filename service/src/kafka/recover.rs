@@ -5,7 +5,6 @@ use super::control::{self, Committed, Decision};
 use super::mark::{Mark, Tally};
 use super::point::KafkaPoint;
 use super::reading::{self, turn};
-use super::snapshot::{Snapshot, Snapshots};
 use super::source::{Record, Source};
 use super::topics::{Purpose, Topics};
 use super::transactions::Transactions;
@@ -14,6 +13,7 @@ use crate::commit::protocol::Protocol;
 use crate::config::{Config, Kafka};
 use crate::serve::core::{Arrival, Core, Cut, partition_name};
 use crate::serve::recover::{new_core, read_folder, take_folder};
+use crate::serve::snapshot::{Snapshot, Snapshots, unfit};
 use crate::serve::{hex, language, now_micros};
 use crate::store::{Control, Entry};
 use engine::alert::ALERTS;
@@ -32,8 +32,6 @@ pub(crate) struct Recovered {
     pub(crate) protocol: Protocol,
     pub(crate) source: Source,
     pub(crate) snapshots: Snapshots,
-    /// Events that had to be replayed.
-    pub(crate) replayed: u64,
 }
 
 /// How the two places that name the last commit compare.
@@ -100,15 +98,19 @@ pub(crate) fn recover(
         Some((mark, _)) => mark.lineage.clone(),
         None => new_lineage()?,
     };
-    let snapshots = Snapshots::new(&config.store.data, &lineage, now_micros() as u64);
+    let folder_of_snapshots = config.store.data.join("snapshots").join(&lineage);
+    let mut snapshots = Snapshots::new(folder_of_snapshots, now_micros() as u64);
     let fresh =
         || Replay { kafka, core: new_core(config), tally: Tally::default(), source: None, beat, events: 0 };
     let mut replay = fresh();
     let mut snapshot = (0, 0);
     if let Some((mark, cut)) = &last {
         snapshot = mark.snapshot;
+        let fits = |text: &str| {
+            text.parse::<Mark>().is_ok_and(|own| own.lineage == mark.lineage && own.epoch <= mark.epoch)
+        };
         let restored =
-            snapshots.newest(mark).and_then(|found| restore(fresh(), &found, &committed.decisions));
+            snapshots.newest(fits).and_then(|found| restore(fresh(), &found, &committed.decisions));
         let from = match restored {
             Some((restored, decisions)) => {
                 replay = restored;
@@ -149,7 +151,10 @@ pub(crate) fn recover(
         Some(source) => source,
         None => open(kafka, &core)?,
     };
-    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots, replayed: events })
+    if events > 0 {
+        snapshots.hurry();
+    }
+    Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots })
 }
 
 fn refused(error: anyhow::Error) -> Trouble {
@@ -250,23 +255,15 @@ fn restore<'a>(
     snapshot: &Snapshot,
     decisions: &[Decision],
 ) -> Option<(Replay<'a>, usize)> {
-    let before = usize::try_from(snapshot.mark.decisions).ok()?;
-    let outcome =
-        decisions.get(..before).ok_or_else(|| "it knows more decisions".to_owned()).and_then(|known| {
-            // Time is in the state.
-            for decision in known.iter().filter(|d| !matches!(d.control, Control::Tick { .. })) {
-                replay.core.replay(&Entry::Control(Box::new(decision.control.clone())))?;
-            }
-            replay.core.restore(&snapshot.state)?;
-            if replay.core.cut() == snapshot.cut { Ok(()) } else { Err("a state of another cut".to_owned()) }
-        });
-    if let Err(why) = outcome {
-        counter!("tripline_snapshot_failures_total", "reason" => "unfit").increment(1);
-        tracing::warn!(why, epoch = snapshot.mark.epoch, "a snapshot does not fit; all is replayed");
+    let mark: Mark = snapshot.mark.parse().ok()?;
+    let before = usize::try_from(mark.decisions).ok()?;
+    let known = decisions.get(..before).ok_or_else(|| "it knows more decisions".to_owned());
+    let known = known.map(|known| known.iter().map(|decision| &decision.control));
+    if let Err(why) = known.and_then(|known| replay.core.rebuild(known, snapshot)) {
+        unfit(&why);
         return None;
     }
-    replay.core.out = engine::task::Outputs::default();
-    replay.tally = snapshot.mark.tally;
+    replay.tally = mark.tally;
     Some((replay, before))
 }
 

@@ -1,10 +1,10 @@
 //! The thread that owns the task in Kafka mode: reads, steps, commits, answers; and recovers when it has to.
 
+use super::mark::Mark;
 use super::point::{Burst, KafkaPoint};
 use super::reading;
 use super::record::Origin;
 use super::recover::{Recovered, ensure_outputs, recover, take};
-use super::snapshot::Snapshots;
 use super::source::{Record, Source};
 use super::topics::Topics;
 use super::transactions::Transactions;
@@ -14,6 +14,7 @@ use crate::commit::protocol::{Action, Outcome, Pace, Protocol};
 use crate::serve::core::{Core, Cut};
 use crate::serve::embedded::TICK_EVERY;
 use crate::serve::matcher::{Answer, Ask, Matcher, Request, RulesAsk};
+use crate::serve::snapshot::Snapshots;
 use crate::serve::{Shared, now_micros, rfc3339};
 use metrics::{counter, gauge, histogram};
 use serde_json::Value;
@@ -25,8 +26,6 @@ use tokio::sync::oneshot;
 
 /// How long to wait before something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How often a snapshot is taken, while there are commits.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 /// How long a stopping worker goes on trying to commit.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -79,8 +78,6 @@ struct Session<'a> {
     source: Source,
     topics: Topics,
     snapshots: Snapshots,
-    /// When a snapshot is due.
-    snapshot_at: Instant,
     transactions: &'a mut Transactions,
     /// The lease under which this work is done.
     grant: u64,
@@ -90,6 +87,8 @@ struct Session<'a> {
     burst: Option<Burst>,
     /// As of the last commit.
     committed: Cut,
+    /// The last commit of this session.
+    last: Option<Mark>,
     committed_at: Instant,
     /// Answers that leave with the next commit.
     waiting: Vec<(oneshot::Sender<Answer>, Answer)>,
@@ -201,8 +200,7 @@ impl Worker {
             shared.beat(now_micros());
             lease.serve(Duration::ZERO)
         };
-        let Recovered { core, point, protocol, source, snapshots, replayed } =
-            recover(config, transactions, &beat)?;
+        let Recovered { core, point, protocol, source, snapshots } = recover(config, transactions, &beat)?;
         let matcher = Matcher::new(core, point, self.shared.clone());
         matcher.publish();
         let mut session = Session {
@@ -212,12 +210,11 @@ impl Worker {
             protocol,
             source,
             snapshots,
-            // WHY: a worker that dies again and again would else replay more each time.
-            snapshot_at: Instant::now() + if replayed > 0 { Duration::ZERO } else { SNAPSHOT_EVERY },
             topics: Topics::new(&config.kafka, config.dev)?,
             transactions,
             grant,
             burst: None,
+            last: None,
             committed_at: Instant::now(),
             waiting: Vec::new(),
             try_again: Instant::now(),
@@ -286,6 +283,7 @@ impl Session<'_> {
             if let Some(since) = self.stopping
                 && (self.is_clean() || since.elapsed() > DRAIN)
             {
+                self.leave();
                 return Ok(End::Stopped);
             }
             if self.ready.is_some() && self.is_clean() {
@@ -453,27 +451,19 @@ impl Session<'_> {
         Outcome::Unknown
     }
 
+    /// The last snapshot of a worker that stops, if all that it did is committed.
+    fn leave(&mut self) {
+        if let Some(mark) = self.last.take().filter(|_| self.is_clean()) {
+            self.snapshots.take_last(mark.epoch, &mark.to_string(), &self.matcher.core);
+        }
+    }
+
     /// Takes a snapshot if one is due: nothing was read since the burst was sealed, so the task stands at its cut.
     fn snapshot(&mut self, burst: &Burst) {
-        match self.snapshots.finished() {
-            Some(Ok(reference)) => self.matcher.point.snapshot = reference,
-            Some(Err(error)) => {
-                counter!("tripline_snapshot_failures_total", "reason" => "write").increment(1);
-                tracing::warn!(%error, "a snapshot was not written; the next restart replays more");
-            }
-            None => {}
+        if let Some(reference) = self.snapshots.finished() {
+            self.matcher.point.snapshot = reference;
         }
-        if Instant::now() < self.snapshot_at {
-            return;
-        }
-        let begun = Instant::now();
-        let state = self.matcher.core.save();
-        gauge!("tripline_snapshot_bytes").set(state.len() as f64);
-        self.snapshots.write(&burst.mark, &burst.cut, state);
-        let took = begun.elapsed();
-        histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
-        // A large state is saved less often: at most a twentieth of the time goes there.
-        self.snapshot_at = Instant::now() + SNAPSHOT_EVERY.max(took * 20);
+        self.snapshots.take(burst.mark.epoch, &burst.mark.to_string(), &self.matcher.core);
     }
 
     /// The burst is committed.
@@ -481,7 +471,7 @@ impl Session<'_> {
         if let Some(burst) = self.burst.take() {
             self.snapshot(&burst);
             histogram!("tripline_transaction_alerts").record(burst.records.len() as f64);
-            self.committed = burst.cut;
+            (self.committed, self.last) = (burst.cut, Some(burst.mark));
         }
         histogram!("tripline_commit_duration_seconds").record(begun.elapsed().as_secs_f64());
         counter!("tripline_commits_total", "outcome" => "ok").increment(1);

@@ -530,7 +530,7 @@ impl Core {
 
     /// True if time alone could still change something.
     fn is_waiting(&self) -> bool {
-        self.task.held_until().is_some() || self.task.stats().iter().any(|(_, s)| s.still_open > 0)
+        self.task.is_waiting()
     }
 
     /// The instant at which everything accepted so far is complete.

@@ -6,6 +6,7 @@
 use super::core::Core;
 use super::matcher::{Answer, Ask, Batch, Matcher, Rejected, Request, stored};
 use super::now_micros;
+use super::snapshot::Snapshots;
 use crate::api::problem::Problem;
 use crate::commit::CommitPoint;
 use crate::store::{Commit, Control, Entry, Head, IdempotentReply, Store};
@@ -33,11 +34,12 @@ pub(crate) struct StorePoint {
     commit: Commit,
     next: Head,
     keys: BTreeMap<String, IdempotentReply>,
+    snapshots: Snapshots,
 }
 
 impl StorePoint {
-    pub(crate) fn new(store: Store, head: Head) -> Self {
-        Self { commit: store.commit(), next: head.clone(), head, store, keys: BTreeMap::new() }
+    pub(crate) fn new(store: Store, head: Head, snapshots: Snapshots) -> Self {
+        Self { commit: store.commit(), next: head.clone(), head, store, keys: BTreeMap::new(), snapshots }
     }
 
     /// Alerts committed so far.
@@ -70,6 +72,16 @@ impl StorePoint {
         outcome?;
         self.head = self.next.clone();
         Ok(())
+    }
+
+    /// Leaves a snapshot of a core that stands at the last commit, if one is due; the last one in any case.
+    fn snapshot(&mut self, core: &Core, is_last: bool) {
+        let Ok(mark) = serde_json::to_string(&self.head) else { return };
+        if is_last {
+            return self.snapshots.take_last(self.head.next_seq, &mark, core);
+        }
+        self.snapshots.finished();
+        self.snapshots.take(self.head.next_seq, &mark, core);
     }
 }
 
@@ -134,6 +146,9 @@ impl Matcher<StorePoint> {
             self.tick(to, now);
         }
         let failed = self.commit();
+        if failed.is_none() && !self.shared.failed.load(Ordering::Acquire) {
+            self.point.snapshot(&self.core, !go_on);
+        }
         for (reply, answer) in answers {
             let answer = match &failed {
                 Some(why) if answer.is_ok() => Err(Problem::new(503, why.clone())),

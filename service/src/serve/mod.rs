@@ -9,6 +9,7 @@ pub(crate) mod embedded;
 mod folder;
 pub(crate) mod language;
 pub(crate) mod matcher;
+pub(crate) mod snapshot;
 pub(crate) mod recover;
 mod stats;
 pub(crate) mod view;

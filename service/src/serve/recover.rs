@@ -1,7 +1,8 @@
-//! Start: silent replay of the log, the comparison with what was committed, then the rules folder.
+//! Start: the newest snapshot, silent replay of the log after it, the comparison with what was committed, then the rules folder.
 
 use super::core::{Core, Origin};
 use super::embedded::StorePoint;
+use super::snapshot::{Snapshots, unfit};
 use super::{folder, language, now_micros, rfc3339};
 use crate::commit::CommitPoint;
 use crate::config::{Config, OnConflict, duration};
@@ -17,11 +18,28 @@ use std::time::{Duration, Instant};
 pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, StorePoint)> {
     let begun = Instant::now();
     let head = store.head()?;
-    let mut core = new_core(config);
-    let replayed = replay(store, &mut core, &head)?;
+    let folder = config.store.data.join("snapshots").join("embedded");
+    let mut snapshots = Snapshots::new(folder, now_micros() as u64);
+    let (mut core, replayed) = match from_snapshot(store, config, &snapshots, &head)? {
+        Some(found) => found,
+        None => {
+            let mut core = new_core(config);
+            let (found, entries) = replay(store, &mut core, Head::default())?;
+            if found != head {
+                counter!("tripline_determinism_violations_total").increment(1);
+                tracing::error!(
+                    found = found.alerts,
+                    committed = head.alerts,
+                    "replay found other alerts than were committed"
+                );
+            }
+            (core, entries)
+        }
+    };
     gauge!("tripline_restore_duration_seconds").set(begun.elapsed().as_secs_f64());
     counter!("tripline_replayed_events_total").increment(replayed);
     if replayed > 0 {
+        snapshots.hurry();
         tracing::info!(
             entries = replayed,
             alerts = head.alerts,
@@ -31,13 +49,38 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, S
     }
     let forgotten = store.forget_idempotency(now_micros() - 86_400_000_000)?;
     tracing::debug!(forgotten, "old idempotency keys");
-    let mut point = StorePoint::new(store.clone(), head);
+    let mut point = StorePoint::new(store.clone(), head, snapshots);
     if let Some(path) = &config.rules.folder {
         let state = read_folder(path)?;
         take_folder(&mut core, &mut point, state, path, config.rules.on_conflict)?;
         point.write().context("recording the rules folder")?;
     }
     Ok((core, point))
+}
+
+/// The task by the newest snapshot and a replay of what came after it, and how many entries that was. None if there is no
+/// snapshot, or what it leads to is not what was committed.
+fn from_snapshot(
+    store: &Store,
+    config: &Config,
+    snapshots: &Snapshots,
+    head: &Head,
+) -> anyhow::Result<Option<(Core, u64)>> {
+    let of = |mark: &str| serde_json::from_str::<Head>(mark).ok();
+    let fits = |mark: &str| of(mark).is_some_and(|own| own.next_seq <= head.next_seq);
+    let Some(snapshot) = snapshots.newest(fits) else { return Ok(None) };
+    let Some(mark) = of(&snapshot.mark) else { return Ok(None) };
+    let mut core = new_core(config);
+    if let Err(why) = core.rebuild(&store.decisions_before(mark.next_seq)?, &snapshot) {
+        unfit(&why);
+        return Ok(None);
+    }
+    let (found, entries) = replay(store, &mut core, mark)?;
+    if found != *head {
+        unfit("it leads to other alerts than were committed");
+        return Ok(None);
+    }
+    Ok(Some((core, entries)))
 }
 
 /// A core without streams and rules.
@@ -58,28 +101,20 @@ pub(crate) fn new_core(config: &Config) -> Core {
     )
 }
 
-/// Replays without telling anyone, and compares the alerts found with those committed.
-fn replay(store: &Store, core: &mut Core, head: &Head) -> anyhow::Result<u64> {
-    let mut found = Head { next_seq: head.next_seq, ..Head::default() };
+/// Replays the log from a commit on without telling anyone. Where that leads to, and how many entries it was.
+fn replay(store: &Store, core: &mut Core, mut found: Head) -> anyhow::Result<(Head, u64)> {
     let mut entries = 0;
-    for item in store.log_from(0) {
+    for item in store.log_from(found.next_seq) {
         let (seq, entry) = item?;
         if let Err(why) = core.replay(&entry) {
             tracing::error!(seq, why, "an entry of the log could not be taken again");
             counter!("tripline_determinism_violations_total").increment(1);
         }
         core.drain(|id| found.add(id));
+        found.next_seq = seq + 1;
         entries += 1;
     }
-    if found != *head {
-        counter!("tripline_determinism_violations_total").increment(1);
-        tracing::error!(
-            found = found.alerts,
-            committed = head.alerts,
-            "replay found other alerts than were committed"
-        );
-    }
-    Ok(entries)
+    Ok((found, entries))
 }
 
 /// The rules folder as it is now.

@@ -50,6 +50,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct Store {
     db: Database,
     log: Keyspace,
+    /// Where the log holds decisions other than ticks.
+    decisions: Keyspace,
     topics: Keyspace,
     alerts: Keyspace,
     meta: Keyspace,
@@ -72,6 +74,7 @@ impl Store {
         let open = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default);
         Ok(Self {
             log: open("log")?,
+            decisions: open("decisions")?,
             topics: open("topics")?,
             alerts: open("alerts")?,
             meta: open("meta")?,
@@ -138,6 +141,22 @@ impl Store {
             let (key, value) = guard.into_inner()?;
             Ok((position(&key), Entry::read(&value)?))
         })
+    }
+
+    /// The decisions of the input log before `seq`, in order, without ticks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn decisions_before(&self, seq: u64) -> Result<Vec<Control>> {
+        let mut decisions = Vec::new();
+        for guard in self.decisions.range(..seq.to_be_bytes()) {
+            let entry = self.log.get(guard.key()?)?.ok_or_else(|| StoreError::missing("decisions"))?;
+            match Entry::read(&entry)? {
+                Entry::Control(control) => decisions.push(*control),
+                Entry::Event { .. } => return Err(StoreError::missing("decisions")),
+            }
+        }
+        Ok(decisions)
     }
 
     /// Next offset of a local topic.
@@ -289,6 +308,9 @@ impl Commit {
     /// Appends to the input log.
     pub fn log(&mut self, seq: u64, entry: &Entry) {
         self.batch.insert(&self.store.log, seq.to_be_bytes(), entry.bytes());
+        if matches!(entry, Entry::Control(control) if !matches!(**control, Control::Tick { .. })) {
+            self.batch.insert(&self.store.decisions, seq.to_be_bytes(), []);
+        }
         self.empty = false;
     }
 

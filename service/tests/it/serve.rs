@@ -326,12 +326,8 @@ fn an_idempotency_key_takes_a_batch_once() {
     assert_eq!(service.call("POST", "/v1/events/auth", &headers, attacks(1..2).as_bytes()).status, 422);
 }
 
-#[test]
-fn a_term_signal_drains() {
-    let folder = folder(&[("streams.cep", STREAMS)]);
-    let mut service = Service::start(folder.path(), &[]);
-    assert_eq!(service.get("/readyz").status, 200);
-    assert_eq!(service.get("/livez").status, 200);
+/// Ends it as a service manager does, and waits for that.
+fn terminate(mut service: Service) {
     Command::new("kill").arg(service.child.id().to_string()).status().unwrap();
     let begun = Instant::now();
     let status = loop {
@@ -342,6 +338,72 @@ fn a_term_signal_drains() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_term_signal_drains() {
+    let folder = folder(&[("streams.cep", STREAMS)]);
+    let service = Service::start(folder.path(), &[]);
+    assert_eq!(service.get("/readyz").status, 200);
+    assert_eq!(service.get("/livez").status, 200);
+    terminate(service);
+}
+
+/// Entries of the log that the service had to take again when it started.
+fn replayed(service: &Service) -> u64 {
+    let metrics = service.get("/metrics").body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("tripline_replayed_events_total "));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// Stopped in good order, a service goes on where it stood, with no replay; killed after that, it replays what came since.
+/// A snapshot that is damaged costs a longer replay and nothing else.
+#[test]
+fn a_restart_goes_on_from_a_snapshot() {
+    let folder = folder(&[("a.cep", STREAMS)]);
+    let lines = attacks(0..30);
+    let all: Vec<&str> = lines.lines().collect();
+    // In the midst of an attack.
+    let (first, rest) = all.split_at(31);
+    let (second, third) = rest.split_at(31);
+    let service = Service::start(folder.path(), &[]);
+    // More revisions than may drain at once: all but the last have drained by the time of the snapshot.
+    for (minutes, part) in (10..).zip(first.chunks(3)) {
+        let tag = service.get("/v1/rules/guess").header("etag");
+        let rule = RULE.replace("10m", &format!("{minutes}s"));
+        let known: Vec<(&str, &str)> = tag.iter().map(|tag| ("if-match", tag.as_str())).collect();
+        let put = service.put_rule("guess", &rule, &known);
+        assert!(put.status < 300, "{}", put.body);
+        service.events("auth", &part.join("\n"));
+    }
+    let raised = service.alert_ids();
+    assert!(raised.len() >= 9, "{raised:?}");
+    terminate(service);
+    let service = Service::start(folder.path(), &[]);
+    assert_eq!(replayed(&service), 0, "the snapshot holds all of it");
+    assert_eq!(service.alert_ids(), raised);
+    service.events("auth", &second.join("\n"));
+    service.kill();
+    let service = Service::start(folder.path(), &[]);
+    assert_eq!(replayed(&service), 31);
+    let raised = service.alert_ids();
+    assert_eq!(raised.len(), 20, "each of the users whose attack is over: {raised:?}");
+    service.kill();
+    let snapshots = folder.path().join("data/snapshots/embedded");
+    for file in std::fs::read_dir(snapshots).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    let service = Service::start(folder.path(), &[]);
+    assert!(replayed(&service) > 62, "all of it");
+    assert!(service.get("/metrics").body.contains("tripline_snapshot_failures_total{reason=\"damaged\"}"));
+    assert_eq!(service.alert_ids(), raised);
+    service.events("auth", &third.join("\n"));
+    assert_eq!(service.alert_ids().len(), 30);
+    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use super::Core;
 use crate::decode::time::Unit;
+use crate::serve::snapshot::Snapshot;
+use crate::store::{Control, Entry};
+use engine::task::Outputs;
 use pattern_dsl::types::Micros;
 
 /// What a core saves beside its task.
@@ -24,8 +27,24 @@ impl Core {
         bytes
     }
 
+    /// Of a new core: what a snapshot is of, by the decisions before it and its state.
+    pub(crate) fn rebuild<'a>(
+        &mut self,
+        decisions: impl IntoIterator<Item = &'a Control>,
+        snapshot: &Snapshot,
+    ) -> Result<(), String> {
+        self.task.rebuild();
+        // Time is in the state.
+        for control in decisions.into_iter().filter(|control| !matches!(control, Control::Tick { .. })) {
+            self.replay(&Entry::Control(Box::new(control.clone())))?;
+        }
+        self.restore(&snapshot.state)?;
+        self.out = Outputs::default();
+        if self.cut() == snapshot.cut { Ok(()) } else { Err("a state of another cut".to_owned()) }
+    }
+
     /// Puts back what another core has saved that took the same decisions.
-    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         let end = bytes.iter().position(|b| *b == b'\n').ok_or("no state")?;
         let saved: Saved = serde_json::from_slice(&bytes[..end]).map_err(|e| e.to_string())?;
         if !saved.lanes.iter().map(|lane| &lane.0).eq(self.lanes.iter().map(|lane| &lane.name)) {
