@@ -2,7 +2,7 @@
 //!
 //! 0 fine, 1 findings, 2 wrong usage or unreadable input. Alerts and results go to stdout, everything else to stderr.
 
-use crate::commands::{bench, check, explain, fmt, infer, run, test, why};
+use crate::commands::{bench, check, explain, fmt, infer, run, snapshot, test, why};
 use crate::console::say;
 use crate::failure::Failure;
 use crate::files::{FileOptions, Format};
@@ -103,6 +103,18 @@ enum Command {
   tripline feed auth.jsonl --to http://127.0.0.1:7400
   tripline feed auth.jsonl.gz payments.csv --to http://127.0.0.1:7400 --speed 100x")]
     Feed(crate::feed::FeedArgs),
+    /// List the snapshots of a service, or find out whether they are whole
+    #[command(after_help = "Examples:
+  tripline snapshot ls --data data
+  tripline snapshot verify --data data --json")]
+    Snapshot(snapshot::SnapshotArgs),
+    /// Try out whether a Kafka cluster does what exactly once relies on
+    #[command(after_help = "Examples:
+  tripline broker-check --kafka 127.0.0.1:9092
+  tripline broker-check --config tripline.toml --json
+
+It makes a topic of its own and removes it again.")]
+    BrokerCheck(crate::kafka::CheckArgs),
     /// Show what a group has committed on Kafka; put its offsets back where they were lost
     #[command(after_help = "Examples:
   tripline recover --kafka 127.0.0.1:9092 --group tripline
@@ -217,6 +229,8 @@ pub fn main() -> ExitCode {
         Command::Why(args) => why::run(&args),
         Command::Serve(args) => crate::serve::on_runtime(crate::serve::run_command(args)),
         Command::Demo(args) => crate::serve::on_runtime(crate::demo::run(args)),
+        Command::Snapshot(args) => snapshot::run(&args),
+        Command::BrokerCheck(args) => crate::kafka::check_command(args),
         Command::Recover(args) => crate::kafka::recover_command(args),
         Command::Feed(args) => crate::serve::on_runtime(crate::feed::run(args)),
     };

@@ -9,6 +9,7 @@ pub mod fmt;
 pub mod infer;
 mod judge;
 pub mod run;
+pub mod snapshot;
 mod summary;
 pub mod test;
 pub mod why;

@@ -14,6 +14,7 @@ mod lease;
 mod mark;
 mod mirror;
 mod point;
+mod probe;
 mod reading;
 mod record;
 mod recover;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use adopt::{RecoverArgs, run as recover_command};
 pub(crate) use mirror::spawn as spawn_mirror;
+pub use probe::{CheckArgs, run as check_command};
 pub(crate) use worker::Worker;
 
 use lease::Lease;

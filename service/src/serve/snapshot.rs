@@ -9,7 +9,7 @@ use metrics::{counter, gauge, histogram};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,6 +32,45 @@ pub(crate) struct Manifest {
     cut: Cut,
     /// SHA-256 of the mark, the cut, and the state that follows.
     digest: String,
+}
+
+/// A snapshot as it lies in its folder.
+#[derive(Debug, Serialize)]
+pub(crate) struct Kept {
+    pub(crate) path: PathBuf,
+    /// Of the whole file.
+    pub(crate) bytes: u64,
+    pub(crate) program: String,
+    /// By partition, the offset that it goes up to.
+    pub(crate) cut: Cut,
+    /// Why this program cannot use it.
+    pub(crate) unusable: Option<String>,
+}
+
+/// The snapshots in a data folder, oldest first in each of its folders; `whole`: each is read to its end.
+pub(crate) fn kept(data: &Path, whole: bool) -> io::Result<Vec<Kept>> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = match fs::read_dir(data.join("snapshots")) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && data.is_dir() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    folders.sort();
+    for folder in folders {
+        for name in names(&folder)? {
+            let path = folder.join(name);
+            let bytes = fs::metadata(&path)?.len();
+            let head = manifest(&path);
+            let unusable = match (&head, whole) {
+                (Ok(_), true) => load(&path).err(),
+                (Ok(head), false) => head.refusal(),
+                (Err(why), _) => Some(why.clone()),
+            };
+            let (program, cut) = head.map(|head| (head.program, head.cut)).unwrap_or_default();
+            found.push(Kept { path, bytes, program, cut, unusable });
+        }
+    }
+    Ok(found)
 }
 
 /// A snapshot that was read and found whole.
@@ -193,14 +232,33 @@ fn store(folder: &Path, reference: Reference, manifest: &Manifest, state: &[u8])
     Ok(reference)
 }
 
-fn load(path: &Path) -> Result<Snapshot, String> {
-    let bytes = fs::read(path).map_err(|e| e.to_string())?;
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or("it has no manifest")?;
-    let manifest: Manifest = serde_json::from_slice(&bytes[..end]).map_err(|e| e.to_string())?;
-    if manifest.form != FORM || manifest.program != program() {
-        return Err(format!("version {} wrote it", manifest.program));
+impl Manifest {
+    /// Why this program cannot use it.
+    fn refusal(&self) -> Option<String> {
+        let is_own = self.form == FORM && self.program == program();
+        (!is_own).then(|| format!("version {} wrote it", self.program))
     }
-    let state = bytes[end + 1..].to_vec();
+}
+
+/// The first line of a snapshot.
+fn manifest(path: &Path) -> Result<Manifest, String> {
+    let mut line = String::new();
+    let file = fs::File::open(path).map_err(|e| e.to_string())?;
+    io::BufReader::new(file).read_line(&mut line).map_err(|e| e.to_string())?;
+    if !line.ends_with('\n') {
+        return Err("it has no manifest".to_owned());
+    }
+    serde_json::from_str(&line).map_err(|e| e.to_string())
+}
+
+fn load(path: &Path) -> Result<Snapshot, String> {
+    let manifest = manifest(path)?;
+    if let Some(why) = manifest.refusal() {
+        return Err(why);
+    }
+    let mut state = fs::read(path).map_err(|e| e.to_string())?;
+    let end = state.iter().position(|b| *b == b'\n').ok_or("it has no manifest")?;
+    state.drain(..=end);
     if digest(&manifest.mark, &manifest.cut, &state) != manifest.digest {
         return Err("its digest does not fit".to_owned());
     }

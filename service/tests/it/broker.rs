@@ -124,6 +124,13 @@ impl Node {
         }
     }
 
+    /// Names of all topics.
+    pub(super) fn topics(&self) -> Vec<String> {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(10)).unwrap();
+        metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+    }
+
     /// Deletes a group with its offsets, once its last member is known to be gone.
     pub(super) fn forget(&self, group: &str) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();

@@ -224,6 +224,41 @@ fn of_two_processes_of_one_name_one_gives_up() {
     second.wait().unwrap();
 }
 
+/// What Tripline relies on holds on the node of the tests, and nothing of the check stays there.
+#[test]
+fn broker_check_says_what_can_be_relied_on() {
+    let Some(node) = Node::shared() else { return };
+    let check = |brokers: &str| {
+        Command::new(program()).args(["broker-check", "--json", "--kafka", brokers]).output().unwrap()
+    };
+    let output = check(&node.bootstrap);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |result: &str| {
+        let lines = lines.iter().filter(|line| line["result"] == result);
+        lines.map(|line| line["check"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    let wanted = [
+        "brokers",
+        "topic",
+        "transactions",
+        "offset metadata",
+        "times of records",
+        "aborted records",
+        "open transactions",
+        "fencing",
+        "stale members",
+    ];
+    assert_eq!(of("ok"), wanted);
+    assert_eq!(of("warning"), ["replication"], "one node keeps one copy");
+    let left = node.topics().into_iter().filter(|name| name.starts_with("tripline-broker-check"));
+    assert_eq!(left.count(), 0);
+    let nobody = check("127.0.0.1:1");
+    assert_eq!(nobody.status.code(), Some(1), "{}", String::from_utf8_lossy(&nobody.stderr));
+}
+
 /// Offsets that are gone, as after `offsets.retention.minutes`, are never guessed.
 #[test]
 fn lost_offsets_are_refused_until_they_are_put_back() {

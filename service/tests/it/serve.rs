@@ -389,7 +389,17 @@ fn a_restart_goes_on_from_a_snapshot() {
     let raised = service.alert_ids();
     assert_eq!(raised.len(), 20, "each of the users whose attack is over: {raised:?}");
     service.kill();
-    let snapshots = folder.path().join("data/snapshots/embedded");
+    let data = folder.path().join("data");
+    let verify = || {
+        let place = ["snapshot", "verify", "--json", "--data", data.to_str().unwrap()];
+        let output = Command::new(env!("CARGO_BIN_EXE_tripline")).args(place).output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let damaged = |line: &str| !serde_json::from_str::<Value>(line).unwrap()["unusable"].is_null();
+        (output.status.code(), lines.lines().map(damaged).collect::<Vec<_>>())
+    };
+    let (code, damaged) = verify();
+    assert!(code == Some(0) && !damaged.is_empty() && !damaged.contains(&true), "{damaged:?}");
+    let snapshots = data.join("snapshots/embedded");
     for file in std::fs::read_dir(snapshots).unwrap() {
         let path = file.unwrap().path();
         let mut bytes = std::fs::read(&path).unwrap();
@@ -397,6 +407,8 @@ fn a_restart_goes_on_from_a_snapshot() {
         bytes[middle] ^= 1;
         std::fs::write(path, bytes).unwrap();
     }
+    let (code, damaged) = verify();
+    assert!(code == Some(1) && !damaged.contains(&false), "{damaged:?}");
     let service = Service::start(folder.path(), &[]);
     assert!(replayed(&service) > 62, "all of it");
     assert!(service.get("/metrics").body.contains("tripline_snapshot_failures_total{reason=\"damaged\"}"));
