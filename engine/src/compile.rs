@@ -65,17 +65,7 @@ pub(crate) fn compile(
         .map(|stream| stream_id(layout, stream))
         .collect();
     index.ensure(layout.streams.len());
-    let mut compiler = Compiler {
-        module,
-        rule,
-        tables,
-        read_tables: BTreeSet::new(),
-        streams,
-        layout,
-        latches: Vec::new(),
-        own: None,
-        whole,
-    };
+    let mut compiler = Compiler { whole, ..Compiler::new(module, rule, tables, streams, layout) };
     let mut program = compiler.program(revision, index)?;
     crate::mask::mark(&mut program);
     Ok(program)
@@ -88,6 +78,19 @@ pub(crate) fn stream_id(layout: &mut Layout, stream: &Stream) -> StreamId {
     }
     layout.streams.push(StreamLayout { name: stream.name.as_str().into(), fields: Vec::new() });
     (layout.streams.len() - 1) as StreamId
+}
+
+impl<'a> Compiler<'a> {
+    pub(crate) fn new(
+        module: &'a Module,
+        rule: &'a Rule,
+        tables: &'a [usize],
+        streams: Vec<StreamId>,
+        layout: &'a mut Layout,
+    ) -> Self {
+        let (read_tables, latches) = (BTreeSet::new(), Vec::new());
+        Self { module, rule, tables, read_tables, streams, layout, latches, own: None, whole: false }
+    }
 }
 
 impl Compiler<'_> {

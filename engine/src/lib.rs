@@ -34,6 +34,7 @@ mod node;
 mod mask;
 mod shape;
 mod compile;
+pub mod topic;
 mod window;
 mod state;
 mod keys;

@@ -149,8 +149,8 @@ pub enum Content {
     ByKey(Vec<(Literal, Vec<Literal>)>),
 }
 
-/// A checked rule.
-#[derive(Debug, Clone)]
+/// A checked rule. By default it asks for nothing.
+#[derive(Debug, Clone, Default)]
 pub struct Rule {
     /// Its name; unique in a rule set.
     pub name: String,
@@ -406,9 +406,10 @@ pub struct Window {
 }
 
 /// What an alert lets later choices use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Overlap {
     /// Everything up to the last event is used up.
+    #[default]
     None,
     /// The first event begins no second choice.
     PerStart,
@@ -424,9 +425,10 @@ pub enum Overlap {
 }
 
 /// Whether a rule's alerts are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named after its word in the language")]
 pub enum Mode {
+    #[default]
     Live,
     Shadow,
     Off,

@@ -176,7 +176,7 @@ fn open(kafka: &Kafka, core: &Core) -> Result<Source, Trouble> {
 
 /// The topics that the folder's streams are read from.
 fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, Trouble> {
-    let mut readers: BTreeMap<String, String> = BTreeMap::new();
+    let mut topics = BTreeSet::new();
     for stream in module.streams.iter().filter(|stream| stream.name != ALERTS) {
         let topic = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
         if kafka.own_topics().contains(&topic.as_str()) {
@@ -185,16 +185,9 @@ fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, 
                 stream.name
             )));
         }
-        let other = readers.insert(topic.clone(), stream.name.clone());
-        if other.is_some() || stream.topic_filter.is_some() {
-            return Err(Trouble::Refused(format!(
-                "stream `{}`: several streams of one topic (`topic .. where`) are not read from Kafka yet; give each a \
-                 topic of its own, `{topic}` among them",
-                stream.name
-            )));
-        }
+        topics.insert(topic);
     }
-    Ok(readers.into_keys().collect())
+    Ok(topics)
 }
 
 /// The topics that Tripline writes are there.

@@ -10,7 +10,8 @@ use crate::store::{Control, Entry, FolderState};
 use arcstr::ArcStr;
 use engine::alert::ALERTS;
 use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
-use engine::task::{Input, Options, Outputs, Partition, Task};
+use engine::task::{ActivateError, Input, Options, Outputs, Partition, Task};
+use engine::topic::TopicFilter;
 use pattern_dsl::ir::{self, Content};
 use pattern_dsl::types::Micros;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,8 +53,39 @@ struct Source {
     /// The first partition of the topic.
     lane: usize,
     decoder: Decoder,
+    /// Of a stream that only some records of its topic belong to.
+    own: Option<Own>,
     /// How many of the decoder's slots are the engine's.
     wanted: usize,
+}
+
+/// Tells the records that belong to a stream from others of its topic.
+struct Own {
+    filter: TopicFilter,
+    decoder: Decoder,
+}
+
+impl Own {
+    fn of(stream: &ir::Stream) -> Result<Option<Self>, ActivateError> {
+        let Some(filter) = TopicFilter::of(stream)? else { return Ok(None) };
+        // It needs neither time nor id, and is to read records of any form.
+        let mut any = ir::Stream { id: None, declared: false, ..stream.clone() };
+        any.time.format = ir::TimeFormat::Record;
+        let decoder = Decoder::new(&any, filter.layout());
+        Ok(Some(Self { filter, decoder }))
+    }
+
+    /// The record belongs to the stream. One whose fields are of other types does not.
+    fn has(&mut self, raw: &[u8], arrived: i64) -> Result<bool, Rejection> {
+        self.decoder.set_record_time(arrived);
+        match self.decoder.decode(raw) {
+            Ok(decoded) => Ok(self.filter.holds(decoded.ts, decoded.slots)),
+            Err(error) if error.code == "not_json" => {
+                Err(Rejection { code: error.code.to_owned(), message: error.message })
+            }
+            Err(_) => Ok(false),
+        }
+    }
 }
 
 /// One partition of a topic: events come in along it, each at the next offset.
@@ -220,10 +252,40 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(at) else { return Ok(()) };
         lane.next = offset + 1;
         lane.heard = Instant::now();
-        match lane.readers.first().cloned() {
-            Some(stream) => self.feed(&stream, Some((at, offset)), raw, arrived).map(|_| ()),
-            None => Ok(()),
+        if let [only] = lane.readers.as_slice()
+            && self.sources.get(only.as_str()).is_some_and(|source| source.own.is_none())
+        {
+            let only = only.clone();
+            return self.feed(&only, Some((at, offset)), raw, arrived).map(|_| ());
         }
+        self.take_shared(arrival)
+    }
+
+    /// Takes a record of a topic that several streams share: it is an event of those that it belongs to, and else of none.
+    fn take_shared(
+        &mut self,
+        Arrival { lane: at, offset, arrived, raw }: Arrival<'_>,
+    ) -> Result<(), Rejection> {
+        let readers = self.lanes.get(at).map_or_else(Vec::new, |lane| lane.readers.clone());
+        let mut owners = Vec::new();
+        for stream in readers {
+            let own = self.sources.get_mut(stream.as_str()).and_then(|source| source.own.as_mut());
+            if own.map_or(Ok(true), |own| own.has(raw, arrived))? {
+                owners.push(stream);
+            }
+        }
+        if owners.is_empty() {
+            let topic = self.lanes.get(at).map_or_else(String::new, |lane| lane.topic.clone());
+            metrics::counter!("tripline_records_of_no_stream_total", "topic" => topic).increment(1);
+        }
+        let mut outcome = Ok(());
+        for stream in owners {
+            outcome = outcome.and(self.feed(&stream, Some((at, offset)), raw, arrived).map(|_| ()));
+        }
+        // It is one record, however many streams it is late or a repeat for.
+        self.out.late.dedup_by_key(|(partition, offset, ..)| (*partition, *offset));
+        self.out.duplicates.dedup();
+        outcome
     }
 
     /// Decodes an event and steps the task with it. Returns the topic and the offset it gets there.
@@ -349,7 +411,7 @@ impl Core {
             .map(|(name, _)| name.clone())
             .collect();
         for stream in &module.streams {
-            self.add_stream(stream);
+            self.add_stream(stream)?;
         }
         self.streams.clone_from(&module.streams);
         self.tables.clone_from(&module.tables);
@@ -417,7 +479,7 @@ impl Core {
         at: Option<Micros>,
     ) -> Result<BTreeMap<String, u32>, CompileError> {
         for stream in &module.streams {
-            self.add_stream(stream);
+            self.add_stream(stream)?;
         }
         let revisions = self.task.activate(module, &self.contents, at)?;
         for table in &module.tables {
@@ -434,19 +496,21 @@ impl Core {
     }
 
     /// Registers a stream; a stream that is known keeps its partition.
-    fn add_stream(&mut self, stream: &ir::Stream) {
+    fn add_stream(&mut self, stream: &ir::Stream) -> Result<(), CompileError> {
         let id = self.task.add_stream(stream);
         // Alerts come from rules, not from senders.
         if stream.name == ALERTS {
-            return;
+            return Ok(());
         }
+        let own = Own::of(stream)?;
         let layout = layout_of(&self.task, id, &stream.name);
         if let Some(source) = self.sources.get_mut(&stream.name) {
             if source.ir != *stream {
                 source.ir = stream.clone();
+                source.own = own;
                 source.rebuild(&layout);
             }
-            return;
+            return Ok(());
         }
         let topic = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
         let lane = self.add_lanes(&topic);
@@ -457,9 +521,10 @@ impl Core {
             lane.idle = lane.idle.max(self.idle_max.map_or(stream.idle, |m| stream.idle.min(m)));
         }
         let decoder = Decoder::time_only(stream);
-        let mut source = Source { ir: stream.clone(), id, topic, lane, decoder, wanted: 0 };
+        let mut source = Source { ir: stream.clone(), id, topic, lane, decoder, own, wanted: 0 };
         source.rebuild(&layout);
         self.sources.insert(stream.name.clone(), source);
+        Ok(())
     }
 
     /// Lanes for the partitions of a topic; the one of a local topic bears its name. Returns the first.

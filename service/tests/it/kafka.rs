@@ -92,6 +92,61 @@ fn events_of_a_topic_become_alerts_of_another() {
     assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
 }
 
+/// Several kinds of events in one topic, each a stream of its own.
+#[test]
+fn streams_share_a_topic() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("shared");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("events"), 1)]);
+    let stream = |name: &str, kind: &str, fields: &str| {
+        format!(
+            "stream {name} {{ topic \"@.events\" where type == \"{kind}\" time ts in order id id idle 1h fields {{ type: string, user: string, {fields} }} }}\n"
+        )
+    };
+    let rules = stream("login", "login", "ok: bool")
+        + &stream("pay", "pay", "amount: int")
+        + "rule taken { by user match within 10m { 2 login as failed where not ok then pay as paid where amount > 50 } reason \"{user}\" }\n\
+           rule any_pay { by user match { pay as paid } reason \"{user}\" }\n";
+    let folder = setting(node, &test, &rules);
+    let service = start(&folder);
+    let writer = node.producer();
+    let send = |second: u32, kind: &str, rest: &str| {
+        let line = format!(
+            "{{\"ts\":\"2026-03-01T10:00:{second:02}Z\",\"id\":\"e{second}\",\"type\":{kind},\"user\":\"ann\"{rest}}}"
+        );
+        writer.send(&topic("events"), 0, "ann", &line);
+    };
+    send(1, "\"login\"", ",\"ok\":false");
+    send(2, "\"login\"", ",\"ok\":false");
+    // Of no stream, whatever its fields are: by its word, by the form of that, and by its absence.
+    send(3, "\"logout\"", ",\"amount\":\"none\",\"ok\":\"no\"");
+    send(4, "[7]", ",\"amount\":70");
+    send(5, "null", ",\"amount\":70");
+    // Of a stream, and not as that says.
+    send(6, "\"pay\"", ",\"amount\":\"seventy\"");
+    writer.send(&topic("events"), 0, "ann", "no event");
+    send(7, "\"pay\"", ",\"amount\":70");
+    // Late by as much as a stream in order allows: one record, late once.
+    send(0, "\"pay\"", ",\"amount\":70");
+    writer.flush();
+    let alerts = node.await_records(&topic("alerts"), 2);
+    let rules: Vec<String> = alerts
+        .iter()
+        .map(|alert| serde_json::from_str::<serde_json::Value>(&alert.value).unwrap()["rule"].to_string())
+        .collect();
+    assert_eq!(rules, ["\"any_pay\"", "\"taken\""]);
+    let dead = node.await_records(&topic("dead"), 2);
+    assert!(dead[0].value.contains("seventy") && dead[1].value == "no event", "{dead:?}");
+    assert_eq!(node.await_records(&topic("late"), 1).len(), 1);
+    let count = format!("tripline_records_of_no_stream_total{{topic=\"{}\"}} 3", topic("events"));
+    assert!(service.get("/metrics").body.contains(&count));
+    service.kill();
+    let service = start(&folder);
+    check_determinism(&service);
+    assert_eq!(node.committed(&topic("alerts")).len(), 2);
+}
+
 /// Puts a rule while events flow, and kills the service as soon as it has answered.
 #[test]
 fn a_rule_put_over_http_outlives_a_kill() {
