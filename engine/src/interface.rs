@@ -146,9 +146,9 @@ impl RuleStats {
 
     /// Counts an alert.
     pub(crate) fn sent(&mut self, time: Micros) {
-        let day = time.div_euclid(DAY);
-        if self.day.0 != day {
-            self.day = (day, 0);
+        // Most are of the day of the one before: no division.
+        if !(0..DAY).contains(&time.wrapping_sub(self.day.0.wrapping_mul(DAY))) {
+            self.day = (time.div_euclid(DAY), 0);
         }
         self.day.1 += 1;
         self.alerts += 1;

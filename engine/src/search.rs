@@ -342,14 +342,14 @@ impl<'a, 'v> Search<'a, 'v> {
             return ControlFlow::Break(());
         }
         if let Some(taken) = self.taken.get_mut(step) {
-            taken.push(row);
+            *taken = Rows::One(row);
         }
         self.begun.push(number);
         let flow =
             if self.is_last(number) { self.complete() } else { self.extend(number + 1, Position::MAX) };
         self.begun.pop();
         if let Some(taken) = self.taken.get_mut(step) {
-            taken.clear();
+            *taken = Rows::None;
         }
         flow
     }
@@ -473,7 +473,7 @@ impl<'a, 'v> Search<'a, 'v> {
         if self.question.ask == Ask::Explain {
             return self.complete_at(self.last_time(), until);
         }
-        if self.is_cancelled(until) {
+        if !program.cancels.is_empty() && self.is_cancelled(until) {
             return ControlFlow::Continue(());
         }
         self.give()
@@ -496,8 +496,8 @@ impl<'a, 'v> Search<'a, 'v> {
     fn give(&mut self) -> ControlFlow<()> {
         let program = self.question.program;
         let windows = self.question.windows;
-        if self.question.ask == Ask::Complete
-            && !program.having.is_empty()
+        if !program.having.is_empty()
+            && self.question.ask == Ask::Complete
             && !all_hold(&program.having, &Scope { windows, ..scope(&self.question, &self.taken, 0, None) })
         {
             return ControlFlow::Continue(());
