@@ -44,10 +44,6 @@ impl Deadlines {
         self.others.pop().map(|Reverse((due, event, _, handle))| (due, event, handle))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.in_order.is_empty() && self.others.is_empty()
-    }
-
     /// All of them, in the order in which they ring.
     pub(crate) fn sorted(&self) -> Vec<Timer> {
         let in_order = self.in_order.iter().map(|(due, event, handle)| (*due, *event, 0, *handle));

@@ -40,15 +40,16 @@ impl Same {
 }
 
 impl RuleRun {
-    /// Takes over what outlives a revision: cool-downs, the alerts of the day, latches, and the windows and leading absences
-    /// that mean the same.
-    pub(crate) fn inherit(&mut self, older: &Self, same: &Same) {
+    /// Takes over what outlives a revision that it replaces at the time `at`: cool-downs, the alerts of the day, latches, and
+    /// the windows and leading absences that mean the same.
+    pub(crate) fn inherit(&mut self, older: &Self, same: &Same, at: Micros) {
         let program = &self.program;
         self.state.stats.day = older.state.stats.day;
         for (key, held) in older.state.keys.iter() {
             let mut state = KeyState::new(program);
             if !held.beside.sent.is_empty() {
-                state.beside.sent.take_over(&held.beside.sent, program.cooldown.unwrap_or(0));
+                let known = held.beside.sent.active(older.program.cooldown.unwrap_or(0), at);
+                state.beside.sent.take_over(known, program.cooldown.unwrap_or(0));
             }
             if program.latches.len() == older.program.latches.len() {
                 state.set_latches(held.beside.latches);
@@ -107,7 +108,8 @@ impl RuleRun {
         }
         self.state.keys.expire(&self.program, now);
         let mut states = self.state.keys.iter().map(|(_, held)| held);
-        self.state.timers.is_empty() && states.all(|held| held.lists.iter().all(|list| list.is_empty()))
+        self.open_timers().next().is_none()
+            && states.all(|held| held.lists.iter().all(|list| list.is_empty()))
     }
 }
 

@@ -169,6 +169,9 @@ impl Task {
             let timers = rule.timers.into_iter();
             let timers =
                 timers.filter_map(|(due, event, key)| Some((due, event, keys.find(hash_of(&key), &key)?)));
+            // A revision that had drained by then may have masked more of them.
+            program.masked.unmask_alerts();
+            mask::mark(program);
             mask::mask_alerts(program, &rule.masked);
             run.state = RuleState {
                 timers: timers.collect(),

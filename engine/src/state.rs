@@ -81,10 +81,19 @@ impl Cooldowns {
         self.by_values.get_or_insert_default().insert(values, sent);
     }
 
+    /// Those that silence something at a time. Of the others some are still kept, as chance will have it.
+    pub(crate) fn active(&self, cooldown: Micros, now: Micros) -> impl Iterator<Item = (&Key, &Sent)> {
+        let known = self.by_values.iter().flat_map(|map| map.iter());
+        known.filter(move |(_, sent)| sent.last.is_some_and(|last| last.saturating_add(cooldown) > now))
+    }
+
     /// Takes over what another revision has kept.
-    pub(crate) fn take_over(&mut self, other: &Self, cooldown: Micros) {
-        let known = other.by_values.iter().flat_map(|map| map.iter());
-        known.for_each(|(values, sent)| self.set(values.clone(), *sent, cooldown));
+    pub(crate) fn take_over<'a>(
+        &mut self,
+        known: impl IntoIterator<Item = (&'a Key, &'a Sent)>,
+        cooldown: Micros,
+    ) {
+        known.into_iter().for_each(|(values, sent)| self.set(values.clone(), *sent, cooldown));
     }
 
     /// Drops those that are over at `now`; not each time, since that looks at all of them.

@@ -214,7 +214,7 @@ impl Task {
             }
             let older = self.rules.get(revisions.clone()).and_then(<[RuleRun]>::last);
             if let (Some(older), Some(same)) = (older, &same) {
-                run.inherit(older, same);
+                run.inherit(older, same, end);
             }
             if rule.mode == Mode::Off {
                 self.rules.drain(revisions);

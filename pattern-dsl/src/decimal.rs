@@ -10,12 +10,34 @@ pub const MAX_SCALE: u8 = 18;
 pub const ONE: i128 = 1_000_000_000_000_000_000;
 
 /// An exact decimal number.
-#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Decimal {
     /// Value times 10^18.
     pub units: i128,
     /// Digits after the point to print; more are printed where the value needs them.
     pub scale: u8,
+}
+
+/// WHY by hand: formats for people have no numbers of 128 bits, or lose them inside tagged values; there the units are text.
+impl serde::Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => (self.units.to_string(), self.scale).serialize(serializer),
+            false => (self.units, self.scale).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Decimal {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            let (units, scale) = serde::Deserialize::deserialize(deserializer)?;
+            return Ok(Self { units, scale });
+        }
+        let (text, scale): (String, u8) = serde::Deserialize::deserialize(deserializer)?;
+        let units = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self { units, scale })
+    }
 }
 
 impl Decimal {

@@ -1,7 +1,7 @@
 //! A key with nothing open holds nothing: what a task saves does not grow with the keys that it has ever seen.
 
 use crate::{Feed, compile, event, feed_event, task};
-use engine::task::{Outputs, Task};
+use engine::task::{Input, Outputs, Task};
 use pattern_dsl::types::Literal;
 use std::collections::BTreeMap;
 
@@ -86,4 +86,47 @@ fn a_state_goes_back_into_a_task_that_took_its_decisions_without_the_events() {
         refused.activate(&revision(*number), &BTreeMap::new(), Some(number * minute)).is_err()
     });
     assert!(refusals.count() > 0);
+}
+
+/// What is kept of a revision for memory's sake alone must not show: a state that was put back keeps less of it.
+#[test]
+fn a_cool_down_that_is_over_is_not_taken_over() {
+    let revision = |cooldown: &str| {
+        compile(&format!("{STREAM}rule r {{ by k match {{ e as a }} cooldown {cooldown} per a.v }}\n"))
+    };
+    let mut running = task(&revision("1m"), Feed::Interleaved(0), false);
+    let mut out = Outputs::default();
+    let give = |running: &mut Task, out: &mut Outputs, second: i64, v: i64| {
+        let fields = [("k", Literal::Int(0)), ("v", Literal::Int(v))];
+        let next = event(&revision("1m"), "e", second * SECOND, second as u64, &fields);
+        feed_event(running, &revision("1m"), second as usize, &next, out);
+    };
+    [(0, 1), (50, 2), (70, 3)].into_iter().for_each(|(second, v)| give(&mut running, &mut out, second, v));
+    running.activate(&revision("1h"), &BTreeMap::new(), Some(75 * SECOND)).expect("it activates");
+    out.alerts.clear();
+    [(80, 1), (85, 2), (86, 3)].into_iter().for_each(|(second, v)| give(&mut running, &mut out, second, v));
+    running.step(Input::End, &mut out);
+    let times: Vec<i64> = out.alerts.iter().map(|alert| alert.time / SECOND).collect();
+    assert_eq!(times, [80]);
+}
+
+#[test]
+fn a_revision_whose_matches_were_cancelled_has_drained() {
+    let revision = |number: i64| {
+        let body = format!(
+            "by k match {{ e as a where v >= 0 and v < {number} then no e for 1h where v == -1 cancel on e where v == -7 }}"
+        );
+        compile(&format!("{STREAM}rule r {{ {body} }}\n"))
+    };
+    let mut running = task(&revision(50), Feed::Interleaved(0), false);
+    let mut out = Outputs::default();
+    for number in 1..12 {
+        for (after, v) in [(0, 1), (1, -7)] {
+            let fields = [("k", Literal::Int(0)), ("v", Literal::Int(v))];
+            let next = event(&revision(50), "e", (10 * number + after) * SECOND, number as u64, &fields);
+            feed_event(&mut running, &revision(50), (2 * number + after) as usize, &next, &mut out);
+        }
+        let at = Some((10 * number + 5) * SECOND);
+        running.activate(&revision(50 + number), &BTreeMap::new(), at).expect("older ones have drained");
+    }
 }

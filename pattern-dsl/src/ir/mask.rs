@@ -66,6 +66,14 @@ impl MaskedFields {
         changed
     }
 
+    /// Takes back every mask of fields of alerts.
+    pub fn unmask_alerts(&mut self) {
+        self.streams
+            .iter_mut()
+            .filter(|stream| !stream.paths.is_empty())
+            .for_each(|stream| stream.fields.clear());
+    }
+
     /// Paths of the masked fields of alerts.
     pub fn alert_paths(&self) -> impl Iterator<Item = &[String]> {
         self.streams.iter().flat_map(|stream| {

@@ -337,6 +337,7 @@ impl Decoder {
         &mut self,
         fields: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Decoded<'_>, DecodeError> {
+        let unit = self.state.unit;
         self.state.reset();
         for (targets, bytes) in self.columns.iter().zip(fields) {
             if targets.is_empty() || csv::is_null(bytes) {
@@ -347,7 +348,7 @@ impl Decoder {
             };
             for (target, name) in targets {
                 self.state.claim(target, false);
-                self.state.put_text(target, text, name)?;
+                self.state.put_text(target, text, name).inspect_err(|_| self.state.unit = unit)?;
             }
         }
         self.state.settle();
@@ -355,10 +356,14 @@ impl Decoder {
     }
 
     fn read(&mut self, line: &[u8]) -> Result<(), DecodeError> {
+        let unit = self.state.unit;
         self.state.reset();
         if quick::read(&mut self.trie, &mut self.state, line).is_none() {
             self.state.reset();
-            json::read(&self.trie, &mut self.state, line)?;
+            self.state.unit = unit;
+            let outcome = json::read(&self.trie, &mut self.state, line);
+            // WHY: what is refused is in no log, so it must not fix the unit of what is.
+            outcome.inspect_err(|_| self.state.unit = unit)?;
         }
         self.state.settle();
         Ok(())

@@ -107,10 +107,10 @@ pub(crate) fn recover(
     if let Some((mark, cut)) = &last {
         snapshot = mark.snapshot;
         let fits = |text: &str| {
-            text.parse::<Mark>().is_ok_and(|own| own.lineage == mark.lineage && own.epoch <= mark.epoch)
+            let own: Mark = text.parse().ok()?;
+            (own.lineage == mark.lineage && own.epoch <= mark.epoch).then_some(own.epoch)
         };
-        let restored =
-            snapshots.newest(fits).and_then(|found| restore(fresh(), &found, &committed.decisions));
+        let restored = snapshots.newest(fits, |found| restore(fresh(), found, &committed.decisions));
         let from = match restored {
             Some((restored, decisions)) => {
                 replay = restored;

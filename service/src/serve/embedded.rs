@@ -6,6 +6,7 @@
 use super::core::Core;
 use super::matcher::{Answer, Ask, Batch, Matcher, Rejected, Request, stored};
 use super::now_micros;
+use super::recover::Stand;
 use super::snapshot::Snapshots;
 use crate::api::problem::Problem;
 use crate::commit::CommitPoint;
@@ -76,7 +77,9 @@ impl StorePoint {
 
     /// Leaves a snapshot of a core that stands at the last commit, if one is due; the last one in any case.
     fn snapshot(&mut self, core: &Core, is_last: bool) {
-        let Ok(mark) = serde_json::to_string(&self.head) else { return };
+        let print = self.store.print_before(self.head.next_seq);
+        let stand = print.ok().map(|print| Stand { head: self.head.clone(), print });
+        let Some(mark) = stand.and_then(|stand| serde_json::to_string(&stand).ok()) else { return };
         if is_last {
             return self.snapshots.take_last(self.head.next_seq, &mark, core);
         }

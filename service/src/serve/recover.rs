@@ -2,7 +2,7 @@
 
 use super::core::{Core, Origin};
 use super::embedded::StorePoint;
-use super::snapshot::{Snapshots, unfit};
+use super::snapshot::{Snapshot, Snapshots, unfit};
 use super::{folder, language, now_micros, rfc3339};
 use crate::commit::CommitPoint;
 use crate::config::{Config, OnConflict, duration};
@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use engine::task::{Limits, Options};
 use metrics::{counter, gauge};
 use pattern_dsl::ir::Mode;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,21 +21,9 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, S
     let head = store.head()?;
     let folder = config.store.data.join("snapshots").join("embedded");
     let mut snapshots = Snapshots::new(folder, now_micros() as u64);
-    let (mut core, replayed) = match from_snapshot(store, config, &snapshots, &head)? {
+    let (mut core, replayed) = match from_snapshot(store, config, &mut snapshots, &head)? {
         Some(found) => found,
-        None => {
-            let mut core = new_core(config);
-            let (found, entries) = replay(store, &mut core, Head::default())?;
-            if found != head {
-                counter!("tripline_determinism_violations_total").increment(1);
-                tracing::error!(
-                    found = found.alerts,
-                    committed = head.alerts,
-                    "replay found other alerts than were committed"
-                );
-            }
-            (core, entries)
-        }
+        None => from_start(store, config, &head)?,
     };
     gauge!("tripline_restore_duration_seconds").set(begun.elapsed().as_secs_f64());
     counter!("tripline_replayed_events_total").increment(replayed);
@@ -58,29 +47,60 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, S
     Ok((core, point))
 }
 
-/// The task by the newest snapshot and a replay of what came after it, and how many entries that was. None if there is no
-/// snapshot, or what it leads to is not what was committed.
+/// What a snapshot says of the commit that it is of.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Stand {
+    pub(crate) head: Head,
+    /// [`Store::print_before`] of it: another store, or an older copy of this one, may have come as far in another way.
+    pub(crate) print: Option<String>,
+}
+
+/// The task by a replay of the whole log, and how many entries that was.
+fn from_start(store: &Store, config: &Config, head: &Head) -> anyhow::Result<(Core, u64)> {
+    let mut core = new_core(config);
+    let mut decisions = Vec::new();
+    let (found, entries) = replay(store, &mut core, Head::default(), &mut decisions)?;
+    if found != *head {
+        counter!("tripline_determinism_violations_total").increment(1);
+        tracing::error!(
+            found = found.alerts,
+            committed = head.alerts,
+            "replay found other alerts than were committed"
+        );
+    }
+    store.name_decisions(&decisions)?;
+    Ok((core, entries))
+}
+
+/// The task by the newest snapshot that leads to what was committed, and how many entries of the log came after it. None if
+/// there is no such snapshot.
 fn from_snapshot(
     store: &Store,
     config: &Config,
-    snapshots: &Snapshots,
+    snapshots: &mut Snapshots,
     head: &Head,
 ) -> anyhow::Result<Option<(Core, u64)>> {
-    let of = |mark: &str| serde_json::from_str::<Head>(mark).ok();
-    let fits = |mark: &str| of(mark).is_some_and(|own| own.next_seq <= head.next_seq);
-    let Some(snapshot) = snapshots.newest(fits) else { return Ok(None) };
-    let Some(mark) = of(&snapshot.mark) else { return Ok(None) };
-    let mut core = new_core(config);
-    if let Err(why) = core.rebuild(&store.decisions_before(mark.next_seq)?, &snapshot) {
-        unfit(&why);
-        return Ok(None);
-    }
-    let (found, entries) = replay(store, &mut core, mark)?;
-    if found != *head {
-        unfit("it leads to other alerts than were committed");
-        return Ok(None);
-    }
-    Ok(Some((core, entries)))
+    let of = |mark: &str| {
+        let stand: Stand = serde_json::from_str(mark).ok()?;
+        let print = store.print_before(stand.head.next_seq).ok()?;
+        (stand.head.next_seq <= head.next_seq && stand.print == print).then_some(stand.head)
+    };
+    let put_back = |snapshot: &Snapshot| {
+        let begun = of(&snapshot.mark)?;
+        let mut core = new_core(config);
+        let decisions = store.decisions_before(begun.next_seq).map_err(|e| e.to_string());
+        let outcome = decisions.and_then(|decisions| core.rebuild(&decisions, snapshot)).and_then(|()| {
+            let (found, entries) =
+                replay(store, &mut core, begun, &mut Vec::new()).map_err(|e| e.to_string())?;
+            if found == *head {
+                Ok(entries)
+            } else {
+                Err("it leads to other alerts than were committed".into())
+            }
+        });
+        outcome.inspect_err(|why| unfit(why)).ok().map(|entries| (core, entries))
+    };
+    Ok(snapshots.newest(|mark| of(mark).map(|head| head.next_seq), put_back))
 }
 
 /// A core without streams and rules.
@@ -101,8 +121,14 @@ pub(crate) fn new_core(config: &Config) -> Core {
     )
 }
 
-/// Replays the log from a commit on without telling anyone. Where that leads to, and how many entries it was.
-fn replay(store: &Store, core: &mut Core, mut found: Head) -> anyhow::Result<(Head, u64)> {
+/// Replays the log from a commit on without telling anyone. Where that leads to, and how many entries it was; where the
+/// decisions among them are that a state does not hold goes to `decisions`.
+fn replay(
+    store: &Store,
+    core: &mut Core,
+    mut found: Head,
+    decisions: &mut Vec<u64>,
+) -> anyhow::Result<(Head, u64)> {
     let mut entries = 0;
     for item in store.log_from(found.next_seq) {
         let (seq, entry) = item?;
@@ -111,6 +137,7 @@ fn replay(store: &Store, core: &mut Core, mut found: Head) -> anyhow::Result<(He
             counter!("tripline_determinism_violations_total").increment(1);
         }
         core.drain(|id| found.add(id));
+        decisions.extend(entry.is_lasting().then_some(seq));
         found.next_seq = seq + 1;
         entries += 1;
     }

@@ -91,6 +91,8 @@ pub(crate) struct Snapshots {
     attempt: u64,
     writing: Option<JoinHandle<io::Result<Reference>>>,
     due: Instant,
+    /// The number of the last one that was begun, or that the work began with.
+    last: Option<u64>,
 }
 
 fn file_name((number, attempt): Reference) -> String {
@@ -115,7 +117,7 @@ fn program() -> String {
 impl Snapshots {
     /// In a folder; `attempt` tells this process from others.
     pub(crate) fn new(folder: PathBuf, attempt: u64) -> Self {
-        Self { folder, attempt, writing: None, due: Instant::now() + EVERY }
+        Self { folder, attempt, writing: None, due: Instant::now() + EVERY, last: None }
     }
 
     /// Has the next commit leave one.
@@ -127,9 +129,10 @@ impl Snapshots {
 
     /// Takes a snapshot of a core that stands at a commit, if one is due and none is being written.
     pub(crate) fn take(&mut self, number: u64, mark: &str, core: &Core) {
-        if Instant::now() < self.due || self.writing.is_some() {
+        if Instant::now() < self.due || self.writing.is_some() || self.last == Some(number) {
             return;
         }
+        self.last = Some(number);
         let begun = Instant::now();
         let state = core.save();
         gauge!("tripline_snapshot_bytes").set(state.len() as f64);
@@ -167,12 +170,21 @@ impl Snapshots {
         self.writing.take().and_then(ended);
     }
 
-    /// The newest intact snapshot whose commit fits.
-    pub(crate) fn newest(&self, fits: impl Fn(&str) -> bool) -> Option<Snapshot> {
+    /// The newest intact snapshot that is of use: `number` tells of its mark whether its commit fits, and which that is.
+    pub(crate) fn newest<T>(
+        &mut self,
+        number: impl Fn(&str) -> Option<u64>,
+        mut put_back: impl FnMut(&Snapshot) -> Option<T>,
+    ) -> Option<T> {
         for name in names(&self.folder).ok()?.into_iter().rev() {
             match load(&self.folder.join(&name)) {
-                Ok(snapshot) if fits(&snapshot.mark) => return Some(snapshot),
-                Ok(_) => {}
+                Ok(snapshot) => {
+                    let Some(number) = number(&snapshot.mark) else { continue };
+                    if let Some(found) = put_back(&snapshot) {
+                        self.last = Some(number);
+                        return Some(found);
+                    }
+                }
                 Err(error) => {
                     counter!("tripline_snapshot_failures_total", "reason" => "damaged").increment(1);
                     tracing::warn!(%error, "snapshot {name} cannot be used; the replay is longer");
@@ -197,20 +209,24 @@ fn ended(writing: JoinHandle<io::Result<Reference>>) -> Option<Reference> {
 /// Counts a snapshot that is whole but of no use here.
 pub(crate) fn unfit(why: &str) {
     counter!("tripline_snapshot_failures_total", "reason" => "unfit").increment(1);
-    tracing::warn!(why, "a snapshot does not fit; all is replayed");
+    tracing::warn!(why, "a snapshot does not fit; the replay is longer");
 }
 
-/// File names of snapshots, oldest first.
+/// The attempt and the number in the name of a snapshot; none of another file.
+fn of_name(name: &str) -> Option<(u64, u64)> {
+    let (number, attempt) = name.split_once('-')?;
+    Some((attempt.parse().ok()?, number.parse().ok()?))
+}
+
+/// File names of snapshots, oldest first: numbers may begin anew when an older store is put back, attempts do not.
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !name.ends_with(".part") {
-            names.push(name);
-        }
+        names.extend(of_name(&name).map(|place| (place, name)));
     }
     names.sort();
-    Ok(names)
+    Ok(names.into_iter().map(|(_, name)| name).collect())
 }
 
 /// Writes the file so that it is either whole or not there, and forgets the oldest.
@@ -225,11 +241,23 @@ fn store(folder: &Path, reference: Reference, manifest: &Manifest, state: &[u8])
     file.sync_all()?;
     fs::rename(&part, &path)?;
     fs::File::open(folder)?.sync_all()?;
+    forget_parts(folder)?;
     let names = names(folder)?;
     for old in names.iter().take(names.len().saturating_sub(KEPT)) {
         fs::remove_file(folder.join(old))?;
     }
     Ok(reference)
+}
+
+/// Removes what a kill has left of snapshots that were being written.
+fn forget_parts(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "part") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Manifest {
@@ -284,26 +312,38 @@ mod tests {
     fn the_newest_whole_one_before_the_commit_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let mut snapshots = Snapshots::new(folder.path().join("l"), 7);
-        let newest = |snapshots: &Snapshots, last: u64| {
-            let found = snapshots.newest(|mark| mark.parse::<u64>().unwrap() <= last)?;
-            Some((found.mark.parse::<u64>().unwrap(), found.state.len()))
+        let newest = |snapshots: &mut Snapshots, last: u64| {
+            let number = |mark: &str| mark.parse::<u64>().ok().filter(|number| *number <= last);
+            snapshots.newest(number, |found| Some((found.mark.parse::<u64>().unwrap(), found.state.len())))
         };
-        assert_eq!(newest(&snapshots, 9), None);
+        assert_eq!(newest(&mut snapshots, 9), None);
         for number in [2, 4, 6, 8] {
             write(&mut snapshots, number);
         }
-        assert_eq!(newest(&snapshots, 9), Some((8, 100)));
-        assert_eq!(newest(&snapshots, 7), Some((6, 100)), "a later one is not committed");
-        assert_eq!(newest(&snapshots, 3), None, "three are kept");
+        assert_eq!(newest(&mut snapshots, 9), Some((8, 100)));
+        assert_eq!(newest(&mut snapshots, 7), Some((6, 100)), "a later one is not committed");
+        assert_eq!(newest(&mut snapshots, 3), None, "three are kept");
         let path = snapshots.folder.join(file_name((8, 7)));
         let mut bytes = fs::read(&path).unwrap();
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert_eq!(newest(&snapshots, 9), Some((6, 100)), "a flipped bit");
+        assert_eq!(newest(&mut snapshots, 9), Some((6, 100)), "a flipped bit");
         fs::write(&path, b"").unwrap();
-        assert_eq!(newest(&snapshots, 9), Some((6, 100)), "cut short");
+        assert_eq!(newest(&mut snapshots, 9), Some((6, 100)), "cut short");
         fs::remove_file(&path).unwrap();
-        assert_eq!(newest(&snapshots, 9), Some((6, 100)), "gone");
+        assert_eq!(newest(&mut snapshots, 9), Some((6, 100)), "gone");
+        // Other files are none of its business, but for what a kill has left of its own.
+        let at = |name: &str| snapshots.folder.join(name);
+        let (left, other) = (at("00000000000000000009-7.part"), at("README"));
+        fs::write(&left, b"half").unwrap();
+        fs::write(&other, b"mine").unwrap();
+        assert_eq!(snapshots.newest(|mark| mark.parse().ok(), |_| None::<()>), None, "none is of use");
+        // An older store was put back: numbers begin anew, and what is written now is kept.
+        snapshots.attempt = 8;
+        snapshots.write(3, "3", &Cut::new(), vec![3]);
+        assert_eq!(snapshots.writing.take().and_then(ended), Some((3, 8)));
+        assert_eq!(newest(&mut snapshots, 9), Some((3, 1)));
+        assert!(!left.exists() && other.exists());
     }
 }

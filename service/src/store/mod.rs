@@ -159,6 +159,30 @@ impl Store {
         Ok(decisions)
     }
 
+    /// Names the decisions of the log, for a store that was written before they were named one by one.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn name_decisions(&self, known: &[u64]) -> Result<()> {
+        let named = self.decisions.range(u64::MIN.to_be_bytes()..).count();
+        if named == known.len() {
+            return Ok(());
+        }
+        let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+        known.iter().for_each(|seq| batch.insert(&self.decisions, seq.to_be_bytes(), []));
+        Ok(batch.commit()?)
+    }
+
+    /// A print of the log's last entry before `seq`; none if there is none. Entries bear the time at which they came: equal
+    /// prints at one place mean one history.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn print_before(&self, seq: u64) -> Result<Option<String>> {
+        let Some(last) = seq.checked_sub(1) else { return Ok(None) };
+        Ok(self.log.get(last.to_be_bytes())?.map(|entry| crate::serve::sha256_hex(&entry)))
+    }
+
     /// Next offset of a local topic.
     ///
     /// # Errors
@@ -308,7 +332,7 @@ impl Commit {
     /// Appends to the input log.
     pub fn log(&mut self, seq: u64, entry: &Entry) {
         self.batch.insert(&self.store.log, seq.to_be_bytes(), entry.bytes());
-        if matches!(entry, Entry::Control(control) if !matches!(**control, Control::Tick { .. })) {
+        if entry.is_lasting() {
             self.batch.insert(&self.store.decisions, seq.to_be_bytes(), []);
         }
         self.empty = false;

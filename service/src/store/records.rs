@@ -105,6 +105,11 @@ pub struct FolderState {
 }
 
 impl Entry {
+    /// A decision that a state does not hold.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Control(control) if !matches!(**control, Control::Tick { .. }))
+    }
+
     /// As stored.
     pub fn bytes(&self) -> Vec<u8> {
         match self {

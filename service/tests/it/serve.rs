@@ -418,6 +418,51 @@ fn a_restart_goes_on_from_a_snapshot() {
     assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
 }
 
+/// What the store keeps of tables and of refused lines is what a restart needs.
+#[test]
+fn a_restart_reads_tables_and_times_as_they_were_read() {
+    let rules = "lookup shop by w { big: decimal } from \"shop.csv\"\n\
+                 stream a { time ts fields { u: string, v: int } }\n\
+                 rule r { by u match within 1s { a as x then a as y } reason \"{@shop[u].big}\" }\n";
+    let folder = folder(&[("a.cep", rules), ("shop.csv", "w,big\nann,1.50\n")]);
+    let service = Service::start(folder.path(), &[]);
+    // A refused line does not say what the numbers of times mean.
+    let refused = service.events("a", "{\"ts\":1767225600,\"u\":\"ann\",\"v\":\"bad\"}\n");
+    assert_eq!(refused["accepted"], 0);
+    let line = |ts: i64| format!("{{\"ts\":{ts},\"u\":\"ann\",\"v\":1}}\n");
+    service.events("a", &[17_672_256, 17_672_258, 17_672_999_000].map(line).concat());
+    let raised = service.alert_ids();
+    service.kill();
+    let service = Service::start(folder.path(), &[]);
+    assert_eq!(service.alert_ids(), raised);
+    service.events("a", &line(17_673_000_000));
+    assert!(!service.alert_ids().is_empty(), "read as milliseconds");
+    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+    terminate(service);
+    assert_eq!(replayed(&Service::start(folder.path(), &[])), 0);
+}
+
+/// Snapshots of another history of the store: none of it may come back.
+#[test]
+fn a_snapshot_of_another_history_is_not_taken() {
+    let folder = folder(&[("a.cep", &format!("{STREAMS}{RULE}"))]);
+    let lines = attacks(0..8);
+    let all: Vec<&str> = lines.lines().collect();
+    let service = Service::start(folder.path(), &[]);
+    service.events("auth", &all[..2].join("\n"));
+    terminate(service);
+    std::fs::remove_dir_all(folder.path().join("data/store")).unwrap();
+    let service = Service::start(folder.path(), &[]);
+    // As many entries as before, and more.
+    service.events("auth", &all[3..8].join("\n"));
+    service.kill();
+    let service = Service::start(folder.path(), &[]);
+    let raised = service.alert_ids().len();
+    service.events("auth", &format!("{}\n", all[2].replace("00:00:02", "00:01:30")));
+    assert_eq!(service.alert_ids().len(), raised, "its failures are of the store that is gone");
+    assert!(service.get("/metrics").body.contains("tripline_determinism_violations_total 0"));
+}
+
 #[test]
 fn without_dev_a_token_is_needed() {
     let folder = folder(&[("streams.cep", STREAMS)]);

@@ -40,6 +40,9 @@ impl Core {
         }
         self.restore(&snapshot.state)?;
         self.out = Outputs::default();
+        for (name, rule) in &mut self.rules {
+            rule.warm_at = self.task.warm_at(name);
+        }
         if self.cut() == snapshot.cut { Ok(()) } else { Err("a state of another cut".to_owned()) }
     }
 
