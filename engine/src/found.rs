@@ -3,7 +3,8 @@
 //! Neighbours: [`crate::index`] decides it anew whenever rules change.
 
 use crate::event::StreamLayout;
-use crate::index::{How, Predicate};
+use crate::index::How;
+use crate::predicate::Predicate;
 use crate::program::RoleKind;
 use crate::task::Task;
 use crate::value::Value;

@@ -9,11 +9,11 @@
 
 use crate::collections::Map;
 use crate::event::{EventRef, StreamId};
-use crate::expr::{Node, Scope, compare};
+use crate::expr::Node;
+use crate::predicate::{Around, Kin, Predicate, Quick, is_inclusive, side};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::ir::BinaryOp;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -105,24 +105,6 @@ struct Tested {
     holds: bool,
 }
 
-/// A predicate in the form in which most events are told apart soonest. The range of numbers that pass has both ends in it.
-#[derive(Debug)]
-enum Quick {
-    Floats(usize, f64, f64),
-    Ints(usize, i64, i64),
-    Word(usize, ArcStr),
-    /// It has no such form.
-    None,
-}
-
-/// A test of one event.
-#[derive(Debug)]
-pub(crate) enum Predicate {
-    /// A field against a constant.
-    Compare(usize, BinaryOp, Value),
-    Other(Node),
-}
-
 /// Wants that are found by the value of one field.
 #[derive(Debug)]
 struct Family {
@@ -148,159 +130,6 @@ struct Limit {
     inclusive: bool,
     /// End of the wants of this and all limits before it.
     end: usize,
-}
-
-/// Predicates that one look at a field decides together: its slot, the side of a limit, the kind of constant.
-type Kin = (usize, Option<Ordering>, u8);
-
-impl Predicate {
-    fn new(node: Node, is_float: &dyn Fn(usize) -> bool) -> Self {
-        let Node::Binary(op, left, right) = node else { return Self::Other(node) };
-        match (*left, *right) {
-            (Node::This(slot), Node::Literal(value)) if side(op).is_some() || op == BinaryOp::Equal => {
-                // Numbers compare with a float as floats.
-                let float = value.as_f64().filter(|_| is_float(slot)).map(Value::Float);
-                Self::Compare(slot, op, float.unwrap_or(value))
-            }
-            (left, right) => Self::Other(Node::Binary(op, Box::new(left), Box::new(right))),
-        }
-    }
-
-    #[inline(always)]
-    fn holds(&self, event: &EventRef<'_>, around: Around<'_>) -> bool {
-        if let Self::Compare(slot, op, limit) = self {
-            match (event.slot(*slot), limit) {
-                (Value::Float(value), Value::Float(limit)) => return orders(*op, value, limit),
-                (Value::Int(value), Value::Int(limit)) => return orders(*op, value, limit),
-                _ => {}
-            }
-        }
-        self.holds_of_any(event, around)
-    }
-
-    /// [`Self::holds`] where two plain numbers do not decide.
-    #[inline(never)]
-    fn holds_of_any(&self, event: &EventRef<'_>, around: Around<'_>) -> bool {
-        match self {
-            Self::Compare(slot, op, limit) => compare(*op, event.slot(*slot), limit) == Some(true),
-            Self::Other(node) => around.tests(node, event),
-        }
-    }
-
-    /// What it is decided together with.
-    fn kin(&self) -> Option<Kin> {
-        let Self::Compare(slot, op, value) = self else { return None };
-        let kind = match value {
-            Value::String(_) => 0,
-            Value::Int(_) => 1,
-            Value::Float(value) if !value.is_nan() => 2,
-            Value::Decimal(_) => 3,
-            Value::Instant(_) => 4,
-            Value::Duration(_) => 5,
-            _ => return None,
-        };
-        match side(*op) {
-            // Whole numbers and exact decimals are limits of one order.
-            Some(side) if kind > 0 => Some((*slot, Some(side), if kind == 3 { 1 } else { kind })),
-            None if kind < 2 => Some((*slot, None, kind)),
-            _ => None,
-        }
-    }
-}
-
-/// What tests of an event read beside it.
-#[derive(Clone, Copy)]
-pub(crate) struct Around<'a> {
-    pub(crate) partitions: &'a [ArcStr],
-    pub(crate) tables: &'a Tables,
-}
-
-impl Around<'_> {
-    fn tests(self, node: &Node, event: &EventRef<'_>) -> bool {
-        let scope = Scope {
-            this: Some(*event),
-            key: &[],
-            taken: &[],
-            own: 0,
-            windows: &[],
-            latches: 0,
-            partitions: self.partitions,
-            tables: self.tables,
-            time: event.ts,
-        };
-        node.test(&scope) == Some(true)
-    }
-}
-
-/// An order or equality of two plain numbers; what is not a number is in no order.
-#[inline]
-fn orders<T: PartialOrd>(op: BinaryOp, value: &T, limit: &T) -> bool {
-    match op {
-        BinaryOp::Less => value < limit,
-        BinaryOp::LessOrEqual => value <= limit,
-        BinaryOp::Greater => value > limit,
-        BinaryOp::GreaterOrEqual => value >= limit,
-        _ => value == limit,
-    }
-}
-
-impl Quick {
-    fn of(predicate: &Predicate) -> Self {
-        use BinaryOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
-        let Predicate::Compare(slot, op, limit) = predicate else { return Self::None };
-        match limit {
-            // Beyond infinity there is no next number.
-            Value::Float(limit) if limit.is_finite() => match op {
-                Less => Self::Floats(*slot, f64::NEG_INFINITY, limit.next_down()),
-                LessOrEqual => Self::Floats(*slot, f64::NEG_INFINITY, *limit),
-                Greater => Self::Floats(*slot, limit.next_up(), f64::INFINITY),
-                GreaterOrEqual => Self::Floats(*slot, *limit, f64::INFINITY),
-                Equal => Self::Floats(*slot, *limit, *limit),
-                _ => Self::None,
-            },
-            Value::Int(limit) => match op {
-                Less => limit.checked_sub(1).map_or(Self::None, |last| Self::Ints(*slot, i64::MIN, last)),
-                LessOrEqual => Self::Ints(*slot, i64::MIN, *limit),
-                Greater => {
-                    limit.checked_add(1).map_or(Self::None, |first| Self::Ints(*slot, first, i64::MAX))
-                }
-                GreaterOrEqual => Self::Ints(*slot, *limit, i64::MAX),
-                Equal => Self::Ints(*slot, *limit, *limit),
-                _ => Self::None,
-            },
-            Value::String(word) if *op == Equal => Self::Word(*slot, word.clone()),
-            _ => Self::None,
-        }
-    }
-
-    /// Whether the predicate holds; none if it has to be asked itself.
-    #[inline(always)]
-    fn holds(&self, event: &EventRef<'_>) -> Option<bool> {
-        match self {
-            Self::Floats(slot, low, high) => match event.slot(*slot) {
-                Value::Float(value) => Some(low <= value && value <= high),
-                _ => None,
-            },
-            Self::Ints(slot, low, high) => match event.slot(*slot) {
-                Value::Int(value) => Some(low <= value && value <= high),
-                _ => None,
-            },
-            Self::Word(slot, word) => match event.slot(*slot) {
-                Value::String(value) => Some(value.len() == word.len() && value.as_str() == word.as_str()),
-                _ => None,
-            },
-            Self::None => None,
-        }
-    }
-}
-
-/// On which side of a limit the values lie that pass.
-fn side(op: BinaryOp) -> Option<Ordering> {
-    match op {
-        BinaryOp::Less | BinaryOp::LessOrEqual => Some(Ordering::Less),
-        BinaryOp::Greater | BinaryOp::GreaterOrEqual => Some(Ordering::Greater),
-        _ => None,
-    }
 }
 
 impl Family {
@@ -642,8 +471,4 @@ fn merge_rules(found: &mut Vec<Wanted>, start: usize) {
         }
     }
     found.truncate(start + kept + 1);
-}
-
-fn is_inclusive(op: BinaryOp) -> bool {
-    matches!(op, BinaryOp::LessOrEqual | BinaryOp::GreaterOrEqual)
 }

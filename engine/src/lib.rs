@@ -21,6 +21,7 @@ pub mod event;
 pub mod alert;
 mod interface;
 mod stream;
+mod predicate;
 mod index;
 mod time;
 
@@ -55,5 +56,6 @@ mod weight;
 mod timer;
 mod chain;
 mod found;
+mod view;
 mod snapshot;
 pub mod why;

@@ -3,6 +3,8 @@
 //! INVARIANT: live work and replay go through the same methods with the same arguments, so they reach the same state.
 
 mod saved;
+mod shared;
+mod silence;
 
 use super::language::{self, CompileError};
 use crate::decode::Decoder;
@@ -10,16 +12,12 @@ use crate::store::{Control, Entry, FolderState};
 use arcstr::ArcStr;
 use engine::alert::ALERTS;
 use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
-use engine::task::{ActivateError, Input, Options, Outputs, Partition, Task};
-use engine::topic::TopicFilter;
+use engine::task::{Input, Options, Outputs, Partition, Task};
 use pattern_dsl::ir::{self, Content};
 use pattern_dsl::types::Micros;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How far a recorded tick stays behind the wall clock at least, so that an event on its way is not made late.
-const TICK_SLACK: Micros = 2_000_000;
 
 /// Where a rule came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,38 +52,9 @@ struct Source {
     lane: usize,
     decoder: Decoder,
     /// Of a stream that only some records of its topic belong to.
-    own: Option<Own>,
+    own: Option<shared::Own>,
     /// How many of the decoder's slots are the engine's.
     wanted: usize,
-}
-
-/// Tells the records that belong to a stream from others of its topic.
-struct Own {
-    filter: TopicFilter,
-    decoder: Decoder,
-}
-
-impl Own {
-    fn of(stream: &ir::Stream) -> Result<Option<Self>, ActivateError> {
-        let Some(filter) = TopicFilter::of(stream)? else { return Ok(None) };
-        // It needs neither time nor id, and is to read records of any form.
-        let mut any = ir::Stream { id: None, declared: false, ..stream.clone() };
-        any.time.format = ir::TimeFormat::Record;
-        let decoder = Decoder::new(&any, filter.layout());
-        Ok(Some(Self { filter, decoder }))
-    }
-
-    /// The record belongs to the stream. One whose fields are of other types does not.
-    fn has(&mut self, raw: &[u8], arrived: i64) -> Result<bool, Rejection> {
-        self.decoder.set_record_time(arrived);
-        match self.decoder.decode(raw) {
-            Ok(decoded) => Ok(self.filter.holds(decoded.ts, decoded.slots)),
-            Err(error) if error.code == "not_json" => {
-                Err(Rejection { code: error.code.to_owned(), message: error.message })
-            }
-            Err(_) => Ok(false),
-        }
-    }
 }
 
 /// One partition of a topic: events come in along it, each at the next offset.
@@ -259,33 +228,6 @@ impl Core {
             return self.feed(&only, Some((at, offset)), raw, arrived).map(|_| ());
         }
         self.take_shared(arrival)
-    }
-
-    /// Takes a record of a topic that several streams share: it is an event of those that it belongs to, and else of none.
-    fn take_shared(
-        &mut self,
-        Arrival { lane: at, offset, arrived, raw }: Arrival<'_>,
-    ) -> Result<(), Rejection> {
-        let readers = self.lanes.get(at).map_or_else(Vec::new, |lane| lane.readers.clone());
-        let mut owners = Vec::new();
-        for stream in readers {
-            let own = self.sources.get_mut(stream.as_str()).and_then(|source| source.own.as_mut());
-            if own.map_or(Ok(true), |own| own.has(raw, arrived))? {
-                owners.push(stream);
-            }
-        }
-        if owners.is_empty() {
-            let topic = self.lanes.get(at).map_or_else(String::new, |lane| lane.topic.clone());
-            metrics::counter!("tripline_records_of_no_stream_total", "topic" => topic).increment(1);
-        }
-        let mut outcome = Ok(());
-        for stream in owners {
-            outcome = outcome.and(self.feed(&stream, Some((at, offset)), raw, arrived).map(|_| ()));
-        }
-        // It is one record, however many streams it is late or a repeat for.
-        self.out.late.dedup_by_key(|(partition, offset, ..)| (*partition, *offset));
-        self.out.duplicates.dedup();
-        outcome
     }
 
     /// Decodes an event and steps the task with it. Returns the topic and the offset it gets there.
@@ -502,7 +444,7 @@ impl Core {
         if stream.name == ALERTS {
             return Ok(());
         }
-        let own = Own::of(stream)?;
+        let own = shared::Own::of(stream)?;
         let layout = layout_of(&self.task, id, &stream.name);
         if let Some(source) = self.sources.get_mut(&stream.name) {
             if source.ir != *stream {
@@ -569,44 +511,6 @@ impl Core {
         for (name, source) in &mut self.sources {
             source.rebuild(&layout_of(&self.task, source.id, name));
         }
-    }
-
-    /// Where time has to move because streams are silent, if anywhere: a decision to record. True if all are silent.
-    pub(crate) fn due_tick(&self, now: Instant, wall: i64) -> Option<(Micros, bool)> {
-        let open: Vec<&Lane> = self.lanes.iter().filter(|t| t.id.is_some()).collect();
-        let silent = |t: &Lane| now.duration_since(t.heard).as_micros() as i64 >= t.idle;
-        let newest = open.iter().filter_map(|t| t.newest.map(|n| (n, t.lag))).max()?;
-        let spoken: Vec<&&Lane> = open.iter().filter(|t| !silent(t) && t.newest.is_some()).collect();
-        let all = open.iter().all(|t| silent(t));
-        let some =
-            !all && open.iter().any(|t| silent(t)) && open.iter().all(|t| silent(t) || t.newest.is_some());
-        let to = if all {
-            if newest.1 > self.live_within || !self.is_waiting() {
-                return None;
-            }
-            wall - open.iter().map(|t| t.late).max().unwrap_or(0).max(TICK_SLACK)
-        } else if some {
-            spoken.iter().filter_map(|t| t.newest.map(|n| n - t.late)).min()?
-        } else {
-            return None;
-        };
-        (to > self.last_tick).then_some((to, all))
-    }
-
-    /// True if time alone could still change something.
-    fn is_waiting(&self) -> bool {
-        self.task.is_waiting()
-    }
-
-    /// The instant at which everything accepted so far is complete.
-    pub(crate) fn newest(&self) -> Option<Micros> {
-        self.lanes.iter().filter_map(|t| t.newest).max()
-    }
-
-    /// Time moves to an instant, as recorded.
-    pub(crate) fn tick(&mut self, to: Micros) {
-        self.last_tick = self.last_tick.max(to);
-        self.task.step(Input::Time(to), &mut self.out);
     }
 
     /// Takes an entry of the log again.
