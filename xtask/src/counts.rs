@@ -10,7 +10,7 @@ const RECORD: &str = "xtask/instructions.txt";
 /// More than this share on top is said loudly.
 const GROWTH_MAX: f64 = 0.10;
 /// Counting is on inside this function only.
-const COUNTED: &str = "engine::task::Task::step";
+const COUNTED: &str = "*Task*step_all*";
 
 /// Workloads and events: small, since each instruction is interpreted.
 const COUNTS: [(&str, u64); 13] = [
