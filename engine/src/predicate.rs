@@ -82,7 +82,7 @@ pub(crate) struct Around<'a> {
 }
 
 impl Around<'_> {
-    fn tests(self, node: &Node, event: &EventRef<'_>) -> bool {
+    pub(crate) fn tests(self, node: &Node, event: &EventRef<'_>) -> bool {
         let scope = Scope {
             this: Some(*event),
             key: &[],

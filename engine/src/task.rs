@@ -325,7 +325,7 @@ impl Task {
     /// The first instant after every event time accepted so far: where a rule recorded now takes effect.
     #[must_use]
     pub fn next_activation(&self) -> Micros {
-        self.clock.newest().map_or(Micros::MIN, |newest| newest + 1)
+        self.clock.newest.map_or(Micros::MIN, |newest| newest + 1)
     }
 
     /// Takes one input; appends what it causes to `out`.
@@ -339,12 +339,12 @@ impl Task {
                 self.release(self.clock.watermark(), out);
             }
             Input::Time(time) => {
-                self.clock.ticked = self.clock.ticked.max(Some(time));
+                self.clock.newest = self.clock.newest.max(Some(time));
                 self.release(time, out);
                 self.ring_direct(time.saturating_sub(1), out);
             }
             Input::End => {
-                let end = self.clock.newest().unwrap_or(Micros::MIN);
+                let end = self.clock.newest.unwrap_or(Micros::MIN);
                 self.release(end.saturating_add(1), out);
                 self.ring_direct(end, out);
             }

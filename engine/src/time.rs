@@ -36,8 +36,8 @@ pub(crate) struct Clock {
     pub(crate) released: Micros,
     /// The caller feeds events in order of time over all partitions.
     sorted: bool,
-    /// Newest time of any tick.
-    pub(crate) ticked: Option<Micros>,
+    /// Newest time of any event or tick.
+    pub(crate) newest: Option<Micros>,
 }
 
 impl Clock {
@@ -52,25 +52,22 @@ impl Clock {
         let Some(time) = time.filter(|time| event.ts >= time.newest.max(self.released)) else { return false };
         time.newest = event.ts;
         time.idle = false;
+        self.newest = self.newest.max(Some(event.ts));
         true
     }
 
     /// An event has come: the watermark that it misses, if it is late.
     pub(crate) fn take(&mut self, partition: PartitionId, ts: Micros) -> Option<Micros> {
-        let time = self.partitions.get_mut(partition as usize)?;
-        let watermark = time.watermark().max(self.released);
-        if ts < watermark {
-            return Some(watermark);
+        if let Some(time) = self.partitions.get_mut(partition as usize) {
+            let watermark = time.watermark().max(self.released);
+            if ts < watermark {
+                return Some(watermark);
+            }
+            time.newest = time.newest.max(ts);
+            time.idle = false;
         }
-        time.newest = time.newest.max(ts);
-        time.idle = false;
+        self.newest = self.newest.max(Some(ts));
         None
-    }
-
-    /// Newest time of any event or tick.
-    pub(crate) fn newest(&self) -> Option<Micros> {
-        let seen = self.partitions.iter().map(|time| time.newest).filter(|newest| *newest > Micros::MIN);
-        seen.chain(self.ticked).max()
     }
 
     /// Keeps an event until its instant is complete.
@@ -81,7 +78,7 @@ impl Clock {
     /// The time before which no event can come any more.
     pub(crate) fn watermark(&self) -> Micros {
         if self.sorted {
-            return self.newest().unwrap_or(Micros::MIN).max(self.released);
+            return self.newest.unwrap_or(Micros::MIN).max(self.released);
         }
         let live = self.partitions.iter().filter(|time| !time.idle);
         live.map(PartitionTime::watermark).min().unwrap_or(Micros::MIN).max(self.released)

@@ -2,8 +2,9 @@
 
 use crate::compile::{Compiler, stream_id};
 use crate::event::{EventRef, Layout, StreamLayout};
-use crate::expr::{Node, Scope};
+use crate::expr::Node;
 use crate::interface::ActivateError;
+use crate::predicate::Around;
 use crate::tables::Tables;
 use crate::value::Value;
 use pattern_dsl::ir::{Module, Rule, RuleStream, Stream};
@@ -47,17 +48,6 @@ impl TopicFilter {
     #[must_use]
     pub fn holds(&self, ts: Micros, slots: &[Value]) -> bool {
         let event = EventRef { stream: 0, ts, partition: 0, offset: 0, id: None, slots };
-        let scope = Scope {
-            this: Some(event),
-            key: &[],
-            taken: &[],
-            own: 0,
-            windows: &[],
-            latches: 0,
-            partitions: &[],
-            tables: &Tables::default(),
-            time: ts,
-        };
-        self.node.test(&scope) == Some(true)
+        Around { partitions: &[], tables: &Tables::default() }.tests(&self.node, &event)
     }
 }

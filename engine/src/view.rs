@@ -31,7 +31,7 @@ impl Task {
     pub fn warm_at(&self, rule: &str) -> Option<Micros> {
         let run = self.rules.iter().rfind(|run| run.program.name == rule)?;
         let at = run.program.past.warm_at(&run.program.rule)?;
-        self.clock.newest().is_some_and(|newest| newest < at).then_some(at)
+        self.clock.newest.is_some_and(|newest| newest < at).then_some(at)
     }
 
     /// Something is open that time alone may complete or end.

@@ -127,7 +127,7 @@ impl Task {
             null_keys,
             null_samples: samples,
             key: shown_key(program, key),
-            now: self.clock.newest(),
+            now: self.clock.newest,
             ..Why::default()
         };
         let from = self.rules.get(number).and_then(|run| run.state.from);

@@ -454,7 +454,7 @@ impl Session<'_> {
     /// The last snapshot of a worker that stops, if all that it did is committed.
     fn leave(&mut self) {
         if let Some(mark) = self.last.take().filter(|_| self.is_clean()) {
-            self.snapshots.take_last(mark.epoch, &mark.to_string(), &self.matcher.core);
+            self.snapshots.take_last(mark.epoch, || Some(mark.to_string()), &self.matcher.core);
         }
     }
 
@@ -463,7 +463,7 @@ impl Session<'_> {
         if let Some(reference) = self.snapshots.finished() {
             self.matcher.point.snapshot = reference;
         }
-        self.snapshots.take(burst.mark.epoch, &burst.mark.to_string(), &self.matcher.core);
+        self.snapshots.take(burst.mark.epoch, || Some(burst.mark.to_string()), &self.matcher.core);
     }
 
     /// The burst is committed.

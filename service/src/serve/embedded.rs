@@ -77,14 +77,16 @@ impl StorePoint {
 
     /// Leaves a snapshot of a core that stands at the last commit, if one is due; the last one in any case.
     fn snapshot(&mut self, core: &Core, is_last: bool) {
-        let print = self.store.print_before(self.head.next_seq);
-        let stand = print.ok().map(|print| Stand { head: self.head.clone(), print });
-        let Some(mark) = stand.and_then(|stand| serde_json::to_string(&stand).ok()) else { return };
+        let (store, head) = (&self.store, &self.head);
+        let mark = || {
+            let print = store.print_before(head.next_seq).ok()?;
+            serde_json::to_string(&Stand { head: head.clone(), print }).ok()
+        };
         if is_last {
-            return self.snapshots.take_last(self.head.next_seq, &mark, core);
+            return self.snapshots.take_last(head.next_seq, mark, core);
         }
         self.snapshots.finished();
-        self.snapshots.take(self.head.next_seq, &mark, core);
+        self.snapshots.take(head.next_seq, mark, core);
     }
 }
 

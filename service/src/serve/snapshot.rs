@@ -127,16 +127,17 @@ impl Snapshots {
         self.due = Instant::now();
     }
 
-    /// Takes a snapshot of a core that stands at a commit, if one is due and none is being written.
-    pub(crate) fn take(&mut self, number: u64, mark: &str, core: &Core) {
+    /// Takes a snapshot of a core that stands at a commit, if one is due and none is being written. `mark` is asked for then.
+    pub(crate) fn take(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
         if Instant::now() < self.due || self.writing.is_some() || self.last == Some(number) {
             return;
         }
+        let Some(mark) = mark() else { return };
         self.last = Some(number);
         let begun = Instant::now();
         let state = core.save();
         gauge!("tripline_snapshot_bytes").set(state.len() as f64);
-        self.write(number, mark, &core.cut(), state);
+        self.write(number, &mark, &core.cut(), state);
         let took = begun.elapsed();
         histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
         // A large state is saved less often: at most a twentieth of the time goes there.
@@ -163,7 +164,7 @@ impl Snapshots {
     }
 
     /// Takes one before the service ends, and waits until it is written: the next start replays nothing.
-    pub(crate) fn take_last(&mut self, number: u64, mark: &str, core: &Core) {
+    pub(crate) fn take_last(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
         self.writing.take().and_then(ended);
         self.hurry();
         self.take(number, mark, core);

@@ -93,6 +93,13 @@ pub enum Control {
     },
 }
 
+impl Control {
+    /// A state does not hold it. Time is in the state.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Tick { .. })
+    }
+}
+
 /// The rules folder: its files and what its lists and lookups read from others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FolderState {
@@ -107,7 +114,7 @@ pub struct FolderState {
 impl Entry {
     /// A decision that a state does not hold.
     pub fn is_lasting(&self) -> bool {
-        matches!(self, Self::Control(control) if !matches!(**control, Control::Tick { .. }))
+        matches!(self, Self::Control(control) if control.is_lasting())
     }
 
     /// As stored.

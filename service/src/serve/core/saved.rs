@@ -34,8 +34,7 @@ impl Core {
         snapshot: &Snapshot,
     ) -> Result<(), String> {
         self.task.rebuild();
-        // Time is in the state.
-        for control in decisions.into_iter().filter(|control| !matches!(control, Control::Tick { .. })) {
+        for control in decisions.into_iter().filter(|control| control.is_lasting()) {
             self.replay(&Entry::Control(Box::new(control.clone())))?;
         }
         self.restore(&snapshot.state)?;

@@ -19,7 +19,7 @@ impl Core {
         let some =
             !all && open.iter().any(|t| silent(t)) && open.iter().all(|t| silent(t) || t.newest.is_some());
         let to = if all {
-            if newest.1 > self.live_within || !self.is_waiting() {
+            if newest.1 > self.live_within || !self.task.is_waiting() {
                 return None;
             }
             wall - open.iter().map(|t| t.late).max().unwrap_or(0).max(TICK_SLACK)
@@ -29,11 +29,6 @@ impl Core {
             return None;
         };
         (to > self.last_tick).then_some((to, all))
-    }
-
-    /// True if time alone could still change something.
-    fn is_waiting(&self) -> bool {
-        self.task.is_waiting()
     }
 
     /// The instant at which everything accepted so far is complete.
