@@ -6,7 +6,7 @@
 use crate::alert::{Alert, FiredBy};
 use crate::deadlines::Deadlines;
 use crate::event::{Arriving, EventRef};
-use crate::expr::Scope;
+use crate::expr::{Looked, Scope};
 use crate::index::Wanted;
 use crate::interface::RuleStats;
 use crate::keys::{KeyTable, Near, hash_of};
@@ -153,9 +153,13 @@ impl Turn<'_, '_> {
         let weight = held.weight();
         held.expire(program, now);
         let before = held.beside.latches;
-        let windows = windows_at(program, held, &view, roles, key, around);
+        let windows = match program.windows.as_slice() {
+            [] => Vec::new(),
+            _ => windows_at(program, held, &view, roles, key, around),
+        };
         let scope = Scope {
-            this: Some(view),
+            this: Some(Looked::Event(&view)),
+            steps: &program.steps,
             key,
             taken: &[],
             own: 0,
@@ -165,9 +169,8 @@ impl Turn<'_, '_> {
             tables: around.tables,
             time: now,
         };
-        let closed = self.closed_at == pos;
-        let latches =
-            if closed { before } else { latches_after(program, held.beside.latches, roles, &scope) };
+        let latched = !program.latches.is_empty() && self.closed_at != pos;
+        let latches = if latched { latches_after(program, scope.latches, roles, &scope) } else { before };
         let scope = Scope { latches, ..scope };
         held.set_latches(latches);
         let mut step = Stepping {
@@ -300,7 +303,7 @@ fn waits(program: &Program, held: &KeyState, event: Position) -> bool {
     let lists = held.lists.get(unit.map_or(0..0, |unit| unit.steps.clone())).unwrap_or_default();
     lists.iter().any(|list| {
         let row = list.binary_search_by_key(&event, |row| row.pos).ok().and_then(|at| list.get(at));
-        row.is_some_and(|row| !timeout || !row.marked)
+        row.is_some_and(|row| !timeout || !row.is_marked())
     })
 }
 
@@ -335,11 +338,9 @@ pub(crate) fn windows_at(
     key: &[Value],
     around: &Surroundings<'_>,
 ) -> Vec<Value> {
-    if program.windows.is_empty() {
-        return Vec::new();
-    }
     let scope = Scope {
-        this: Some(*event),
+        this: Some(Looked::Event(event)),
+        steps: &program.steps,
         key,
         taken: &[],
         own: 0,

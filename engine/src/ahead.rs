@@ -9,7 +9,10 @@ use crate::event::{Arriving, EventRef};
 use crate::index::Wanted;
 use crate::interface::Outputs;
 use crate::keys::{Near, hash_of};
+use crate::predicate::Around;
+use crate::state::KeyState;
 use crate::task::Task;
+use pattern_dsl::types::Micros;
 use std::hint::black_box;
 use std::ops::Range;
 
@@ -17,6 +20,8 @@ use std::ops::Range;
 const EVENTS: usize = 32;
 /// Most states.
 const STATES: usize = 64;
+/// Most rules whose timers are looked at.
+const RULES: usize = 4;
 /// While all keys hold less than this, they are near already.
 const FEW: usize = 8_000;
 
@@ -67,11 +72,28 @@ impl Task {
     /// Takes events that no rule wants: time moves.
     #[inline]
     fn pass(&mut self, events: &[EventRef<'_>], out: &mut Outputs) {
+        if self.pass_all(events) {
+            return;
+        }
         for event in events {
             if self.admit(event, out) {
                 self.release_complete(out);
             }
         }
+    }
+
+    /// [`Self::pass`] at once, if nothing can come of any of them.
+    #[inline]
+    fn pass_all(&mut self, events: &[EventRef<'_>]) -> bool {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return true };
+        let (mut newest, mut is_plain) = (first.ts, self.history.is_none() && !self.any_merged);
+        for event in events {
+            is_plain &= event.id.is_none() & (event.partition == first.partition) & (event.ts >= newest);
+            newest = event.ts;
+        }
+        let group = if self.options.sorted_input { 0 } else { first.partition };
+        let before = last.ts.saturating_sub(1);
+        is_plain && !self.is_due(Some(group), before) && self.clock.moves(first) && self.clock.moves(last)
     }
 
     /// Looks at the first events, one at least; gives how many.
@@ -81,20 +103,29 @@ impl Task {
         hashes.clear();
         near.clear();
         seen.clear();
+        let around = Around { partitions: &self.partition_names, tables: &self.tables };
         let mut looked = 0;
-        for event in events.iter().take(EVENTS) {
-            let start = wanted.len();
-            if start >= STATES {
+        for same in events.chunk_by(|a, b| a.stream == b.stream) {
+            let same = same.get(..EVENTS - looked).unwrap_or(same);
+            let mut some = self.index.ask(same, around);
+            while some != 0 && wanted.len() < STATES {
+                let place = some.trailing_zeros() as usize;
+                some &= some - 1;
+                let Some(event) = same.get(place) else { break };
+                let start = wanted.len();
+                self.index.gather(event, place, around, wanted);
+                if wanted.len() > start {
+                    seen.push(Meeting { number: looked + place, wanted: start..wanted.len(), hash: None });
+                }
+            }
+            if some != 0 {
+                looked += some.trailing_zeros() as usize;
                 break;
             }
-            self.index.wanted(event, &self.partition_names, &self.tables, wanted);
-            if wanted.len() > start {
-                seen.push(Meeting { number: looked, wanted: start..wanted.len(), hash: None });
+            looked += same.len();
+            if looked >= EVENTS || wanted.len() >= STATES {
+                break;
             }
-            looked += 1;
-        }
-        if self.held < FEW {
-            return looked;
         }
         for meeting in seen.iter_mut() {
             let Some(event) = events.get(meeting.number) else { continue };
@@ -106,17 +137,37 @@ impl Task {
             run.map_or(Near::Unknown, |(run, hash)| run.state.keys.near(hash))
         });
         near.extend(found);
+        if self.held < FEW {
+            return looked;
+        }
         let states = wanted.iter().zip(near.iter()).filter_map(|(wanted, near)| {
             let Near::At(handle) = near else { return None };
             let (_, state) = self.rules.get(wanted.rule as usize)?.state.keys.get(*handle)?;
             Some(state)
         });
-        // First what tells where the lists are, then what is in them.
-        black_box(states.clone().map(|state| state.lists.len()).sum::<usize>());
-        let ends = states.flat_map(|state| &state.lists).filter_map(|list| list.last());
-        black_box(ends.map(|row| row.pos).sum::<u64>());
+        touch(states);
+        if let Some(last) = looked.checked_sub(1).and_then(|last| events.get(last)) {
+            self.look_at_timers(last.ts);
+        }
         looked
     }
+
+    /// Looks at the keys of the first timers that ring by `until`, and at those that are looked through by then.
+    fn look_at_timers(&self, until: Micros) {
+        let due = self.agenda.due(until).take(RULES);
+        for run in due.filter_map(|rule| self.rules.get(rule)) {
+            let keys = &run.state.keys;
+            let handles = run.state.timers.in_order(until).take(EVENTS).chain(keys.swept(until).take(EVENTS));
+            touch(handles.filter_map(|handle| Some(keys.get(handle)?.1)));
+        }
+    }
+}
+
+/// Reads first what tells where the lists are, then what is in them.
+fn touch<'s>(states: impl Iterator<Item = &'s KeyState> + Clone) {
+    black_box(states.clone().map(|state| state.lists.len()).sum::<usize>());
+    let ends = states.flat_map(|state| &state.lists).filter_map(|list| list.last());
+    black_box(ends.map(|row| row.pos).sum::<u64>());
 }
 
 /// The hash of the key that a rule knows an event by.

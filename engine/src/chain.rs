@@ -10,6 +10,7 @@ use crate::alert::{ALERTS, Alert, Shown};
 use crate::event::{Event, EventHead, EventRef, Layout, PartitionId};
 use crate::index::Wanted;
 use crate::interface::Outputs;
+use crate::predicate::Around;
 use crate::task::{Place, Task};
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -259,7 +260,8 @@ impl Task {
         for (number, alert) in derived.iter().enumerate() {
             let view: EventRef<'_> = alert.event.view();
             wanted.clear();
-            self.index.wanted(&view, &self.partition_names, &self.tables, &mut wanted);
+            let around = Around { partitions: &self.partition_names, tables: &self.tables };
+            self.index.wanted(&view, around, &mut wanted);
             for Wanted { rule, roles, .. } in wanted.iter().copied() {
                 let at_stratum = self.chain.stratum(rule as usize) == stratum;
                 let Some(run) = self.rules.get_mut(rule as usize).filter(|_| at_stratum) else { continue };

@@ -3,6 +3,7 @@
 //! Terms are sorted by what they read: those of the event alone are interned in the index, those of key, windows or latches
 //! stay with the role, those of other steps with the step.
 
+use crate::capture::Captured;
 use crate::event::{Layout, StreamId, StreamLayout, WantedField};
 use crate::expr::Node;
 use crate::index::Index;
@@ -275,6 +276,8 @@ impl Compiler<'_> {
         let single = matches!(unit.kind, UnitKind::Step | UnitKind::One);
         let cross = cross.iter().map(|term| self.node(&term.expr, stream)).collect::<Result<_, _>>()?;
         self.own = None;
+        let shown = self.shown(number, step);
+        let Captured { kept, sources } = self.captured(step, &shown, &local);
         Ok(StepProgram {
             name: step.name.as_str().into(),
             stream_name: self.stream(stream).map_or_else(ArcStr::new, |stream| stream.name.as_str().into()),
@@ -300,7 +303,9 @@ impl Compiler<'_> {
                 || first_only
                 || ending != Ending::Event
                 || self.rule.timeout.is_some(),
-            shown: self.shown(number, step),
+            kept,
+            sources,
+            shown,
             terms,
         })
     }
@@ -316,6 +321,8 @@ impl Compiler<'_> {
             return Err(ActivateError::TooWide(rule.name.clone()));
         };
         let skippable = unit.may_be_empty(&rule.steps);
+        let members = rule.steps.get(unit.steps.clone()).unwrap_or_default();
+        let streams: BTreeSet<usize> = members.iter().map(|step| step.stream).collect();
         let stream = rule.steps.get(unit.steps.start).map_or(0, |step| step.stream);
         Ok(UnitProgram {
             steps: unit.steps.clone(),
@@ -329,6 +336,7 @@ impl Compiler<'_> {
             gap: self.absences(&unit.gap, Place::Gap, skippable, parts)?,
             skippable,
             before: rule.units_before(number),
+            streams: streams.into_iter().collect(),
         })
     }
 

@@ -36,6 +36,11 @@ impl Deadlines {
         in_order.into_iter().chain(other).min()
     }
 
+    /// Keys of the timers that ring by `until`, less those that were not set in order.
+    pub(crate) fn in_order(&self, until: Micros) -> impl Iterator<Item = Handle> + Clone {
+        self.in_order.iter().take_while(move |(due, ..)| *due <= until).map(|(_, _, handle)| *handle)
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Timer> {
         let first = self.first()?;
         if self.in_order.front().is_some_and(|(due, event, _)| (*due, *event) == first) {

@@ -4,7 +4,7 @@
 
 use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held, Reason, Shown};
 use crate::event::{Event, EventRef};
-use crate::expr::{Scope, identity};
+use crate::expr::{Looked, Scope, identity};
 use crate::program::{BoundProgram, FieldShown, Program, ReasonProgram, StepProgram};
 use crate::row::{Row, Rows, first_of, last_of};
 use crate::value::Value;
@@ -178,7 +178,7 @@ fn step_evidence(
         // Its terms read what the steps before have taken, and of itself nothing yet.
         let earlier: Vec<Rows<'_>> = taken.iter().take(number).cloned().collect();
         let scope = Scope {
-            this: Some(row.event.view()),
+            this: Some(Looked::Row(row, &step.sources)),
             taken: &earlier,
             own: number,
             windows: row.windows(),
@@ -191,17 +191,27 @@ fn step_evidence(
         });
         held.collect()
     });
-    let events = rows.iter().map(|row| evidence_event(program, row, &step.shown, scope.partitions)).collect();
+    let events = rows
+        .iter()
+        .map(|row| evidence_event(program, row, Some(step), scope.key, scope.partitions))
+        .collect();
     Evidence::Step { place: number, step: name.clone(), stream: step.stream_name.clone(), events, held }
 }
 
+/// An event with the fields that its step shows; none of another.
 pub(crate) fn evidence_event(
     program: &Program,
     row: &Row,
-    shown: &[FieldShown],
+    step: Option<&StepProgram>,
+    key: &[Value],
     partitions: &[ArcStr],
 ) -> EvidenceEvent {
-    evidence_event_of(program, &row.event, shown, partitions)
+    let shown = step.iter().flat_map(|step| step.shown.iter().map(|field| (field, &step.sources)));
+    let fields = shown.map(|(field, sources)| {
+        let value = row.slot(field.slot, sources, key).clone();
+        (field.name.clone(), Shown { value, masked: field.masked })
+    });
+    EvidenceEvent { id: shown_row(program, row, partitions), ts: row.ts, fields: fields.collect() }
 }
 
 /// An event with the fields shown.
@@ -221,7 +231,14 @@ pub(crate) fn evidence_event_of(
 /// The identity of an event, masked if its stream's `id` is a masked field. A source position shows nothing.
 pub(crate) fn shown_id(program: &Program, event: &EventRef<'_>, partitions: &[ArcStr]) -> Shown {
     let masked = event.id.is_some() && program.masks_id(event.stream);
-    Shown { value: Value::String(identity(event, partitions)), masked }
+    let identity = identity(event.id, (event.partition, event.offset), partitions);
+    Shown { value: Value::String(identity), masked }
+}
+
+/// [`shown_id`] of an event that a list keeps.
+pub(crate) fn shown_row(program: &Program, row: &Row, partitions: &[ArcStr]) -> Shown {
+    let masked = row.id().is_some() && program.masks_id(row.stream());
+    Shown { value: Value::String(identity(row.id(), row.place(), partitions)), masked }
 }
 
 /// First 128 bits of BLAKE3 over length-prefixed parts, base32 (RFC 4648, lower case) without padding.
@@ -244,7 +261,7 @@ fn alert_id(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Fa
     for (step, rows) in taken.iter().enumerate() {
         for row in rows.iter() {
             part(&(step as u32).to_le_bytes());
-            part(identity(&row.event.view(), scope.partitions).as_bytes());
+            part(identity(row.id(), row.place(), scope.partitions).as_bytes());
         }
     }
     base32(hasher.finalize().as_bytes())

@@ -5,9 +5,10 @@
 
 use crate::aggregate;
 use crate::arithmetic::{arithmetic, negate};
-use crate::event::EventRef;
+use crate::event::{EventRef, PartitionId};
 use crate::function::{self, LocalPart, Network};
-use crate::row::{Row, Rows};
+use crate::program::StepProgram;
+use crate::row::{Row, Rows, Source};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -55,11 +56,45 @@ pub(crate) enum Node {
     Object(Vec<(ArcStr, Node)>),
 }
 
+/// An event that an expression looks at.
+#[derive(Clone, Copy)]
+pub(crate) enum Looked<'a> {
+    /// As it came.
+    Event(&'a EventRef<'a>),
+    /// As a list keeps it, and where that has its fields.
+    Row(&'a Row, &'a [Source]),
+}
+
+impl<'a> Looked<'a> {
+    fn slot(self, slot: usize, key: &'a [Value]) -> &'a Value {
+        match self {
+            Self::Event(event) => event.slot(slot),
+            Self::Row(row, sources) => row.slot(slot, sources, key),
+        }
+    }
+
+    fn ts(self) -> Micros {
+        match self {
+            Self::Event(event) => event.ts,
+            Self::Row(row, _) => row.ts,
+        }
+    }
+
+    fn identity(self, partitions: &[ArcStr]) -> ArcStr {
+        match self {
+            Self::Event(event) => identity(event.id, (event.partition, event.offset), partitions),
+            Self::Row(row, _) => identity(row.id(), row.place(), partitions),
+        }
+    }
+}
+
 /// What an expression may read.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     /// The event looked at.
-    pub(crate) this: Option<EventRef<'a>>,
+    pub(crate) this: Option<Looked<'a>>,
+    /// The rule's steps: where their rows have fields.
+    pub(crate) steps: &'a [StepProgram],
     /// Key values.
     pub(crate) key: &'a [Value],
     /// What each step has taken so far.
@@ -80,25 +115,36 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// The event that the step itself has taken last.
-    fn before(&self) -> Option<&'a Row> {
-        self.taken.get(self.own).and_then(|rows| rows.last()).copied()
+    fn before(&self) -> Option<Looked<'a>> {
+        self.taken.get(self.own).and_then(|rows| rows.last()).map(|row| self.row(self.own, row))
     }
 
-    fn event(&self, of: Of) -> Option<EventRef<'a>> {
+    fn event(&self, of: Of) -> Option<Looked<'a>> {
         match of {
             Of::This => self.this,
-            Of::Step(step) => self.taken.get(step).and_then(|rows| rows.first()).map(|row| row.event.view()),
+            Of::Step(step) => {
+                self.taken.get(step).and_then(|rows| rows.first()).map(|row| self.row(step, row))
+            }
         }
+    }
+
+    /// An event that a step has taken.
+    fn row(&self, step: usize, row: &'a Row) -> Looked<'a> {
+        Looked::Row(row, self.steps.get(step).map_or(&[], |step| &step.sources))
     }
 }
 
 /// The identity of an event: its declared id, else its source position (`auth.jsonl:17`).
-pub(crate) fn identity(event: &EventRef<'_>, partitions: &[ArcStr]) -> ArcStr {
-    match &event.id {
-        Some(id) => ArcStr::from(*id),
+pub(crate) fn identity(
+    id: Option<&str>,
+    (partition, offset): (PartitionId, u64),
+    partitions: &[ArcStr],
+) -> ArcStr {
+    match id {
+        Some(id) => ArcStr::from(id),
         None => {
-            let name = partitions.get(event.partition as usize).map_or("?", |name| name.as_str());
-            ArcStr::from(format!("{name}:{}", event.offset))
+            let name = partitions.get(partition as usize).map_or("?", |name| name.as_str());
+            ArcStr::from(format!("{name}:{offset}"))
         }
     }
 }
@@ -152,8 +198,8 @@ impl Node {
     fn peek<'v>(&'v self, scope: &Scope<'v>) -> Option<&'v Value> {
         match self {
             Self::Literal(value) => Some(value),
-            Self::This(slot) => scope.this.map(|event| event.slot(*slot)),
-            Self::Step(step, slot) => scope.event(Of::Step(*step)).map(|event| event.slot(*slot)),
+            Self::This(slot) => scope.this.map(|event| event.slot(*slot, scope.key)),
+            Self::Step(step, slot) => scope.event(Of::Step(*step)).map(|event| event.slot(*slot, scope.key)),
             Self::Key(part) => scope.key.get(*part),
             Self::Window(window) => scope.windows.get(*window),
             Self::StepWindow(step, window, nothing) => {
@@ -178,10 +224,10 @@ impl Node {
             | Self::Key(_)
             | Self::Window(_)
             | Self::StepWindow(..) => Value::Null,
-            Self::Ts(of) => scope.event(*of).map_or(Value::Null, |event| Value::Instant(event.ts)),
-            Self::Id(of) => scope
-                .event(*of)
-                .map_or(Value::Null, |event| Value::String(identity(&event, scope.partitions))),
+            Self::Ts(of) => scope.event(*of).map_or(Value::Null, |event| Value::Instant(event.ts())),
+            Self::Id(of) => {
+                scope.event(*of).map_or(Value::Null, |event| Value::String(event.identity(scope.partitions)))
+            }
             Self::StreamName(of, name) => {
                 scope.event(*of).map_or(Value::Null, |_| Value::String(name.clone()))
             }
@@ -228,7 +274,7 @@ impl Node {
                 let rows = scope.taken.get(*step).map_or(&[][..], |rows| rows);
                 let values = rows.iter().map(|row| match argument {
                     None => Value::Bool(true),
-                    Some(argument) => argument.eval(&Scope { this: Some(row.event.view()), ..*scope }),
+                    Some(argument) => argument.eval(&Scope { this: Some(scope.row(*step, row)), ..*scope }),
                 });
                 aggregate::of_values(*kind, values)
             }
@@ -245,11 +291,11 @@ impl Node {
                     Trend::Falling => BinaryOp::Less,
                     Trend::Changed => BinaryOp::NotEqual,
                 };
-                let earlier = inner.eval(&Scope { this: Some(before.event.view()), ..*scope });
+                let earlier = inner.eval(&Scope { this: Some(before), ..*scope });
                 bool_value(compare(op, &inner.eval(scope), &earlier))
             }
             Self::Prev(inner, default) => match scope.before() {
-                Some(before) => inner.eval(&Scope { this: Some(before.event.view()), ..*scope }),
+                Some(before) => inner.eval(&Scope { this: Some(before), ..*scope }),
                 None => default.eval(scope),
             },
             Self::Matches(inner, regex) => match inner.eval(scope) {

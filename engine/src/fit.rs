@@ -2,7 +2,7 @@
 
 use crate::program::BoundProgram;
 use crate::row::{Position, Row, Rows};
-use crate::search::{Search, all_true, scope};
+use crate::search::{Search, absence_scope, all_true, scope};
 use crate::why::trace::Failed;
 use pattern_dsl::ir::UnitKind;
 use pattern_dsl::types::Micros;
@@ -406,8 +406,8 @@ impl<'a> Search<'a, '_> {
         }
         let at = state.rows.partition_point(|row| row.pos <= from);
         state.rows.iter().skip(at).take_while(|row| row.pos < to && row.ts <= until).find(|row| {
-            let scope = scope(&self.question, &self.taken, 0, Some(row));
-            let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
+            let scope = absence_scope(&self.question, &self.taken, row);
+            let terms = program.cross.iter().find(|(stream, _)| *stream == row.stream());
             terms.is_none_or(|(_, terms)| all_true(terms, &scope))
         })
     }
@@ -432,8 +432,8 @@ impl<'a> Search<'a, '_> {
                     .iter()
                     .map(|rows| rows.iter().copied().take_while(|taken| taken.pos < row.pos).collect())
                     .collect();
-                let terms = program.cross.iter().find(|(stream, _)| *stream == row.event.stream);
-                terms.is_none_or(|(_, terms)| all_true(terms, &scope(question, &taken, 0, Some(row))))
+                let terms = program.cross.iter().find(|(stream, _)| *stream == row.stream());
+                terms.is_none_or(|(_, terms)| all_true(terms, &absence_scope(question, &taken, row)))
             })?;
             Some(Breaker { broken: Some(Broken::Absence(*number)), row: Some(row) })
         })

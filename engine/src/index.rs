@@ -11,15 +11,17 @@ use crate::collections::Map;
 use crate::event::{EventRef, StreamId};
 use crate::expr::Node;
 use crate::predicate::{Around, Kin, Predicate, Quick, is_inclusive, side};
-use crate::tables::Tables;
 use crate::value::Value;
-use arcstr::ArcStr;
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Fewer words or limits of one field than this are tested one by one.
 const FAMILY_MIN: usize = 4;
+/// Most predicates of a stream of which every set has its wants written down, and most of those.
+const FEW: usize = 6;
+const WRITTEN: usize = 4096;
 
 /// Predicates and wants of every stream.
 #[derive(Debug, Default)]
@@ -42,6 +44,19 @@ struct StreamIndex {
     /// Predicates that are tested for every event.
     tested: Vec<Tested>,
     families: Vec<Family>,
+    /// Where there are few predicates, this takes the place of all of the above.
+    few: Option<Few>,
+}
+
+/// The wants of a stream with few predicates, for every set of them that may hold.
+#[derive(Debug)]
+struct Few {
+    asked: Vec<(u32, Quick)>,
+    /// By predicate: for which of the events looked at it holds, one bit each.
+    holds: SmallVec<[u32; FEW]>,
+    /// By set of predicates, one bit each: its part of `wanted`.
+    sets: Vec<Range<usize>>,
+    wanted: Vec<Wanted>,
 }
 
 /// A rule that wants an event.
@@ -101,8 +116,8 @@ struct Tested {
     quick: Quick,
     /// None of these wants asks more.
     decides: bool,
-    /// It holds for the event looked at.
-    holds: bool,
+    /// For which of the events looked at it holds, one bit each.
+    holds: u32,
 }
 
 /// Wants that are found by the value of one field.
@@ -163,6 +178,61 @@ impl Family {
             _ => None,
         }
     }
+}
+
+impl Few {
+    /// None if there are too many.
+    fn of(wants: &[Want], predicates: &[Test]) -> Option<Self> {
+        let numbers: BTreeSet<u32> = wants.iter().flat_map(|want| want.predicates.iter().copied()).collect();
+        let numbers: Vec<u32> = numbers.into_iter().collect();
+        if numbers.len() > FEW || wants.len() << numbers.len() > WRITTEN {
+            return None;
+        }
+        let (mut sets, mut wanted) = (Vec::new(), Vec::new());
+        for set in 0..1_usize << numbers.len() {
+            let start = wanted.len();
+            let holds = |number: &u32| numbers.binary_search(number).is_ok_and(|bit| set >> bit & 1 == 1);
+            let fitting = wants.iter().filter(|want| want.predicates.iter().all(holds));
+            wanted.extend(fitting.map(|want| want.wanted));
+            merge_rules(&mut wanted, start);
+            sets.push(start..wanted.len());
+        }
+        let quick = |number: &u32| predicates.get(*number as usize).map(|test| Quick::of(&test.predicate));
+        let asked = numbers.iter().map(|number| (*number, quick(number).unwrap_or(Quick::None))).collect();
+        Some(Self { asked, holds: SmallVec::from_elem(0, numbers.len()), sets, wanted })
+    }
+
+    fn ask(&mut self, events: &[EventRef<'_>], predicates: &[Test], around: Around<'_>) -> u32 {
+        let mut some = if self.sets.first().is_some_and(|wants| !wants.is_empty()) { u32::MAX } else { 0 };
+        for ((number, quick), holds) in self.asked.iter().zip(&mut self.holds) {
+            *holds = ask(quick, *number, events, predicates, around);
+            some |= *holds;
+        }
+        some
+    }
+
+    #[inline]
+    fn gather(&self, place: usize, found: &mut Vec<Wanted>) {
+        let bits = self.holds.iter().enumerate();
+        let set = bits.fold(0, |set, (bit, holds)| set | ((*holds >> place & 1) as usize) << bit);
+        let wants = self.sets.get(set).and_then(|wants| self.wanted.get(wants.clone())).unwrap_or_default();
+        // WHY not `extend_from_slice`: most are one, and it calls a function for that.
+        found.reserve(wants.len());
+        wants.iter().for_each(|wanted| found.push(*wanted));
+    }
+}
+
+/// For which events a predicate holds, one bit each.
+#[inline]
+fn ask(quick: &Quick, number: u32, events: &[EventRef<'_>], predicates: &[Test], around: Around<'_>) -> u32 {
+    let (mut holds, open) = quick.holds(events);
+    if open != 0 {
+        for (place, event) in events.iter().enumerate().filter(|(place, _)| open >> place & 1 == 1) {
+            let test = predicates.get(number as usize);
+            holds |= u32::from(test.is_some_and(|test| test.predicate.holds(event, around))) << place;
+        }
+    }
+    holds
 }
 
 impl Index {
@@ -244,17 +314,32 @@ impl Index {
         Some((how, index.predicates.get(number as usize).map(|test| &test.predicate)))
     }
 
-    /// Appends the rules that want the event, in their order, each with the roles that its tests leave open.
+    /// Asks of events of one stream, at most 32, what is asked of every event. One bit each: some rule may want it.
     #[inline]
-    pub(crate) fn wanted(
+    pub(crate) fn ask(&mut self, events: &[EventRef<'_>], around: Around<'_>) -> u32 {
+        let stream = events.first().and_then(|event| self.streams.get_mut(event.stream as usize));
+        stream.map_or(0, |stream| stream.ask(events, around))
+    }
+
+    /// Appends the rules that want the event that was asked at this place, in their order, each with the roles that its
+    /// tests leave open.
+    #[inline]
+    pub(crate) fn gather(
         &mut self,
         event: &EventRef<'_>,
-        partitions: &[ArcStr],
-        tables: &Tables,
+        place: usize,
+        around: Around<'_>,
         found: &mut Vec<Wanted>,
     ) {
-        if let Some(index) = self.streams.get_mut(event.stream as usize) {
-            index.find(event, Around { partitions, tables }, found);
+        if let Some(stream) = self.streams.get_mut(event.stream as usize) {
+            stream.gather(event, place, around, found);
+        }
+    }
+
+    /// Appends the rules that want the event, as [`Index::gather`] does.
+    pub(crate) fn wanted(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<Wanted>) {
+        if self.ask(std::slice::from_ref(event), around) != 0 {
+            self.gather(event, 0, around, found);
         }
     }
 }
@@ -304,6 +389,7 @@ impl StreamIndex {
     }
 
     fn arrange(&mut self) {
+        self.few = Few::of(&self.wants, &self.predicates);
         let mut members: BTreeMap<Kin, BTreeSet<u32>> = BTreeMap::new();
         for predicate in self.wants.iter().flat_map(|want| &want.predicates) {
             if let Some(kin) = self.kin(*predicate) {
@@ -337,7 +423,7 @@ impl StreamIndex {
                     let test = self.predicates.get(*predicate as usize);
                     let quick = test.map_or(Quick::None, |test| Quick::of(&test.predicate));
                     let (predicate, wants) = (*predicate, start..end);
-                    self.tested.push(Tested { predicate, wants, quick, decides, holds: false });
+                    self.tested.push(Tested { predicate, wants, quick, decides, holds: 0 });
                 }
                 Some((Finder::Family(kin), ..)) => {
                     let mut at = start;
@@ -408,30 +494,46 @@ impl StreamIndex {
         Some(Family { slot, by, decides, predicates })
     }
 
-    #[inline]
-    fn find(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<Wanted>) {
+    fn ask(&mut self, events: &[EventRef<'_>], around: Around<'_>) -> u32 {
         // Most events fit nothing, and end here.
-        let mut finds = self.unconditional > 0 || !self.families.is_empty();
-        for tested in &mut self.tested {
-            tested.holds = tested.quick.holds(event).unwrap_or_else(|| {
-                let test = self.predicates.get(tested.predicate as usize);
-                test.is_some_and(|test| test.predicate.holds_of_any(event, around))
-            });
-            finds |= tested.holds;
+        let mut some = 0;
+        if let Some(few) = &mut self.few {
+            some = few.ask(events, &self.predicates, around);
+        } else {
+            for tested in &mut self.tested {
+                tested.holds = ask(&tested.quick, tested.predicate, events, &self.predicates, around);
+                some |= tested.holds;
+            }
+            if self.unconditional > 0 || !self.families.is_empty() {
+                some = u32::MAX;
+            }
         }
-        if finds {
-            self.epoch += 1;
-            self.gather(event, around, found);
+        some & (u32::MAX >> (32 - events.len().clamp(1, 32)))
+    }
+
+    #[inline]
+    fn gather(&mut self, event: &EventRef<'_>, place: usize, around: Around<'_>, found: &mut Vec<Wanted>) {
+        match &self.few {
+            Some(few) => few.gather(place, found),
+            None => self.gather_any(event, place, around, found),
         }
     }
 
     #[inline(never)]
-    fn gather(&mut self, event: &EventRef<'_>, around: Around<'_>, found: &mut Vec<Wanted>) {
+    fn gather_any(
+        &mut self,
+        event: &EventRef<'_>,
+        place: usize,
+        around: Around<'_>,
+        found: &mut Vec<Wanted>,
+    ) {
+        self.epoch += 1;
         let Self { predicates, epoch, wanted, further, unconditional, tested, families, .. } = self;
         let start = found.len();
         let mut look = Look { event, around, predicates, epoch: *epoch, wanted, further, found };
         look.take(&(0..*unconditional), true);
-        for Tested { predicate, wants, decides, .. } in tested.iter().filter(|tested| tested.holds) {
+        let fits = |tested: &&Tested| tested.holds >> place & 1 == 1;
+        for Tested { predicate, wants, decides, .. } in tested.iter().filter(fits) {
             if let Some(test) = look.predicates.get_mut(*predicate as usize) {
                 test.known = 2 * look.epoch + 1;
             }

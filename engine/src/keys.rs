@@ -73,6 +73,8 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Place {
     held: Option<Held>,
+    /// Of its key, as its entry has it.
+    hash: u32,
     /// It stands in `sweeps`.
     queued: bool,
 }
@@ -141,10 +143,11 @@ impl KeyTable {
         });
         self.weight += state.weight();
         self.added = self.added.wrapping_add(1);
+        let entry = Entry::new(hash, handle);
         if let Some(place) = self.places.get_mut(handle as usize) {
             place.held = Some(Held { key, state });
+            place.hash = entry.hash;
         }
-        let entry = Entry::new(hash, handle);
         self.handles.insert_unique(entry.spread(), entry, Entry::spread);
         handle
     }
@@ -193,12 +196,11 @@ impl KeyTable {
 
     /// Removes a key with all that it holds.
     pub(crate) fn remove(&mut self, handle: Handle) {
-        let Some(held) = self.places.get_mut(handle as usize).and_then(|place| place.held.take()) else {
-            return;
-        };
+        let Some(place) = self.places.get_mut(handle as usize) else { return };
+        let (Some(held), hash) = (place.held.take(), place.hash) else { return };
         self.weight -= held.state.weight();
-        let hash = Entry::new(hash_of(&held.key), handle).spread();
-        if let Ok(entry) = self.handles.find_entry(hash, |known| known.handle == handle) {
+        let spread = Entry { hash, handle }.spread();
+        if let Ok(entry) = self.handles.find_entry(spread, |known| known.handle == handle) {
             entry.remove();
         }
         self.free.push(handle);
@@ -219,6 +221,11 @@ impl KeyTable {
     /// When the next place is to be looked through.
     pub(crate) fn next_sweep(&self) -> Option<Micros> {
         self.sweeps.front().map(|(due, _)| *due)
+    }
+
+    /// The places to look through by `now`.
+    pub(crate) fn swept(&self, now: Micros) -> impl Iterator<Item = Handle> + Clone {
+        self.sweeps.iter().take_while(move |(due, _)| *due <= now).map(|(_, handle)| *handle)
     }
 
     /// The key to look through by `now`, if one is; it is queued no more.

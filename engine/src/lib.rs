@@ -34,6 +34,7 @@ mod past;
 mod node;
 mod mask;
 mod shape;
+mod capture;
 mod compile;
 pub mod topic;
 mod window;

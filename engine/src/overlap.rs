@@ -365,7 +365,7 @@ fn use_up(
                 if let Ok(at) = list.binary_search_by_key(first, |row| row.pos)
                     && let Some(row) = list.get_mut(at)
                 {
-                    row.marked = true;
+                    row.mark(true);
                 }
             }
         }

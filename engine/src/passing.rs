@@ -4,7 +4,7 @@
 
 use crate::advance::Turn;
 use crate::alert::FiredBy;
-use crate::expr::Scope;
+use crate::expr::{Looked, Scope};
 use crate::overlap::{Moment, UsedUp, fire_alone};
 use crate::program::RoleKind;
 use crate::row::{Row, Rows};
@@ -17,7 +17,8 @@ impl Turn<'_, '_> {
     pub(crate) fn pass(&mut self, roles: u64, key: &[Value]) {
         let (program, view, around) = (self.program, self.event.view, self.around);
         let scope = Scope {
-            this: Some(view),
+            this: Some(Looked::Event(&view)),
+            steps: &program.steps,
             key,
             taken: &[],
             own: 0,
@@ -39,14 +40,8 @@ impl Turn<'_, '_> {
                 continue;
             }
             stats.step_reached.get_mut(number).into_iter().for_each(|count| *count += 1);
-            let row = Row {
-                pos: self.pos,
-                ts: view.ts,
-                reach_ts: view.ts,
-                event: self.event.keep().clone(),
-                context: None,
-                marked: false,
-            };
+            let kept = program.steps.get(number).map_or(&[][..], |step| &step.kept);
+            let row = Row::new(&view, self.pos, kept, None);
             let taken = [Rows::One(&row)];
             let scope = Scope { this: None, taken: &taken, ..scope };
             let moment = Moment { time: view.ts, by: FiredBy::Event, end: self.pos, key, windows: &[] };

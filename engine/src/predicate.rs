@@ -1,7 +1,7 @@
 //! Tests of one event: as rules ask them, and in the form in which most events are told apart soonest.
 
 use crate::event::EventRef;
-use crate::expr::{Node, Scope, compare};
+use crate::expr::{Looked, Node, Scope, compare};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -84,7 +84,8 @@ pub(crate) struct Around<'a> {
 impl Around<'_> {
     pub(crate) fn tests(self, node: &Node, event: &EventRef<'_>) -> bool {
         let scope = Scope {
-            this: Some(*event),
+            this: Some(Looked::Event(event)),
+            steps: &[],
             key: &[],
             taken: &[],
             own: 0,
@@ -162,23 +163,35 @@ impl Quick {
         }
     }
 
-    /// Whether the predicate holds; none if it has to be asked itself.
-    #[inline(always)]
-    pub(crate) fn holds(&self, event: &EventRef<'_>) -> Option<bool> {
+    /// For which of some events, at most 32, the predicate holds, and for which it has to be asked itself; one bit each.
+    #[inline]
+    pub(crate) fn holds(&self, events: &[EventRef<'_>]) -> (u32, u32) {
         match self {
-            Self::Floats(slot, low, high) => match event.slot(*slot) {
+            Self::Floats(slot, low, high) => told(events, *slot, |value| match value {
                 Value::Float(value) => Some(low <= value && value <= high),
                 _ => None,
-            },
-            Self::Ints(slot, low, high) => match event.slot(*slot) {
+            }),
+            Self::Ints(slot, low, high) => told(events, *slot, |value| match value {
                 Value::Int(value) => Some(low <= value && value <= high),
                 _ => None,
-            },
-            Self::Word(slot, word) => match event.slot(*slot) {
+            }),
+            Self::Word(slot, word) => told(events, *slot, |value| match value {
                 Value::String(value) => Some(value.len() == word.len() && value.as_str() == word.as_str()),
                 _ => None,
-            },
-            Self::None => None,
+            }),
+            Self::None => (0, u32::MAX),
         }
     }
+}
+
+#[inline(always)]
+fn told(events: &[EventRef<'_>], slot: usize, holds: impl Fn(&Value) -> Option<bool>) -> (u32, u32) {
+    let (mut all, mut open) = (0, 0);
+    for (place, event) in events.iter().enumerate() {
+        match holds(event.slot(slot)) {
+            Some(holds) => all |= u32::from(holds) << place,
+            None => open |= 1 << place,
+        }
+    }
+    (all, open)
 }

@@ -8,6 +8,7 @@ use crate::alert::Shown;
 use crate::event::StreamId;
 use crate::expr::{Node, Scope};
 use crate::past::Past;
+use crate::row::Source;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, MaskedFields, Overlap, Rule, UnitKind};
@@ -206,6 +207,8 @@ pub(crate) struct UnitProgram {
     pub(crate) skippable: bool,
     /// The units that may be the last to have begun before it, nearest first.
     pub(crate) before: Vec<usize>,
+    /// Its steps' rule streams, each once.
+    pub(crate) streams: SmallVec<[usize; 2]>,
 }
 
 /// How long.
@@ -290,6 +293,10 @@ pub(crate) struct StepProgram {
     pub(crate) keeps_context: bool,
     /// Rows must be kept after they have been looked at as an end.
     pub(crate) keeps_end: bool,
+    /// Slots of which its rows keep the values.
+    pub(crate) kept: Vec<usize>,
+    /// By slot, as far as they are read: where its rows have the value.
+    pub(crate) sources: Vec<Source>,
     /// For evidence.
     pub(crate) shown: Vec<FieldShown>,
     /// Its `where` and its stream's `from`, term by term, for evidence and for `why`.

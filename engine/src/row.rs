@@ -1,7 +1,8 @@
-//! A candidate: an event in its place, with what the lists need to know of what came before it.
+//! A candidate: an event in its place, with what is asked of it later and of what came before it.
 
-use crate::event::Event;
+use crate::event::{EventRef, PartitionId, StreamId};
 use crate::value::Value;
+use arcstr::ArcStr;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -9,21 +10,36 @@ use std::ops::Deref;
 /// A place in the order of the events that a rule sees; 0 is before all.
 pub(crate) type Position = u64;
 
-/// An event that fits a step (or that an absence with a condition across steps looks at).
+/// An event that fits a step (or that an absence with a condition across steps looks at), and what is asked of it later.
+///
+/// One line of the cache: most rows keep one value or none, and have no `rest`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) pos: Position,
     pub(crate) ts: Micros,
     /// Time of the newest first event of any prefix that may end before this row.
     pub(crate) reach_ts: Micros,
-    pub(crate) event: Event,
-    /// What the way here is asked for, where it is.
-    pub(crate) context: Option<Box<Context>>,
-    /// It begins no choice: it began an alert (`per start`), a leading absence forbids it, or it belongs to another revision.
-    pub(crate) marked: bool,
+    /// Its place in its partition.
+    offset: u64,
+    partition: PartitionId,
+    /// Twice the stream; one more if the row is marked.
+    stream: StreamId,
+    /// The first value kept.
+    value: Value,
+    rest: Option<Box<Rest>>,
 }
 
-/// What lay before a row.
+/// What few rows have.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Rest {
+    /// Declared id.
+    id: Option<ArcStr>,
+    /// Values kept beside the first.
+    values: Box<[Value]>,
+    context: Context,
+}
+
+/// What lay before a row, where the way here is asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Context {
     /// The last event of the step's own stream before this one.
@@ -38,25 +54,106 @@ pub(crate) struct Context {
     pub(crate) windows: Box<[Value]>,
 }
 
+/// Where a row of a step has the value of a field.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Source {
+    /// Nobody reads it.
+    #[default]
+    Nowhere,
+    /// It is a part of the key.
+    Key(usize),
+    /// The step takes only events with this word.
+    Word(Value),
+    /// The row keeps it, at this place.
+    Kept(usize),
+}
+
+static NULL: Value = Value::Null;
+
+impl Rest {
+    fn of(event: &EventRef<'_>, further: &[usize], context: Option<Context>) -> Box<Self> {
+        let values = further.iter().map(|slot| event.slot(*slot).clone()).collect();
+        Box::new(Self { id: event.id.map(ArcStr::from), values, context: context.unwrap_or_default() })
+    }
+}
+
 impl Row {
+    /// A row of an event with the values of some of its slots; it can be reached from itself alone.
+    #[inline]
+    pub(crate) fn new(event: &EventRef<'_>, pos: Position, kept: &[usize], context: Option<Context>) -> Self {
+        let further = kept.get(1..).unwrap_or_default();
+        let plain = event.id.is_none() && further.is_empty() && context.is_none();
+        Self {
+            pos,
+            ts: event.ts,
+            reach_ts: event.ts,
+            offset: event.offset,
+            partition: event.partition,
+            stream: event.stream * 2,
+            value: kept.first().map_or(Value::Null, |slot| event.slot(*slot).clone()),
+            rest: if plain { None } else { Some(Rest::of(event, further, context)) },
+        }
+    }
+
+    /// It begins no choice: it began an alert (`per start`), a leading absence forbids it, or it belongs to another revision.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.stream & 1 == 1
+    }
+
+    pub(crate) fn mark(&mut self, marked: bool) {
+        self.stream = self.stream & !1 | u32::from(marked);
+    }
+
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream / 2
+    }
+
+    /// The event's declared id.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.rest.as_ref().and_then(|rest| rest.id.as_deref())
+    }
+
+    /// The event's partition and its place in it.
+    pub(crate) fn place(&self) -> (PartitionId, u64) {
+        (self.partition, self.offset)
+    }
+
+    /// The value of a slot. No `sources`: the row keeps all slots in their order.
+    pub(crate) fn slot<'a>(&'a self, slot: usize, sources: &'a [Source], key: &'a [Value]) -> &'a Value {
+        let place = match sources.get(slot) {
+            Some(Source::Kept(place)) => *place,
+            Some(Source::Key(part)) => return key.get(*part).unwrap_or(&NULL),
+            Some(Source::Word(word)) => return word,
+            Some(Source::Nowhere) => return &NULL,
+            None if sources.is_empty() => slot,
+            None => return &NULL,
+        };
+        let Some(further) = place.checked_sub(1) else { return &self.value };
+        self.rest.as_ref().and_then(|rest| rest.values.get(further)).unwrap_or(&NULL)
+    }
+
+    fn context(&self) -> Option<&Context> {
+        self.rest.as_ref().map(|rest| &rest.context)
+    }
+
     pub(crate) fn own_before(&self) -> Position {
-        self.context.as_ref().map_or(0, |context| context.own_before)
+        self.context().map_or(0, |context| context.own_before)
     }
 
     pub(crate) fn union_before(&self) -> Position {
-        self.context.as_ref().map_or(0, |context| context.union_before)
+        self.context().map_or(0, |context| context.union_before)
     }
 
     pub(crate) fn floor(&self) -> Position {
-        self.context.as_ref().map_or(0, |context| context.floor)
+        self.context().map_or(0, |context| context.floor)
     }
 
     pub(crate) fn seen(&self) -> &[Position] {
-        self.context.as_ref().map_or(&[], |context| &context.seen)
+        self.context().map_or(&[], |context| &context.seen)
     }
 
     pub(crate) fn windows(&self) -> &[Value] {
-        self.context.as_ref().map_or(&[], |context| &context.windows)
+        self.context().map_or(&[], |context| &context.windows)
     }
 }
 

@@ -5,7 +5,7 @@
 //! an event must meet to be taken is in [`crate::fit`].
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
-use crate::expr::{Node, Scope};
+use crate::expr::{Looked, Node, Scope};
 use crate::program::{Ending, Program, all_hold};
 use crate::row::{Position, Row, Rows};
 use crate::state::KeyState;
@@ -280,7 +280,7 @@ impl<'a, 'v> Search<'a, 'v> {
             }
             at += 1;
             self.take_until(before, row.pos, &mut taking);
-            if number == 0 && row.marked {
+            if number == 0 && row.is_marked() {
                 self.reject(at_step, before, row, Failed::Barred);
                 continue;
             }
@@ -546,14 +546,18 @@ impl<'a, 'v> Search<'a, 'v> {
     }
 }
 
+/// What the tests of a step's row read; without a row, those of the whole match.
 pub(crate) fn scope<'s>(
     question: &Question<'s>,
     taken: &'s [Rows<'s>],
     own: usize,
     row: Option<&'s Row>,
 ) -> Scope<'s> {
+    let steps = &question.program.steps;
+    let sources = steps.get(own).map_or(&[][..], |step| &step.sources);
     Scope {
-        this: row.map(|row| row.event.view()),
+        this: row.map(|row| Looked::Row(row, sources)),
+        steps,
         key: question.key,
         taken,
         own,
@@ -563,6 +567,11 @@ pub(crate) fn scope<'s>(
         tables: question.tables,
         time: row.map_or(question.time, |row| row.ts),
     }
+}
+
+/// What the tests of an event read that an absence has kept.
+pub(crate) fn absence_scope<'s>(question: &Question<'s>, taken: &'s [Rows<'s>], row: &'s Row) -> Scope<'s> {
+    Scope { this: Some(Looked::Row(row, &[])), ..scope(question, taken, 0, Some(row)) }
 }
 
 /// Every term is true: neither false nor unknown.

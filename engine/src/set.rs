@@ -39,7 +39,7 @@ impl<'a> Search<'a, '_> {
                 if *done || flow.is_break() {
                     continue;
                 }
-                if number == 0 && row.marked {
+                if number == 0 && row.is_marked() {
                     self.reject(step, before, row, Failed::Barred);
                     continue;
                 }
@@ -181,10 +181,10 @@ impl<'a> Search<'a, '_> {
         if number == 0 {
             let last = self.last_of(number).map_or(first.ts, |last| last.ts);
             let another = self.begins_at_end() && first.pos != self.question.end;
-            if first.marked && !another {
+            if first.is_marked() && !another {
                 self.reject(unit.steps.start, before, first, Failed::Barred);
             }
-            if first.marked || another || last - first.ts > self.question.program.within {
+            if first.is_marked() || another || last - first.ts > self.question.program.within {
                 return ControlFlow::Continue(());
             }
             self.first = Some(first);

@@ -11,7 +11,7 @@ use crate::keys::Handle;
 use crate::overlap::{Moment, Surroundings, UsedUp, complete, question};
 use crate::program::{BoundProgram, Ending, Place, Program, RoleKind};
 use crate::row::{Context, Position, Row, Rows};
-use crate::search::{Ask, Next, Question, all_true, forget, scope, search};
+use crate::search::{Ask, Next, Question, absence_scope, all_true, forget, scope, search};
 use crate::state::KeyState;
 use crate::value::Value;
 use pattern_dsl::ir::{Overlap, UnitKind};
@@ -118,13 +118,13 @@ impl Stepping<'_> {
         }
         let mut row = self.row(number, reach_ts);
         if unit == 0 {
-            row.marked = !self.accepts || self.is_forbidden(&row);
+            row.mark(!self.accepts || self.is_forbidden(&row));
             let plain = self.program.units.first().is_some_and(|unit| unit.steps.len() == 1)
                 && self.program.steps.first().is_some_and(|step| step.max == 1);
-            if row.marked && plain {
+            if row.is_marked() && plain {
                 return false;
             }
-            if self.program.timeout.is_some() && !row.marked {
+            if self.program.timeout.is_some() && !row.is_marked() {
                 self.wait(self.event.view.ts.saturating_add(self.program.within));
             }
         }
@@ -253,24 +253,21 @@ impl Stepping<'_> {
 
     /// The last event of any stream of two units.
     fn union_before(&self, unit: usize, before: usize) -> Position {
+        let last = &self.state.beside.seen;
         let seen = |unit: usize| {
-            let steps = self.program.units.get(unit).map_or(0..0, |unit| unit.steps.clone());
-            let streams = steps.filter_map(|step| self.program.steps.get(step)).map(|step| step.stream);
-            streams.filter_map(|stream| self.state.beside.seen.get(stream).copied()).max().unwrap_or(0)
+            let streams = self.program.units.get(unit).map_or(&[][..], |unit| &unit.streams);
+            streams.iter().filter_map(|stream| last.get(*stream).copied()).max().unwrap_or(0)
         };
         seen(unit).max(seen(before))
     }
 
     fn row(&self, number: usize, reach_ts: Micros) -> Row {
-        let keeps_context = self.program.steps.get(number).is_some_and(|step| step.keeps_context);
-        Row {
-            pos: self.pos,
-            ts: self.event.view.ts,
-            reach_ts,
-            event: self.event.keep().clone(),
-            context: keeps_context.then(|| Box::new(self.context(number))),
-            marked: false,
-        }
+        let step = self.program.steps.get(number);
+        let context = step.is_some_and(|step| step.keeps_context).then(|| self.context(number));
+        let kept = step.map_or(&[][..], |step| &step.kept);
+        let mut row = Row::new(&self.event.view, self.pos, kept, context);
+        row.reach_ts = reach_ts;
+        row
     }
 
     /// What lies before the event, where it is looked at as step `number`.
@@ -305,15 +302,10 @@ impl Stepping<'_> {
 
     /// A row of an absence.
     fn forbidding_row(&self) -> Row {
-        let windows = Context { windows: self.windows.into(), ..Context::default() };
-        Row {
-            pos: self.pos,
-            ts: self.event.view.ts,
-            reach_ts: self.event.view.ts,
-            event: self.event.keep().clone(),
-            context: (!self.windows.is_empty()).then(|| Box::new(windows)),
-            marked: false,
-        }
+        let windows = || Context { windows: self.windows.into(), ..Context::default() };
+        let context = (!self.windows.is_empty()).then(windows);
+        let all: Vec<usize> = (0..self.event.view.slots.len()).collect();
+        Row::new(&self.event.view, self.pos, &all, context)
     }
 
     /// A leading absence forbids that a choice begins with this row.
@@ -337,7 +329,7 @@ impl Stepping<'_> {
                 RoleKind::Step(number) => {
                     let mut row = self.row(number, self.event.view.ts);
                     let first = program.steps.get(number).is_some_and(|step| step.unit == 0);
-                    row.marked = first && (!self.accepts || self.is_forbidden(&row));
+                    row.mark(first && (!self.accepts || self.is_forbidden(&row)));
                     if let Some(list) = self.state.lists.get_mut(number) {
                         list.push(row);
                     }
@@ -450,8 +442,8 @@ pub(crate) fn forbidding<'a>(
         }
         let mut rows = state.rows.iter().filter(|other| other.pos < row.pos && other.ts >= from);
         let breaks = rows.find(|forbidding| {
-            let terms = absence.cross.iter().find(|(stream, _)| *stream == forbidding.event.stream);
-            let scope = scope(&question, &taken, 0, Some(forbidding));
+            let terms = absence.cross.iter().find(|(stream, _)| *stream == forbidding.stream());
+            let scope = absence_scope(&question, &taken, forbidding);
             terms.is_none_or(|(_, terms)| all_true(terms, &scope))
         })?;
         Some((*number, Some(breaks), Some(wait)))

@@ -10,6 +10,7 @@ use crate::keys::Near;
 use crate::mask;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
+use crate::predicate::Around;
 use crate::program::Program;
 use crate::revision::Same;
 use crate::stream::StreamTime;
@@ -62,7 +63,7 @@ pub struct Task {
     pub(crate) rules: Vec<RuleRun>,
     /// By rule: the partition whose events it sees as they come, since its streams promise order; none = merged.
     pub(crate) direct: Vec<Option<PartitionId>>,
-    any_merged: bool,
+    pub(crate) any_merged: bool,
     /// By rule: it has no other revision.
     pub(crate) alone: Vec<bool>,
     revisions: BTreeMap<String, u32>,
@@ -355,7 +356,8 @@ impl Task {
         if self.admit(event, out) {
             let mut wanted = std::mem::take(&mut self.wanted);
             wanted.clear();
-            self.index.wanted(event, &self.partition_names, &self.tables, &mut wanted);
+            let around = Around { partitions: &self.partition_names, tables: &self.tables };
+            self.index.wanted(event, around, &mut wanted);
             self.run_wanted(&Arriving::new(*event), &wanted, &[], out);
             self.wanted = wanted;
         }
@@ -480,7 +482,8 @@ impl Task {
         let mut places = Vec::new();
         for (number, event) in events.iter().enumerate() {
             wanted.clear();
-            self.index.wanted(&event.view(), &self.partition_names, &self.tables, &mut wanted);
+            let around = Around { partitions: &self.partition_names, tables: &self.tables };
+            self.index.wanted(&event.view(), around, &mut wanted);
             let merged = |wanted: &&Wanted| self.direct.get(wanted.rule as usize) == Some(&None);
             for wanted in wanted.iter().filter(merged).copied() {
                 let streams = self.rules.get(wanted.rule as usize).map(|run| &run.program.streams);

@@ -34,6 +34,14 @@ impl Agenda {
         }
     }
 
+    /// Rules that have something due by `until`.
+    pub(crate) fn due(&self, until: Micros) -> impl Iterator<Item = usize> {
+        let groups = self.groups.iter().zip(&self.first).filter(move |(_, first)| **first <= until);
+        groups.flat_map(move |(group, _)| {
+            group.iter().take_while(move |(due, _)| *due <= until).map(|(_, rule)| *rule)
+        })
+    }
+
     /// When the first of all is due. `Micros::MAX` = nothing is.
     pub(crate) fn earliest(&self) -> Micros {
         self.first.iter().copied().min().unwrap_or(Micros::MAX)

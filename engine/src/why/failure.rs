@@ -96,7 +96,9 @@ pub(crate) fn failure(
     let mut told = Failure {
         step: unit_name(search, number, failed),
         stream: step.stream_name.to_string(),
-        event: row.map(|row| evidence_event(program, row, &step.shown, search.question.partitions)),
+        event: row.map(|row| {
+            evidence_event(program, row, Some(step), search.question.key, search.question.partitions)
+        }),
         event_stream: row.map(|row| stream_of(search, row)).unwrap_or_default(),
         after: before.and_then(|before| Some((name_of(search, before), search.last_of(before)?.ts))),
         so_far: Some((search.taken_of(number).len(), step.min))
@@ -271,7 +273,7 @@ fn arrow<'a>(
             let between = search.unit_before(number).map(|before| search.neighbour(row, before, number));
             if let Some(between) = between.and_then(|pos| row_at(search, pos)) {
                 told.event_stream = stream_of(search, between);
-                told.event = Some(evidence_event(program, between, &[], search.question.partitions));
+                told.event = Some(evidence_event(program, between, None, &[], search.question.partitions));
             }
         }
         Misfit::Waits => {
@@ -311,7 +313,7 @@ fn barred(search: &Search<'_, '_>, row: Option<&Row>, told: &mut Failure) {
             told.limit = Shown { value: wait.map_or(Value::Null, Value::Duration), masked };
             told.enough = Some(("less than", Value::Duration(passed).into()));
             told.event_stream = stream_of(search, forbidding);
-            told.event = Some(evidence_event(question.program, forbidding, &[], question.partitions));
+            told.event = Some(evidence_event(question.program, forbidding, None, &[], question.partitions));
         }
     }
 }
@@ -341,7 +343,7 @@ fn broken(search: &Search<'_, '_>, breaker: Breaker<'_>, told: &mut Failure) {
     }
     if let Some(row) = breaker.row {
         told.event_stream = stream_of(search, row);
-        told.event = Some(evidence_event(program, row, &[], search.question.partitions));
+        told.event = Some(evidence_event(program, row, None, &[], search.question.partitions));
     }
 }
 
@@ -407,7 +409,7 @@ fn unit_name(search: &Search<'_, '_>, number: usize, failed: Failed<'_>) -> Stri
 
 fn stream_of(search: &Search<'_, '_>, row: &Row) -> String {
     let program = search.question.program;
-    let at = program.streams.iter().position(|stream| *stream == row.event.stream);
+    let at = program.streams.iter().position(|stream| *stream == row.stream());
     at.and_then(|at| program.stream_names.get(at)).map(|name| name.to_string()).unwrap_or_default()
 }
 

@@ -8,8 +8,8 @@ use crate::advance::{RuleRun, latches_after, windows_at};
 use crate::alert::{ALERTS, Alert};
 use crate::chain::{in_order, reads};
 use crate::deadlines::Deadlines;
-use crate::event::{Arriving, Event};
-use crate::expr::Scope;
+use crate::event::{Arriving, Event, EventRef};
+use crate::expr::{Looked, Scope};
 use crate::interface::RuleStats;
 use crate::overlap::{Fired, Surroundings, close_latches};
 use crate::predicate::Around;
@@ -153,7 +153,7 @@ impl<'t> Replay<'t> {
 
     /// Adds an event to the lists from which nothing is dropped.
     fn keep(&mut self, event: &Event, pos: Position, accepts: bool, around: &Surroundings<'_>) {
-        let program = self.program;
+        let (program, view) = (self.program, event.view());
         let roles = self.roles(program, event);
         if roles == 0 {
             self.filtered.push(event.clone());
@@ -162,8 +162,8 @@ impl<'t> Replay<'t> {
         for (window, program) in self.held.beside.windows.iter_mut().zip(&program.windows) {
             window.evict(program, event.ts);
         }
-        let windows = windows_at(program, &mut self.held, &event.view(), roles, &self.key, around);
-        let bare = scope(self.task, event, &self.key, &[], 0);
+        let windows = windows_at(program, &mut self.held, &view, roles, &self.key, around);
+        let bare = scope(self.task, &view, &self.key, &[], 0);
         for (bit, role) in program.roles.iter().enumerate() {
             if let (RoleKind::Window(number), true) = (role.kind, roles >> bit & 1 == 1)
                 && all_true(&role.keyed, &bare)
@@ -174,7 +174,7 @@ impl<'t> Replay<'t> {
                 entries.push((event.ts, value));
             }
         }
-        let looked = scope(self.task, event, &self.key, &windows, self.held.beside.latches);
+        let looked = scope(self.task, &view, &self.key, &windows, self.held.beside.latches);
         let latches = latches_after(program, self.held.beside.latches, roles, &looked);
         self.held.set_latches(latches);
         if !program.latches.is_empty() {
@@ -241,13 +241,14 @@ fn has_key(event: &Event, slots: &[usize], key: &[Value]) -> bool {
 
 fn scope<'s>(
     task: &'s Task,
-    event: &'s Event,
+    event: &'s EventRef<'s>,
     key: &'s [Value],
     windows: &'s [Value],
     latches: u32,
 ) -> Scope<'s> {
     Scope {
-        this: Some(event.view()),
+        this: Some(Looked::Event(event)),
+        steps: &[],
         key,
         taken: &[],
         own: 0,

@@ -2,11 +2,12 @@
 
 use crate::alert::FiredBy;
 use crate::alert::Shown;
-use crate::emit::{evidence_event, shown_id};
+use crate::emit::{evidence_event, shown_row};
 use crate::expr::Scope;
 use crate::overlap::{Fired, used_from};
 use crate::program::Ending;
 use crate::row::{Position, Row, Rows};
+use crate::search::Question;
 use crate::why::failure::{Failure, FailureKind, of_term};
 use crate::why::replay::Replay;
 use crate::why::trace::{Complete, Rejected, Trace, clause, silencing, trace};
@@ -90,7 +91,7 @@ fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Rows<'r>> {
 }
 
 fn steps(replay: &Replay<'_>, taken: &[Rows<'_>]) -> Vec<Taken> {
-    let partitions = replay.question(0, 0, 0).partitions;
+    let Question { key, partitions, .. } = replay.question(0, 0, 0);
     let begun = replay.program.steps.iter().zip(taken).filter(|(_, rows)| !rows.is_empty());
     let told = begun.map(|(step, rows)| Taken {
         step: replay
@@ -101,7 +102,10 @@ fn steps(replay: &Replay<'_>, taken: &[Rows<'_>]) -> Vec<Taken> {
             .unwrap_or(&step.name)
             .to_string(),
         stream: step.stream_name.to_string(),
-        events: rows.iter().map(|row| evidence_event(replay.program, row, &step.shown, partitions)).collect(),
+        events: rows
+            .iter()
+            .map(|row| evidence_event(replay.program, row, Some(step), key, partitions))
+            .collect(),
     });
     told.collect()
 }
@@ -252,5 +256,5 @@ fn first_name(replay: &Replay<'_>, fired: &Fired) -> Shown {
         let mut lists = replay.held.lists.iter();
         lists.find_map(|list| list.get(list.binary_search_by_key(&pos, |row| row.pos).ok()?))
     });
-    row.map(|row| shown_id(replay.program, &row.event.view(), question.partitions)).unwrap_or_default()
+    row.map(|row| shown_row(replay.program, row, question.partitions)).unwrap_or_default()
 }
