@@ -10,8 +10,8 @@
 use crate::collections::Map;
 use crate::event::{EventRef, StreamId};
 use crate::expr::Node;
+use crate::family::{By, Family, Hit};
 use crate::predicate::{Around, Kin, Predicate, Quick, is_inclusive, side};
-use crate::value::Value;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,66 +118,6 @@ struct Tested {
     decides: bool,
     /// For which of the events looked at it holds, one bit each.
     holds: u32,
-}
-
-/// Wants that are found by the value of one field.
-#[derive(Debug)]
-struct Family {
-    slot: usize,
-    by: By,
-    /// None of its wants asks more.
-    decides: bool,
-    /// Its predicates, for values that it has no order or hash for.
-    predicates: Vec<(u32, Range<usize>)>,
-}
-
-#[derive(Debug)]
-enum By {
-    /// Equal to a word or whole number.
-    Equal(Map<Value, Range<usize>>),
-    /// Limits, those that most values pass first; passed by values on this side, and by equal ones where it says so.
-    Limit(Ordering, Vec<Limit>),
-}
-
-#[derive(Debug)]
-struct Limit {
-    value: Value,
-    inclusive: bool,
-    /// End of the wants of this and all limits before it.
-    end: usize,
-}
-
-impl Family {
-    /// The wants that a value finds; none = it must be tested against each predicate.
-    fn find(&self, value: &Value) -> Option<Range<usize>> {
-        match (&self.by, value) {
-            (_, Value::Null) => Some(0..0),
-            (By::Equal(words), Value::String(_) | Value::Int(_)) => {
-                Some(words.get(value).cloned().unwrap_or(0..0))
-            }
-            (By::Limit(side, limits), _) => {
-                let exact = |value: &Value| matches!(value, Value::Int(_) | Value::Decimal(_));
-                let first = limits.first()?;
-                let same = std::mem::discriminant(value) == std::mem::discriminant(&first.value);
-                if !(same || exact(value) && exact(&first.value)) {
-                    return None;
-                }
-                let passed = limits.partition_point(|limit| match value.compare(&limit.value) {
-                    Some(Ordering::Equal) => limit.inclusive,
-                    order => order == Some(*side),
-                });
-                let start = self.predicates.first().map_or(0, |(_, wants)| wants.start);
-                Some(
-                    start
-                        ..passed
-                            .checked_sub(1)
-                            .and_then(|last| limits.get(last))
-                            .map_or(start, |limit| limit.end),
-                )
-            }
-            _ => None,
-        }
-    }
 }
 
 impl Few {
@@ -434,7 +374,13 @@ impl StreamIndex {
                             at - chunk.len()..at,
                         )
                     });
-                    self.families.extend(self.family(*kin, decides, ranges.collect()));
+                    let predicates = ranges.collect();
+                    let family = Family::new(*kin, predicates, |number| {
+                        Some(&self.predicates.get(number as usize)?.predicate)
+                    });
+                    let decided =
+                        family.map(|family| if decides { family.write(&self.wanted) } else { family });
+                    self.families.extend(decided);
                 }
                 _ => self.unconditional = end,
             }
@@ -467,31 +413,6 @@ impl StreamIndex {
             _ => None,
         };
         order.unwrap_or(Ordering::Equal).then(is_inclusive(*b).cmp(&is_inclusive(*a)))
-    }
-
-    fn family(
-        &self,
-        (slot, side, _): Kin,
-        decides: bool,
-        predicates: Vec<(u32, Range<usize>)>,
-    ) -> Option<Family> {
-        let mut words = Map::default();
-        let mut limits = Vec::new();
-        for (number, wants) in &predicates {
-            let Predicate::Compare(_, op, value) = &self.predicates.get(*number as usize)?.predicate else {
-                return None;
-            };
-            match side {
-                None => {
-                    words.insert(value.clone(), wants.clone());
-                }
-                Some(_) => {
-                    limits.push(Limit { value: value.clone(), inclusive: is_inclusive(*op), end: wants.end })
-                }
-            }
-        }
-        let by = side.map_or(By::Equal(words), |side| By::Limit(side, limits));
-        Some(Family { slot, by, decides, predicates })
     }
 
     fn ask(&mut self, events: &[EventRef<'_>], around: Around<'_>) -> u32 {
@@ -539,9 +460,15 @@ impl StreamIndex {
             }
             look.take(wants, *decides);
         }
+        // What one family has written down needs no putting in order, unless something is added.
+        let mut ordered = look.found.len() == start;
         for family in families {
-            match family.find(event.slot(family.slot)) {
-                Some(range) => look.take(&range, family.decides),
+            let before = look.found.len();
+            let hit = family.find(event.slot(family.slot));
+            let written = matches!(hit, Some(Hit::Written(_)));
+            match hit {
+                Some(Hit::Written(wants)) => look.found.extend_from_slice(wants),
+                Some(Hit::Range(range)) => look.take(&range, family.decides),
                 None => {
                     for (predicate, range) in &family.predicates {
                         if look.holds(*predicate) {
@@ -550,15 +477,16 @@ impl StreamIndex {
                     }
                 }
             }
+            ordered &= look.found.len() == before || written && before == start;
         }
-        if found.len() > start + 1 {
+        if found.len() > start + 1 && !ordered {
             merge_rules(found, start);
         }
     }
 }
 
 /// Puts what was found from `start` on in the order of rules, each once.
-fn merge_rules(found: &mut Vec<Wanted>, start: usize) {
+pub(crate) fn merge_rules(found: &mut Vec<Wanted>, start: usize) {
     let Some(own) = found.get_mut(start..) else { return };
     if !own.is_sorted_by_key(|wanted| wanted.rule) {
         own.sort_unstable_by_key(|wanted| wanted.rule);

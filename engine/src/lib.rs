@@ -22,6 +22,7 @@ pub mod alert;
 mod interface;
 mod stream;
 mod predicate;
+mod family;
 mod index;
 mod time;
 
