@@ -77,6 +77,9 @@ struct LoadedRule {
 }
 
 impl Task {
+    /// The format of what [`Self::save`] gives: [`Self::restore`] takes no other.
+    pub const SAVED_FORMAT: u32 = VERSION;
+
     /// The whole state as plain rows.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {

@@ -103,10 +103,12 @@ enum Command {
   tripline feed auth.jsonl --to http://127.0.0.1:7400
   tripline feed auth.jsonl.gz payments.csv --to http://127.0.0.1:7400 --speed 100x")]
     Feed(crate::feed::FeedArgs),
-    /// List the snapshots of a service, or find out whether they are whole
+    /// List the snapshots of a service, find out whether they are whole, or take one elsewhere
     #[command(after_help = "Examples:
   tripline snapshot ls --data data
-  tripline snapshot verify --data data --json")]
+  tripline snapshot verify --url s3://bucket/prefix --json
+  tripline snapshot export before.savepoint --config tripline.toml
+  tripline snapshot import before.savepoint --config tripline.toml --group another")]
     Snapshot(snapshot::SnapshotArgs),
     /// Try out whether a Kafka cluster does what exactly once relies on
     #[command(after_help = "Examples:

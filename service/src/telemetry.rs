@@ -8,7 +8,7 @@ static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Logs to stderr: JSON, or text on a terminal. `RUST_LOG` chooses what.
 pub fn install_logs() {
-    install_logs_at("info,fjall=warn,lsm_tree=warn");
+    install_logs_at("info,fjall=warn,lsm_tree=warn,object_store=warn");
 }
 
 /// The same from this level on, unless `RUST_LOG` says otherwise.
@@ -38,6 +38,7 @@ pub(crate) fn install_metrics() {
         metrics::counter!("tripline_events_processed_total", "task" => "0").increment(0);
         metrics::counter!("tripline_commits_total", "outcome" => "ok").increment(0);
         metrics::counter!("tripline_commits_total", "outcome" => "failed").increment(0);
+        metrics::counter!("tripline_snapshot_failures_total", "reason" => "write").increment(0);
         metrics::gauge!("tripline_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Some(handle)
     });

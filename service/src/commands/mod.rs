@@ -9,6 +9,7 @@ pub mod fmt;
 pub mod infer;
 mod judge;
 pub mod run;
+mod savepoint;
 pub mod snapshot;
 mod summary;
 pub mod test;

@@ -1,10 +1,14 @@
-//! `tripline snapshot`: the snapshots in a data folder, and whether they are whole.
+//! `tripline snapshot`: the snapshots in a data folder or an object store, whether they are whole, and one as a
+//! file.
 
+use super::savepoint::{self, SavepointArgs};
 use crate::console::{say, tell};
 use crate::failure::Failure;
-use crate::serve::snapshot::{Kept, kept};
+use crate::serve::snapshot::{Kept, Place, kept};
 use clap::{Args, Subcommand};
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
@@ -19,6 +23,10 @@ enum Action {
     Ls(Where),
     /// Read each whole and compare its digest
     Verify(Where),
+    /// Write the newest into a file that can be taken elsewhere
+    Export(SavepointArgs),
+    /// Go on from such a file: in the same task, or in a group that has done nothing yet
+    Import(SavepointArgs),
 }
 
 #[derive(Debug, Args)]
@@ -26,20 +34,44 @@ struct Where {
     /// The data folder of the service
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
+    /// Where `[snapshots] url` says, if it does: a folder, file:///FOLDER or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    url: Option<String>,
     /// One line of JSON a snapshot
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command; 1 if a snapshot is damaged.
+/// How long one request to an object store may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Where {
+    fn open(&self) -> Result<Place, Failure> {
+        match &self.url {
+            Some(url) => Place::open(url, TIMEOUT).map_err(Failure::usage),
+            None if self.data.is_dir() => Ok(Place::Folder(self.data.join("snapshots"))),
+            None => {
+                let error = io::Error::from(io::ErrorKind::NotFound);
+                Err(Failure::usage(format!("{}: {error}", self.data.display())))
+            }
+        }
+    }
+}
+
+/// Runs the command; 1 if a snapshot is damaged, or a savepoint does not fit.
 ///
 /// # Errors
 /// The folder cannot be read.
 pub fn run(args: &SnapshotArgs) -> Result<u8, Failure> {
-    let (Action::Ls(place) | Action::Verify(place)) = &args.action;
-    let whole = matches!(args.action, Action::Verify(_));
-    let found = kept(&place.data, whole)
-        .map_err(|error| Failure::usage(format!("{}: {error}", place.data.display())))?;
+    let (place, whole) = match &args.action {
+        Action::Ls(place) => (place, false),
+        Action::Verify(place) => (place, true),
+        Action::Export(args) => return savepoint::export(args),
+        Action::Import(args) => return savepoint::import(args),
+    };
+    let found = place
+        .open()
+        .and_then(|open| kept(&open, whole).map_err(|error| Failure::usage(format!("{open}: {error}"))))?;
     for one in &found {
         if place.json {
             tell!("{}", serde_json::to_string(one).unwrap_or_default());
@@ -58,5 +90,5 @@ fn line(one: &Kept, whole: bool) -> String {
         None if whole => "whole".to_owned(),
         None => one.cut.iter().map(|(name, offset)| format!("{name}:{offset}")).collect::<Vec<_>>().join(" "),
     };
-    format!("{}\t{} bytes\tversion {}\t{state}", one.path.display(), one.bytes, one.program)
+    format!("{}\t{} bytes\tversion {}\t{state}", one.path, one.bytes, one.program)
 }

@@ -1,6 +1,7 @@
 //! `tripline.toml`: typed, an unknown key is an error; `TRIPLINE__SECTION__KEY` overrides the file, flags win over both.
 
 mod kafka;
+mod snapshots;
 mod units;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use kafka::{Alerts, Content, Kafka, Worker};
+pub use snapshots::Snapshots;
 pub use units::{Network, Retry, duration};
 
 /// Everything that `serve` can be told.
@@ -18,6 +20,8 @@ pub struct Config {
     pub server: Server,
     /// `[store]`.
     pub store: Store,
+    /// `[snapshots]`.
+    pub snapshots: Snapshots,
     /// `[rules]`.
     pub rules: Rules,
     /// `[auth]`.
@@ -231,6 +235,7 @@ impl Config {
             of("time.idle_max", idle)?;
         }
         self.kafka.check()?;
+        self.snapshots.check()?;
         Retry::parse(&self.webhooks.retry)
             .ok_or_else(|| format!("webhooks.retry: `{}` is not of the form 5s,2,3d", self.webhooks.retry))?;
         for network in &self.webhooks.allow {

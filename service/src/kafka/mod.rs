@@ -18,6 +18,7 @@ mod probe;
 mod reading;
 mod record;
 mod recover;
+pub(crate) mod savepoint;
 mod source;
 mod topics;
 mod transactions;

@@ -14,7 +14,7 @@ use crate::config::{Config, Kafka};
 use crate::serve::core::{Arrival, Core, Cut, partition_name};
 use crate::serve::recover::{new_core, read_folder, take_folder};
 use crate::serve::snapshot::{Snapshot, Snapshots, unfit};
-use crate::serve::{hex, language, now_micros};
+use crate::serve::{hex, language};
 use crate::store::{Control, Entry};
 use engine::alert::ALERTS;
 use metrics::{counter, gauge};
@@ -98,8 +98,8 @@ pub(crate) fn recover(
         Some((mark, _)) => mark.lineage.clone(),
         None => new_lineage()?,
     };
-    let folder_of_snapshots = config.store.data.join("snapshots").join(&lineage);
-    let mut snapshots = Snapshots::new(folder_of_snapshots, now_micros() as u64);
+    let mut snapshots = Snapshots::open(config, &lineage).map_err(Trouble::Refused)?;
+    snapshots.retention = topics.retention(&inputs)?;
     let fresh =
         || Replay { kafka, core: new_core(config), tally: Tally::default(), source: None, beat, events: 0 };
     let mut replay = fresh();
@@ -110,7 +110,9 @@ pub(crate) fn recover(
             let own: Mark = text.parse().ok()?;
             (own.lineage == mark.lineage && own.epoch <= mark.epoch).then_some(own.epoch)
         };
-        let restored = snapshots.newest(fits, |found| restore(fresh(), found, &committed.decisions));
+        // What it says is heard at the next call.
+        let alive = || drop(beat());
+        let restored = snapshots.newest(&alive, fits, |found| restore(fresh(), found, &committed.decisions));
         let from = match restored {
             Some((restored, decisions)) => {
                 replay = restored;
@@ -118,7 +120,12 @@ pub(crate) fn recover(
             }
             None => 0,
         };
-        check_reach(&topics, &committed.decisions, &replay.core.cut(), cut)?;
+        let reach = check_reach(&topics, &committed.decisions, &replay.core.cut(), cut);
+        reach.map_err(|trouble| match (trouble, &snapshots.unreachable) {
+            // A snapshot that cannot be read just now may begin where the input still reaches.
+            (Trouble::Refused(why), Some(away)) => Trouble::Away(format!("{why}. The snapshots: {away}")),
+            (trouble, _) => trouble,
+        })?;
         replay.run(&committed.decisions[from..], cut)?;
         replay.compare(mark);
     }
@@ -161,7 +168,7 @@ fn refused(error: anyhow::Error) -> Trouble {
     Trouble::Refused(format!("{error:#}"))
 }
 
-fn new_lineage() -> Result<String, Trouble> {
+pub(super) fn new_lineage() -> Result<String, Trouble> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|e| Trouble::Refused(e.to_string()))?;
     Ok(hex(&bytes))
@@ -261,7 +268,12 @@ fn restore<'a>(
 }
 
 /// The input must reach back to where the replay begins, and on to where the task stands.
-fn check_reach(topics: &Topics, decisions: &[Decision], from: &Cut, cut: &Cut) -> Result<(), Trouble> {
+pub(super) fn check_reach(
+    topics: &Topics,
+    decisions: &[Decision],
+    from: &Cut,
+    cut: &Cut,
+) -> Result<(), Trouble> {
     for decision in decisions {
         let Control::Open { topic, starts } = &decision.control else { continue };
         for (partition, start) in (0..).zip(starts) {
@@ -288,7 +300,7 @@ fn check_reach(topics: &Topics, decisions: &[Decision], from: &Cut, cut: &Cut) -
 }
 
 /// A key's events must stay in their partition.
-fn check_counts(core: &Core, counts: &BTreeMap<String, usize>) -> Result<(), Trouble> {
+pub(super) fn check_counts(core: &Core, counts: &BTreeMap<String, usize>) -> Result<(), Trouble> {
     for (topic, starts) in core.opened() {
         let now = counts.get(topic).copied().unwrap_or(starts.len());
         if now != starts.len() {

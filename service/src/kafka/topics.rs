@@ -3,10 +3,10 @@
 use super::{CALL, Context, Trouble, client, consumer};
 use crate::config::Kafka;
 use pattern_dsl::ir;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Looks at topics.
@@ -105,10 +105,7 @@ impl Topics {
             })
             .collect();
         let options = AdminOptions::new().request_timeout(Some(CALL)).operation_timeout(Some(CALL));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(|e| Trouble::Refused(e.to_string()))?;
-        for result in runtime.block_on(admin.create_topics(&topics, &options))? {
+        for result in blocking()?.block_on(admin.create_topics(&topics, &options))? {
             match result {
                 Ok(name) => tracing::info!(topic = name, "created"),
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -145,9 +142,32 @@ impl Topics {
         Ok(())
     }
 
+    /// How long records of topics are kept, of the one where that is shortest; none = for ever, or as long as there is room.
+    pub(crate) fn retention(&self, topics: &BTreeSet<String>) -> Result<Option<Duration>, Trouble> {
+        let admin: AdminClient<Context> = client(&self.kafka).create_with_context(Context)?;
+        let asked: Vec<ResourceSpecifier<'_>> =
+            topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let options = AdminOptions::new().request_timeout(Some(CALL));
+        let mut least = None;
+        for answer in blocking()?.block_on(admin.describe_configs(&asked, &options))? {
+            // WHY: a metric hangs on this and nothing else, so that a broker need not allow it.
+            let Ok(config) = answer else { continue };
+            let entry = config.get("retention.ms").and_then(|entry| entry.value.as_deref());
+            let kept = entry.and_then(|text| text.parse().ok()).map(Duration::from_millis);
+            least = [least, kept].into_iter().flatten().min();
+        }
+        Ok(least)
+    }
+
     /// The first offset that is still there, and the one after the last.
     pub(crate) fn range(&self, topic: &str, partition: i32) -> Result<(u64, u64), Trouble> {
         let (low, high) = self.consumer.fetch_watermarks(topic, partition, CALL)?;
         Ok((low.max(0) as u64, high.max(0) as u64))
     }
+}
+
+/// To wait for the client's futures.
+fn blocking() -> Result<tokio::runtime::Runtime, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.map_err(|e| Trouble::Refused(e.to_string()))
 }

@@ -11,6 +11,7 @@ pub(crate) mod language;
 pub(crate) mod matcher;
 pub(crate) mod snapshot;
 pub(crate) mod recover;
+pub(crate) mod savepoint;
 mod stats;
 pub(crate) mod view;
 

@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, StorePoint)> {
     let begun = Instant::now();
     let head = store.head()?;
-    let folder = config.store.data.join("snapshots").join("embedded");
-    let mut snapshots = Snapshots::new(folder, now_micros() as u64);
+    let mut snapshots = Snapshots::open(config, &own_name(config)).map_err(anyhow::Error::msg)?;
     let (mut core, replayed) = match from_snapshot(store, config, &mut snapshots, &head)? {
         Some(found) => found,
         None => from_start(store, config, &head)?,
@@ -45,6 +44,14 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, S
         point.write().context("recording the rules folder")?;
     }
     Ok((core, point))
+}
+
+/// The name of the service's snapshots: in a place that others may use as well, it says whose they are.
+pub(crate) fn own_name(config: &Config) -> String {
+    match &config.snapshots.url {
+        Some(_) => format!("embedded-{}", config.worker_id()),
+        None => "embedded".to_owned(),
+    }
 }
 
 /// What a snapshot says of the commit that it is of.
@@ -100,7 +107,7 @@ fn from_snapshot(
         });
         outcome.inspect_err(|why| unfit(why)).ok().map(|entries| (core, entries))
     };
-    Ok(snapshots.newest(|mark| of(mark).map(|head| head.next_seq), put_back))
+    Ok(snapshots.newest(&|| {}, |mark| of(mark).map(|head| head.next_seq), put_back))
 }
 
 /// A core without streams and rules.

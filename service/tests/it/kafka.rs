@@ -30,7 +30,7 @@ pub(super) fn start(folder: &tempfile::TempDir) -> Service {
     Service::start(folder.path(), &["--config", config.to_str().unwrap()])
 }
 
-fn attempt(minute: u32, user: &str, ok: bool) -> String {
+pub(super) fn attempt(minute: u32, user: &str, ok: bool) -> String {
     format!(
         "{{\"ts\":\"2026-03-01T10:{minute:02}:00Z\",\"id\":\"{user}{minute}\",\"user\":\"{user}\",\"ok\":{ok}}}"
     )
@@ -190,7 +190,7 @@ fn a_rule_put_over_http_outlives_a_kill() {
 }
 
 /// Two failures and a success in the three minutes from this one on.
-fn attack(node: &Node, topic: &str, minute: u32) {
+pub(super) fn attack(node: &Node, topic: &str, minute: u32) {
     let writer = node.producer();
     for (after, ok) in [(0, false), (1, false), (2, true)] {
         writer.send(topic, 0, "ann", &attempt(minute + after, "ann", ok));

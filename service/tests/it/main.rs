@@ -2,6 +2,7 @@
 
 mod bench;
 mod broker;
+mod bucket;
 mod command;
 mod coverage;
 mod crash;
@@ -16,6 +17,7 @@ mod masked;
 mod requests;
 mod serve;
 mod shipped;
+mod snapshots;
 mod threads;
 mod tutorial;
 mod why;

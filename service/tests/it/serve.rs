@@ -45,6 +45,14 @@ impl Service {
         Self { child, log: log_in(folder), address }
     }
 
+    /// The same with variables of its own.
+    pub(super) fn start_with(folder: &Path, more: &[&str], variables: &[(String, String)]) -> Self {
+        let mut command = command(Path::new(env!("CARGO_BIN_EXE_tripline")), folder, more);
+        let mut child = command.envs(variables.iter().cloned()).spawn().unwrap();
+        let address = ready(&mut child);
+        Self { child, log: log_in(folder), address }
+    }
+
     /// The same of another build of the binary.
     pub(super) fn start_of(program: &Path, folder: &Path) -> Self {
         let mut child = spawn(program, folder, &[]);
@@ -73,7 +81,7 @@ impl Service {
         self.call("PUT", &format!("/v1/rules/{id}"), &all, text.as_bytes())
     }
 
-    fn alert_ids(&self) -> Vec<String> {
+    pub(super) fn alert_ids(&self) -> Vec<String> {
         let page = self.get("/v1/alerts?limit=1000").json();
         page["items"].as_array().unwrap().iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect()
     }
@@ -104,17 +112,21 @@ fn log_in(folder: &Path) -> PathBuf {
 
 /// Begins a service without waiting for it.
 pub(super) fn spawn(program: &Path, folder: &Path, more: &[&str]) -> Child {
+    command(program, folder, more).spawn().unwrap()
+}
+
+fn command(program: &Path, folder: &Path, more: &[&str]) -> Command {
     let log = File::options().create(true).append(true).open(log_in(folder)).unwrap();
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
         .arg("--rules")
         .arg(folder.join("rules"))
         .args(more)
         .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+        .stderr(log);
+    command
 }
 
 /// Waits for the ready line; the address in it.
@@ -327,7 +339,7 @@ fn an_idempotency_key_takes_a_batch_once() {
 }
 
 /// Ends it as a service manager does, and waits for that.
-fn terminate(mut service: Service) {
+pub(super) fn terminate(mut service: Service) {
     Command::new("kill").arg(service.child.id().to_string()).status().unwrap();
     let begun = Instant::now();
     let status = loop {
@@ -350,7 +362,7 @@ fn a_term_signal_drains() {
 }
 
 /// Entries of the log that the service had to take again when it started.
-fn replayed(service: &Service) -> u64 {
+pub(super) fn replayed(service: &Service) -> u64 {
     let metrics = service.get("/metrics").body;
     let line = metrics.lines().find_map(|line| line.strip_prefix("tripline_replayed_events_total "));
     line.map_or(0, |count| count.parse().unwrap())
@@ -401,7 +413,7 @@ fn a_restart_goes_on_from_a_snapshot() {
     assert!(code == Some(0) && !damaged.is_empty() && !damaged.contains(&true), "{damaged:?}");
     let snapshots = data.join("snapshots/embedded");
     for file in std::fs::read_dir(snapshots).unwrap() {
-        let path = file.unwrap().path();
+        let path = file.unwrap().path().join("0000.part");
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;

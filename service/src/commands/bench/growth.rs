@@ -1,4 +1,5 @@
-//! `bench keys`, `bench state` and `bench load`: what more keys cost in speed and memory, and what a rule costs to load.
+//! `bench keys`, `bench state`, `bench pause` and `bench load`: what more keys cost in speed, memory and standing still, and what
+//! a rule costs to load.
 
 use super::BenchArgs;
 use super::events::{BASE_MS, Generator, Row};
@@ -65,12 +66,8 @@ pub(super) fn keys(args: &BenchArgs) -> Result<u8, Failure> {
     Ok(u8::from(!right))
 }
 
-/// Memory of keys with one open match each.
-///
-/// # Errors
-/// The rule does not compile.
-pub(super) fn state(args: &BenchArgs) -> Result<u8, Failure> {
-    let keys = args.events.unwrap_or(1_000_000);
+/// A matcher with one open match for each of so many keys, and by how much resident memory has grown for it.
+fn opened(keys: u64) -> Result<(Matcher, u64), Failure> {
     let workload = Workload { number: 1, parameter: 0, name: "state".to_owned(), keys };
     // No match may expire while the others are opened.
     let rules = workload.rules().replace("within 10m", "within 30d");
@@ -90,10 +87,19 @@ pub(super) fn state(args: &BenchArgs) -> Result<u8, Failure> {
             .collect();
         matcher.event((BASE_MS + key as i64) * 1_000, key, &slots, &mut out);
     }
-    let grown = process::rss().saturating_sub(before);
+    Ok((matcher, process::rss().saturating_sub(before)))
+}
+
+/// Memory of keys with one open match each.
+///
+/// # Errors
+/// The rule does not compile.
+pub(super) fn state(args: &BenchArgs) -> Result<u8, Failure> {
+    let keys = args.events.unwrap_or(1_000_000);
+    let (matcher, grown) = opened(keys)?;
     let open: u64 = matcher.task.stats().iter().map(|(_, stats)| stats.still_open).sum();
     Cost {
-        bench: workload.name,
+        bench: "state".to_owned(),
         figure: grown as f64 / keys.max(1) as f64,
         unit: "bytes per key with one open match (resident memory, its key's text included)",
         goal: Goal::AtMost(96.0),
@@ -104,6 +110,35 @@ pub(super) fn state(args: &BenchArgs) -> Result<u8, Failure> {
         say!("wrong: {open} open matches, expected {keys}");
     }
     Ok(u8::from(open != keys))
+}
+
+/// How long the matcher stands still while its state is saved: keys with one open match each.
+///
+/// # Errors
+/// The rule does not compile.
+pub(super) fn pause(args: &BenchArgs) -> Result<u8, Failure> {
+    let keys = args.events.unwrap_or(1_000_000);
+    let (matcher, _) = opened(keys)?;
+    let (mut rounds, mut bytes) = (Vec::new(), 0);
+    for _ in 0..args.rounds {
+        let (state, spent) = spend(|| matcher.task.save());
+        rounds.push(spent);
+        bytes = state.len();
+    }
+    let middle = median(rounds);
+    Cost {
+        bench: "pause".to_owned(),
+        figure: middle.cpu_s * 1e3,
+        unit: "ms in which nothing is matched while a snapshot is taken",
+        goal: Goal::AtMost(10.0),
+        detail: vec![
+            ("keys", keys as f64),
+            ("bytes", bytes as f64),
+            ("wall_ms", (middle.wall_s * 1e3).round()),
+        ],
+    }
+    .show(args)?;
+    Ok(0)
 }
 
 /// Rules from their text until they match.

@@ -25,9 +25,9 @@ use serde::Serialize;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// W0, W1, W2, W3, W4:P, W5, W6:P, W7:P; json, keys, state, load or latency
+    /// W0, W1, W2, W3, W4:P, W5, W6:P, W7:P; json, keys, state, pause, load or latency
     what: String,
-    /// How many events (of `state`: keys; of `load`: rules)
+    /// How many events (of `state` and `pause`: keys; of `load`: rules)
     #[arg(long)]
     events: Option<u64>,
     /// Seed of the generator
@@ -83,12 +83,13 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         "json" => json::run(args),
         "keys" => growth::keys(args),
         "state" => growth::state(args),
+        "pause" => growth::pause(args),
         "load" => growth::load(args),
         "latency" => latency::run(args),
         what => match Workload::parse(what) {
             Some(workload) => published::run(args, &workload),
             None => Err(Failure::usage(format!(
-                "`{what}`: expected W0 W1 W2 W3 W4:P W5 W6:P W7:P, json, keys, state, load or latency"
+                "`{what}`: expected W0 W1 W2 W3 W4:P W5 W6:P W7:P, json, keys, state, pause, load or latency"
             ))),
         },
     }

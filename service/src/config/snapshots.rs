@@ -1,0 +1,67 @@
+//! `[snapshots]`.
+
+use super::duration;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Where snapshots are kept, how often one is taken, and how many stay.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Snapshots {
+    /// A folder, `file:///FOLDER` or `s3://BUCKET/PREFIX`; none = in the data folder.
+    pub url: Option<String>,
+    /// How often one is taken, while there are commits.
+    pub every: String,
+    /// How many of the newest stay.
+    pub keep: usize,
+    /// How often those that stay are read again.
+    pub scrub: String,
+    /// How long one request to the object store may take.
+    pub timeout: String,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self { url: None, every: "10s".into(), keep: 3, scrub: "6h".into(), timeout: "30s".into() }
+    }
+}
+
+impl Snapshots {
+    /// Checks the values whose form serde does not know.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        let durations = [("every", &self.every), ("scrub", &self.scrub), ("timeout", &self.timeout)];
+        if let Some((key, value)) = durations.into_iter().find(|(_, value)| duration(value).is_none()) {
+            return Err(format!("snapshots.{key}: `{value}` is not a duration such as 10s"));
+        }
+        if self.keep == 0 {
+            return Err("snapshots.keep: it is at least 1".to_owned());
+        }
+        match self.url.as_deref().and_then(|url| Some((url, url.split_once("://")?.0))) {
+            None | Some((_, "file" | "s3")) => Ok(()),
+            Some((url, _)) => Err(format!(
+                "snapshots.url: `{url}` is neither a folder, nor file:///FOLDER, nor s3://BUCKET/PREFIX"
+            )),
+        }
+    }
+
+    /// How often one is taken.
+    #[must_use]
+    pub fn every(&self) -> Duration {
+        duration(&self.every).unwrap_or(Duration::from_secs(10))
+    }
+
+    /// How often those that stay are read again.
+    #[must_use]
+    pub fn scrub(&self) -> Duration {
+        duration(&self.scrub).unwrap_or(Duration::from_secs(21_600))
+    }
+
+    /// How long one request may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        duration(&self.timeout).unwrap_or(Duration::from_secs(30))
+    }
+}

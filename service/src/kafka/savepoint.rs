@@ -1,0 +1,116 @@
+//! Savepoints of a group: what goes into one, and a group that begins with one.
+
+use super::control::{self, Committed, Decision};
+use super::lease::SESSION_MS;
+use super::mark::Mark;
+use super::point::Burst;
+use super::recover::{check_counts, check_reach, ensure_outputs, new_lineage};
+use super::topics::{Purpose, Topics};
+use super::transactions::Transactions;
+use super::{Lease, Trouble};
+use crate::commit::protocol::Outcome;
+use crate::config::{Config, Kafka};
+use crate::serve::core::Core;
+use crate::serve::recover::new_core;
+use crate::serve::snapshot::{Place, Savepoint, export};
+use serde_json::Value;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn failed(error: impl std::fmt::Display) -> Trouble {
+    Trouble::Refused(error.to_string())
+}
+
+/// Writes the newest snapshot of the group's task into a file, with the decisions before it. Its name, if there is one.
+pub(crate) fn export_to(config: &Config, place: &Place, file: &Path) -> Result<Option<String>, Trouble> {
+    let Committed { decisions, head } = control::read(&config.kafka)?;
+    let Some((last, _)) = head else { return Ok(None) };
+    let fits = |text: &str| {
+        let mark: Mark = text.parse().ok()?;
+        let is_own = mark.lineage == last.lineage && mark.epoch <= last.epoch;
+        let before = decisions.get(..usize::try_from(mark.decisions).ok()?).filter(|_| is_own)?;
+        before.iter().map(|decision| serde_json::to_value(decision).ok()).collect()
+    };
+    export(&place.within(&last.lineage), fits, file).map_err(failed)
+}
+
+/// Has the group's task go on from a savepoint: its own, or any if the group has done nothing yet. What was put.
+pub(crate) fn import(config: &Config, place: &Place, savepoint: &Savepoint) -> Result<String, Trouble> {
+    let kafka = &config.kafka;
+    let topics = Topics::new(kafka, config.dev)?;
+    ensure_outputs(&topics, kafka)?;
+    let mark: Mark = savepoint.snapshot.mark.parse().map_err(|_| {
+        failed("it is of a service that reads no Kafka: import it into the data folder of that service")
+    })?;
+    let committed = control::read(kafka)?;
+    match committed.head {
+        Some((last, _)) if last.lineage == mark.lineage && last.epoch >= mark.epoch => {
+            check(config, savepoint, committed.decisions.get(..mark.decisions as usize).unwrap_or_default())?;
+            let name = savepoint.put(&place.within(&mark.lineage), mark.epoch, &savepoint.snapshot.mark);
+            name.map_err(failed)
+        }
+        None if committed.decisions.is_empty() => begin(config, &topics, place, savepoint, mark),
+        _ => Err(failed(format!(
+            "group `{}` has a history of its own, which this is not of: import it into a new --group",
+            kafka.group
+        ))),
+    }
+}
+
+/// The state must be that of these decisions.
+fn check(config: &Config, savepoint: &Savepoint, decisions: &[Decision]) -> Result<Core, Trouble> {
+    let mut core = new_core(config);
+    let known = decisions.iter().map(|decision| &decision.control);
+    core.rebuild(known, &savepoint.snapshot).map_err(|why| failed(format!("it does not fit: {why}")))?;
+    Ok(core)
+}
+
+/// The first commit of a new group: all that the other had decided, and the offsets up to which it had read.
+fn begin(
+    config: &Config,
+    topics: &Topics,
+    place: &Place,
+    savepoint: &Savepoint,
+    other: Mark,
+) -> Result<String, Trouble> {
+    let kafka = &config.kafka;
+    let read = |value: &Value| serde_json::from_value(value.clone());
+    let decisions: Vec<Decision> =
+        savepoint.decisions.iter().map(read).collect::<Result<_, _>>().map_err(failed)?;
+    let core = check(config, savepoint, &decisions)?;
+    let cut = savepoint.snapshot.cut.clone();
+    let wanted: Vec<(&str, Purpose)> =
+        core.opened().keys().map(|topic| (topic.as_str(), Purpose::Records)).collect();
+    check_counts(&core, &topics.ensure(&wanted)?)?;
+    check_reach(topics, &decisions, &cut, &cut)?;
+    let mark = Mark { lineage: new_lineage()?, epoch: 1, snapshot: (0, 0), ..other };
+    // WHY: first the snapshot, which nothing names yet. If the commit fails, it is of no task.
+    let name = savepoint.put(&place.within(&mark.lineage), mark.epoch, &mark.to_string()).map_err(failed)?;
+    let mut records: Vec<_> =
+        decisions.iter().map(|decision| control::of_decision(kafka, decision)).collect();
+    records.push(control::of_head(kafka, &mark, &cut));
+    commit(config, kafka, &Burst { records, mark, cut })?;
+    Ok(name)
+}
+
+/// One transaction, as a worker of the group.
+fn commit(config: &Config, kafka: &Kafka, burst: &Burst) -> Result<(), Trouble> {
+    let mut transactions = Transactions::new(kafka, Lease::join(kafka, &config.worker_id())?);
+    let begun = Instant::now();
+    while !transactions.lease.is_held() {
+        transactions.lease.serve(Duration::from_millis(50))?;
+        if begun.elapsed() > Duration::from_millis(SESSION_MS * 2) {
+            return Err(failed(format!("workers of group `{}` are at work: stop them first", kafka.group)));
+        }
+    }
+    transactions.renew()?;
+    let done = |outcome| outcome == Outcome::Done;
+    let is_committed = done(transactions.begin())
+        && done(transactions.produce(burst))
+        && done(transactions.send_offsets(burst))
+        && done(transactions.commit());
+    match is_committed {
+        true => Ok(()),
+        false => Err(failed("whether it is committed is not known: `tripline recover` shows it")),
+    }
+}

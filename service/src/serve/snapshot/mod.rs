@@ -1,0 +1,219 @@
+//! Snapshots: the task as it stood at a commit, so that recovery reads on from there.
+//!
+//! A snapshot is a few objects in a folder or bucket: parts, then the manifest that names them ([`form`], [`place`]). It is
+//! written beside the work ([`writer`]). One that is damaged, is missing, or cannot be read costs a longer replay and
+//! nothing else: any older one does, and so does none.
+//!
+//! INVARIANT: what is removed is older than the oldest of those that are kept ([`kept`]), whoever else writes there.
+
+mod bucket;
+mod form;
+mod kept;
+mod place;
+mod portable;
+mod writer;
+
+pub(crate) use form::Snapshot;
+pub(crate) use kept::{Kept, all as kept};
+pub(crate) use place::Place;
+pub(crate) use portable::{Savepoint, export};
+
+use super::core::{Core, Cut};
+use super::now_micros;
+use crate::config::Config;
+use form::Manifest;
+use kept::Fault;
+use metrics::{counter, gauge, histogram};
+use std::time::{Duration, Instant};
+use writer::{Job, Written};
+
+/// A large state is saved less often: at most one part in so many of the time goes there.
+const SHARE: u32 = 20;
+/// How long a service that ends waits for its last snapshot.
+const LAST: Duration = Duration::from_secs(20);
+
+/// A snapshot by the number of its commit, and the attempt of the process that took it; zeros if there is none.
+pub(crate) type Reference = (u64, u64);
+
+/// How many stay, and how often they are read again.
+#[derive(Debug, Clone, Copy)]
+struct Policy {
+    keep: usize,
+    scrub: Duration,
+}
+
+/// Takes snapshots and finds them again; writes one at a time.
+pub(crate) struct Snapshots {
+    place: Place,
+    attempt: u64,
+    every: Duration,
+    policy: Policy,
+    writing: Option<Job>,
+    due: Instant,
+    /// None is taken earlier, so that saving has no more than its share of the time.
+    not_before: Instant,
+    /// The number of the last one that was begun, or that the work began with.
+    last: Option<u64>,
+    /// When the newest durable one was taken; before there is one, when this began.
+    since: i64,
+    /// How long the input is kept; none = for ever.
+    pub(crate) retention: Option<Duration>,
+    scrub_due: Instant,
+    /// Why the place could not be read when one was looked for.
+    pub(crate) unreachable: Option<String>,
+}
+
+impl Snapshots {
+    /// Where the configuration says, apart from those of other tasks by a name.
+    pub(crate) fn open(config: &Config, name: &str) -> Result<Self, String> {
+        let settings = &config.snapshots;
+        let policy = Policy { keep: settings.keep, scrub: settings.scrub() };
+        Ok(Self::new(Place::of(config)?.within(name), now_micros() as u64, settings.every(), policy))
+    }
+
+    /// In a place; `attempt` tells this process from others.
+    fn new(place: Place, attempt: u64, every: Duration, policy: Policy) -> Self {
+        Self {
+            place,
+            attempt,
+            every,
+            policy,
+            writing: None,
+            due: Instant::now() + every,
+            not_before: Instant::now(),
+            last: None,
+            since: now_micros(),
+            retention: None,
+            scrub_due: Instant::now() + policy.scrub,
+            unreachable: None,
+        }
+    }
+
+    /// Has the next commit leave one.
+    ///
+    /// WHY: a service that dies again and again would else replay more each time.
+    pub(crate) fn hurry(&mut self) {
+        self.due = Instant::now();
+    }
+
+    /// Takes a snapshot of a core that stands at a commit, if one is due and none is being written. `mark` is asked for then.
+    pub(crate) fn take(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
+        self.tell();
+        if Instant::now() < self.due || self.writing.is_some() || self.last == Some(number) {
+            return;
+        }
+        let Some(mark) = mark() else { return };
+        self.last = Some(number);
+        let begun = Instant::now();
+        let state = core.save();
+        let pause = begun.elapsed();
+        histogram!("tripline_snapshot_pause_seconds").record(pause.as_secs_f64());
+        gauge!("tripline_snapshot_bytes").set(state.len() as f64);
+        self.write(number, &mark, &core.cut(), state);
+        self.not_before = Instant::now() + pause * SHARE;
+        self.due = self.not_before.max(Instant::now() + self.every);
+    }
+
+    /// How old the newest is, and how long it can still be used.
+    fn tell(&self) {
+        let age = (now_micros() - self.since) as f64 / 1e6;
+        gauge!("tripline_snapshot_age_seconds").set(age);
+        if let Some(retention) = self.retention {
+            gauge!("tripline_recovery_headroom_seconds").set(retention.as_secs_f64() - age);
+        }
+    }
+
+    /// Begins to write a snapshot.
+    fn write(&mut self, number: u64, mark: &str, cut: &Cut, state: Vec<u8>) {
+        let manifest = Manifest::new(now_micros(), mark, cut);
+        let scrub = Instant::now() >= self.scrub_due;
+        if scrub {
+            self.scrub_due = Instant::now() + self.policy.scrub;
+        }
+        let reference = (number, self.attempt);
+        self.writing =
+            Some(Job::begin(self.place.clone(), reference, manifest, state, self.policy.keep, scrub));
+    }
+
+    /// The one that has been written since this was last asked.
+    pub(crate) fn finished(&mut self) -> Option<Reference> {
+        let job = self.writing.take_if(|job| job.is_finished())?;
+        self.ended(job)
+    }
+
+    fn ended(&mut self, job: Job) -> Option<Reference> {
+        let Written { reference, taken, took, is_damaged } = job.outcome()?;
+        histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
+        self.since = taken;
+        // One that took long to write is old already, and one that is damaged is no use.
+        if took > self.every || is_damaged {
+            self.due = self.due.min(self.not_before.max(Instant::now()));
+        }
+        Some(reference)
+    }
+
+    /// Takes one before the service ends, and waits until it is written: the next start replays nothing.
+    pub(crate) fn take_last(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
+        let until = Instant::now() + LAST;
+        self.wait(until);
+        self.hurry();
+        self.take(number, mark, core);
+        self.wait(until);
+    }
+
+    /// Waits for what is being written, which is tried no more if it fails.
+    fn wait(&mut self, until: Instant) -> Option<Reference> {
+        let job = self.writing.take()?.wait(until)?;
+        self.ended(job)
+    }
+
+    /// The newest intact snapshot that is of use: `number` tells of its mark whether its commit fits, and which that is.
+    /// `beat` is called often.
+    pub(crate) fn newest<T>(
+        &mut self,
+        beat: &dyn Fn(),
+        number: impl Fn(&str) -> Option<u64>,
+        mut put_back: impl FnMut(&Snapshot) -> Option<T>,
+    ) -> Option<T> {
+        let names = match kept::names(&self.place) {
+            Ok(names) => names,
+            Err(error) => {
+                counter!("tripline_snapshot_failures_total", "reason" => "read").increment(1);
+                tracing::warn!(%error, "the snapshots in {} cannot be read; the replay is longer", self.place);
+                self.unreachable = Some(error.to_string());
+                return None;
+            }
+        };
+        for name in names.into_iter().rev() {
+            let found = kept::manifest(&self.place, &name).and_then(|manifest| {
+                let Some(number) = number(&manifest.mark) else { return Ok(None) };
+                let snapshot = kept::load(&self.place, &name, &manifest, beat)?;
+                Ok(put_back(&snapshot).map(|found| (found, number, manifest.taken)))
+            });
+            match found {
+                Ok(Some((found, number, taken))) => {
+                    (self.last, self.since) = (Some(number), taken);
+                    return Some(found);
+                }
+                Ok(None) => {}
+                Err(Fault { reason, why }) => {
+                    counter!("tripline_snapshot_failures_total", "reason" => reason).increment(1);
+                    tracing::warn!(why, "snapshot {name} cannot be used; the replay is longer");
+                    if reason == "read" {
+                        self.unreachable = Some(why);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Counts a snapshot that is whole but of no use here.
+pub(crate) fn unfit(why: &str) {
+    counter!("tripline_snapshot_failures_total", "reason" => "unfit").increment(1);
+    tracing::warn!(why, "a snapshot does not fit; the replay is longer");
+}
+
+#[cfg(test)]
+mod tests;
