@@ -23,7 +23,7 @@ const STATES: usize = 64;
 /// Most rules whose timers are looked at.
 const RULES: usize = 4;
 /// While all keys hold less than this, they are near already.
-const FEW: usize = 8_000;
+const FEW: usize = 2_000;
 
 /// What a few events will meet.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Task {
     /// Takes events that no rule wants: time moves.
     #[inline]
     fn pass(&mut self, events: &[EventRef<'_>], out: &mut Outputs) {
-        if self.pass_all(events) {
+        if self.pass_all(events, out) {
             return;
         }
         for event in events {
@@ -82,9 +82,9 @@ impl Task {
         }
     }
 
-    /// [`Self::pass`] at once, if nothing can come of any of them.
+    /// [`Self::pass`] at once, where none can be late or repeated: what is due rings in order of time all the same.
     #[inline]
-    fn pass_all(&mut self, events: &[EventRef<'_>]) -> bool {
+    fn pass_all(&mut self, events: &[EventRef<'_>], out: &mut Outputs) -> bool {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return true };
         let (mut newest, mut is_plain) = (first.ts, self.history.is_none() && !self.any_merged);
         for event in events {
@@ -93,7 +93,13 @@ impl Task {
         }
         let group = if self.options.sorted_input { 0 } else { first.partition };
         let before = last.ts.saturating_sub(1);
-        is_plain && !self.is_due(Some(group), before) && self.clock.moves(first) && self.clock.moves(last)
+        if !is_plain || !self.clock.moves(first) || !self.clock.moves(last) {
+            return false;
+        }
+        if self.is_due(Some(group), before) {
+            self.ring(Some(group), before, out);
+        }
+        true
     }
 
     /// Looks at the first events, one at least; gives how many.
