@@ -85,6 +85,12 @@ impl Event {
         Self(ThinArc::from_header_and_iter(head, slots.into_iter()))
     }
 
+    /// Bytes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, |id| id.len());
+        size_of::<EventHead>() + id + self.0.slice.iter().map(Value::bytes).sum::<usize>()
+    }
+
     /// The same event, borrowed.
     pub(crate) fn view(&self) -> EventRef<'_> {
         let EventHead { stream, ts, partition, offset, ref id } = **self;

@@ -53,6 +53,7 @@ mod overlap;
 mod emit;
 
 pub mod task;
+pub mod watch;
 mod ahead;
 mod weight;
 mod timer;

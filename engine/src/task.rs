@@ -17,6 +17,7 @@ use crate::stream::StreamTime;
 use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
 use crate::timer::Agenda;
+use crate::watch::Watch;
 use crate::why::Drop;
 use crate::why::history::History;
 use arcstr::ArcStr;
@@ -78,6 +79,7 @@ pub struct Task {
     pub(crate) used: Vec<UsedUp>,
     /// Decisions are taken without their events ([`Task::rebuild`]).
     pub(crate) rebuilding: bool,
+    pub(crate) watch: Option<Watch>,
     /// With `keep_history`: what `why` replays.
     pub(crate) history: Option<Box<History>>,
 }
@@ -109,6 +111,7 @@ impl Task {
             ahead: Ahead::default(),
             used: Vec::new(),
             rebuilding: false,
+            watch: None,
             history,
         }
     }
@@ -535,6 +538,7 @@ impl Task {
         let rule = wanted.rule as usize;
         let before = out.alerts.len();
         let full = self.is_full();
+        self.tell(rule, event.view.ts);
         let Some(run) = self.rules.get_mut(rule) else { return };
         let around = Surroundings {
             partitions: &self.partition_names,

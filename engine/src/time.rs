@@ -105,6 +105,11 @@ impl Clock {
         self.buffer.first_key_value().map(|(time, _)| *time)
     }
 
+    /// Bytes of what is held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffer.values().flatten().map(Event::bytes).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

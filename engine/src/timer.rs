@@ -158,6 +158,7 @@ impl Task {
     /// Fires timers of one rule that are due before `until`, or then and count from the event `last` or one before it.
     fn ring_rule(&mut self, rule: usize, until: Micros, last: Position, out: &mut Outputs) {
         let before = out.alerts.len();
+        self.tell(rule, until);
         let around = Surroundings {
             partitions: &self.partition_names,
             limits: &self.options.limits,

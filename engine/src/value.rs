@@ -47,6 +47,18 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// Bytes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let behind = match self {
+            Self::String(text) => text.len(),
+            Self::Decimal(_) | Self::Ip(_) | Self::Geo(_) => 16,
+            Self::List(values) => values.iter().map(Self::bytes).sum(),
+            Self::Object(fields) => fields.iter().map(|(name, value)| name.len() + value.bytes()).sum(),
+            _ => 0,
+        };
+        size_of::<Self>() + behind
+    }
+
     /// A decimal value.
     #[must_use]
     pub fn decimal(value: Decimal) -> Self {

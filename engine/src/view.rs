@@ -19,6 +19,12 @@ impl Task {
         Some((name.unwrap_or_default(), watermark))
     }
 
+    /// Bytes of the events that wait for their time, about; every one of them is looked at.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.clock.bytes()
+    }
+
     /// Matches that `alerts_per_rule_day` silenced, of the rules that have any.
     pub fn silenced_by_day(&self) -> impl Iterator<Item = (&str, u64)> {
         let counts = self.rules.iter().map(|run| (run.program.name.as_str(), run.state.stats.suppressed_day));

@@ -30,6 +30,7 @@ pub(crate) fn install_metrics() {
         for name in [
             "tripline_determinism_violations_total",
             "tripline_duplicates_total",
+            "tripline_matcher_panics_total",
             "tripline_replayed_events_total",
         ] {
             metrics::counter!(name).increment(0);

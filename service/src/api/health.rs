@@ -33,14 +33,17 @@ pub(super) async fn livez(State(shared): App) -> Response {
     Problem::new(503, "the matcher has not moved for 30 s").into_response()
 }
 
-fn not_ready(shared: &Shared) -> Option<&'static str> {
+fn not_ready(shared: &Shared) -> Option<String> {
     if shared.failed.load(Ordering::Acquire) {
-        return Some("stopped: its log says why");
+        return Some("stopped: its log says why".into());
     }
     if *shared.stopping.borrow() {
-        return Some("draining");
+        return Some("draining".into());
     }
-    (!shared.ready.load(Ordering::Acquire)).then_some("starting")
+    if !shared.ready.load(Ordering::Acquire) {
+        return Some("starting".into());
+    }
+    shared.why_paused()
 }
 
 /// The service takes events.
@@ -54,12 +57,14 @@ pub(super) async fn readyz(State(shared): App) -> Response {
 /// For people.
 pub(super) async fn statusz(State(shared): App) -> Response {
     let view = shared.view();
+    let usual = if shared.standby.load(Ordering::Acquire) { "standby" } else { "ready" };
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "state": not_ready(&shared).unwrap_or(if shared.standby.load(Ordering::Acquire) { "standby" } else { "ready" }),
+        "state": not_ready(&shared).unwrap_or_else(|| usual.into()),
         "started": rfc3339(shared.started),
         "streams": view.streams,
         "rules": view.rules.len(),
+        "quarantined": view.quarantined(),
         "alerts_committed": *shared.committed.borrow(),
         "bytes_waiting": shared.queued.load(Ordering::Relaxed),
     });

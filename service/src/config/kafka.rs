@@ -1,8 +1,10 @@
 //! `[kafka]` and `[alerts]`.
 
+use super::units::duration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// Kafka as the source of events and the place of alerts.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +26,8 @@ pub struct Kafka {
     pub dead_letters_topic: String,
     /// Where decisions are kept.
     pub control_topic: String,
+    /// How long an answer to a commit is waited for; after that its outcome is found out in another way.
+    pub commit_timeout: String,
     /// Settings of the Kafka client that say how to reach and to trust brokers: `security.protocol` and its kin.
     pub client: BTreeMap<String, String>,
 }
@@ -44,6 +48,43 @@ pub(super) fn usual_worker(data: &Path) -> String {
     let host: String =
         host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
     format!("{host}-{}", &print[..8])
+}
+
+/// When so much of a topic is no event that its reading pauses: something is wrong with whoever writes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// More than this part of the records, from 0 to 1.
+    pub share: f64,
+    /// Of at least so many.
+    pub records: u64,
+    /// Within so long.
+    pub within: String,
+    /// For how long the topic is not read then.
+    pub pause: String,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { share: 0.5, records: 1_000, within: "60s".into(), pause: "60s".into() }
+    }
+}
+
+impl Breaker {
+    /// Checks the values whose form serde does not know.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.share) {
+            return Err(format!("breaker.share: {} is not between 0 and 1", self.share));
+        }
+        for (key, value) in [("within", &self.within), ("pause", &self.pause)] {
+            duration(value)
+                .ok_or_else(|| format!("breaker.{key}: `{value}` is not a duration such as 10s"))?;
+        }
+        Ok(())
+    }
 }
 
 /// What alerts look like.
@@ -76,6 +117,7 @@ impl Default for Kafka {
             late_topic: "tripline.late".into(),
             dead_letters_topic: "tripline.dead-letters".into(),
             control_topic: "tripline.control".into(),
+            commit_timeout: "10s".into(),
             client: BTreeMap::new(),
         }
     }
@@ -94,6 +136,12 @@ impl Kafka {
     #[must_use]
     pub fn is_used(&self) -> bool {
         !self.brokers.is_empty()
+    }
+
+    /// How long an answer to a commit is waited for.
+    #[must_use]
+    pub fn commit_wait(&self) -> Duration {
+        duration(&self.commit_timeout).unwrap_or(Duration::from_secs(10))
     }
 
     /// Names the source of events, so that a data folder is not used with two.
@@ -121,6 +169,12 @@ impl Kafka {
     pub fn check(&self) -> Result<(), String> {
         if self.is_used() && (self.group.is_empty() || self.group.contains(['/', ';'])) {
             return Err(format!("kafka.group: `{}` is empty or has a `/` or `;`", self.group));
+        }
+        if duration(&self.commit_timeout).is_none_or(|wait| wait.is_zero()) {
+            return Err(format!(
+                "kafka.commit_timeout: `{}` is not a duration such as 10s",
+                self.commit_timeout
+            ));
         }
         let bad = self.brokers.split(',').find(|b| self.is_used() && !b.trim().contains(':'));
         if let Some(broker) = bad {

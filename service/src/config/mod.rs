@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use kafka::{Alerts, Content, Kafka, Worker};
+pub use kafka::{Alerts, Breaker, Content, Kafka, Worker};
 pub use snapshots::Snapshots;
 pub use units::{Network, Retry, duration};
 
@@ -36,6 +36,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// `[kafka]`.
     pub kafka: Kafka,
+    /// `[breaker]`.
+    pub breaker: Breaker,
     /// `[alerts]`.
     pub alerts: Alerts,
     /// `[worker]`.
@@ -112,6 +114,8 @@ pub struct Time {
     pub live_within: String,
     /// Upper limit of every stream's `idle`.
     pub idle_max: Option<String>,
+    /// How much later than its arrival the time of an event may be; `none`: any.
+    pub max_future_skew: String,
 }
 
 /// Caps (surfaces.md section 2).
@@ -128,6 +132,8 @@ pub struct Limits {
     pub search_work: u64,
     /// Alerts of a rule in a day (UTC).
     pub alerts_per_rule_day: u64,
+    /// Bytes of events that wait in memory for their time; beyond that only partitions are read that hold time back.
+    pub reorder_buffer_bytes: usize,
 }
 
 /// Delivery to endpoints.
@@ -162,7 +168,7 @@ impl Default for Ingest {
 
 impl Default for Time {
     fn default() -> Self {
-        Self { live_within: "10m".into(), idle_max: None }
+        Self { live_within: "10m".into(), idle_max: None, max_future_skew: "1d".into() }
     }
 }
 
@@ -174,6 +180,7 @@ impl Default for Limits {
             matches_per_moment: 1_000,
             search_work: 1_000_000,
             alerts_per_rule_day: 10_000,
+            reorder_buffer_bytes: 256 << 20,
         }
     }
 }
@@ -234,8 +241,12 @@ impl Config {
         if let Some(idle) = &self.time.idle_max {
             of("time.idle_max", idle)?;
         }
+        if self.time.max_future_skew != "none" {
+            of("time.max_future_skew", &self.time.max_future_skew)?;
+        }
         self.kafka.check()?;
         self.snapshots.check()?;
+        self.breaker.check()?;
         Retry::parse(&self.webhooks.retry)
             .ok_or_else(|| format!("webhooks.retry: `{}` is not of the form 5s,2,3d", self.webhooks.retry))?;
         for network in &self.webhooks.allow {
@@ -243,6 +254,12 @@ impl Config {
                 .ok_or_else(|| format!("webhooks.allow: `{network}` is not a network such as 10.0.0.0/8"))?;
         }
         Ok(())
+    }
+
+    /// How much later than its arrival the time of an event may be, in microseconds.
+    #[must_use]
+    pub fn future_skew(&self) -> Option<i64> {
+        duration(&self.time.max_future_skew).map(|most| most.as_micros() as i64)
     }
 
     /// The name of this worker in its group: as set, else of this host and data folder.

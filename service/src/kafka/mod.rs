@@ -9,6 +9,7 @@
 //! INVARIANT: input is read `read_committed`, and no offset, decision or alert is written outside a transaction.
 
 mod adopt;
+mod breaker;
 mod control;
 mod lease;
 mod mark;

@@ -4,7 +4,7 @@ use super::Trouble;
 use super::control::{self, Committed, Decision};
 use super::mark::{Mark, Tally};
 use super::point::KafkaPoint;
-use super::reading::{self, turn};
+use super::reading::{self, Gate, turn};
 use super::source::{Record, Source};
 use super::topics::{Purpose, Topics};
 use super::transactions::Transactions;
@@ -12,7 +12,7 @@ use crate::commit::CommitPoint;
 use crate::commit::protocol::Protocol;
 use crate::config::{Config, Kafka};
 use crate::serve::core::{Arrival, Core, Cut, partition_name};
-use crate::serve::recover::{new_core, read_folder, take_folder};
+use crate::serve::recover::{new_core, read_folder, take_folder, take_settings};
 use crate::serve::snapshot::{Snapshot, Snapshots, unfit};
 use crate::serve::{hex, language};
 use crate::store::{Control, Entry};
@@ -154,6 +154,7 @@ pub(crate) fn recover(
     if let Some((path, state)) = folder {
         take_folder(&mut core, &mut point, state, path, config.rules.on_conflict).map_err(refused)?;
     }
+    take_settings(&mut core, &mut point, config);
     let source = match source {
         Some(source) => source,
         None => open(kafka, &core)?,
@@ -354,7 +355,8 @@ impl Replay<'_> {
         while !reading::is_at(&self.core, &source, cut) {
             (self.beat)()?;
             let (tally, events) = (&mut self.tally, &mut self.events);
-            let taken = turn(&mut self.core, &mut source, Some(cut), &mut |core, lane, record| {
+            let gate = Gate { limits: Some(cut), ..Gate::default() };
+            let taken = turn(&mut self.core, &mut source, &gate, &mut |core, lane, record| {
                 *events += 1;
                 take(core, lane, &record);
                 core.drain(|id| tally.add(id));

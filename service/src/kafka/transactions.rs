@@ -67,16 +67,17 @@ impl Transactions {
     }
 
     pub(crate) fn send_offsets(&mut self, burst: &Burst) -> Outcome {
-        let metadata = burst.mark.to_string();
+        let (metadata, wait) = (burst.mark.to_string(), self.kafka.commit_wait());
         self.call(|producer, group| {
             let offsets = offsets(&burst.cut, &metadata)?;
             let group = group.metadata().ok_or(KafkaError::Canceled)?;
-            producer.send_offsets_to_transaction(&offsets, &group, CALL)
+            producer.send_offsets_to_transaction(&offsets, &group, wait)
         })
     }
 
     pub(crate) fn commit(&mut self) -> Outcome {
-        self.call(|producer, _| producer.commit_transaction(CALL))
+        let wait = self.kafka.commit_wait();
+        self.call(|producer, _| producer.commit_transaction(wait))
     }
 
     /// The committed offsets of these partitions: what their metadata says, and up to where they go.

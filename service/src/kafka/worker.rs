@@ -1,21 +1,23 @@
 //! The thread that owns the task in Kafka mode: reads, steps, commits, answers; and recovers when it has to.
 
+mod intake;
+
+use super::breaker::Breaker;
 use super::mark::Mark;
 use super::point::{Burst, KafkaPoint};
-use super::reading;
-use super::record::Origin;
-use super::recover::{Recovered, ensure_outputs, recover, take};
-use super::source::{Record, Source};
+use super::recover::{Recovered, ensure_outputs, recover};
+use super::source::Source;
 use super::topics::Topics;
 use super::transactions::Transactions;
 use super::{Lease, Trouble};
 use crate::api::problem::Problem;
 use crate::commit::protocol::{Action, Outcome, Pace, Protocol};
-use crate::serve::core::{Core, Cut};
-use crate::serve::embedded::TICK_EVERY;
+use crate::serve::core::Cut;
+use crate::serve::crash::{self, Crashes, Verdict};
 use crate::serve::matcher::{Answer, Ask, Matcher, Request, RulesAsk};
 use crate::serve::snapshot::Snapshots;
-use crate::serve::{Shared, now_micros, rfc3339};
+use crate::serve::{Shared, now_micros};
+use intake::Waiting;
 use metrics::{counter, gauge, histogram};
 use serde_json::Value;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub(crate) struct Worker {
     pub(crate) ready: Option<Ready>,
     /// Who writes, and for whom; none before the group was joined.
     pub(crate) transactions: Option<Transactions>,
+    pub(crate) crashes: Crashes,
 }
 
 /// How often the group has put another member in this one's place.
@@ -69,6 +72,8 @@ impl Fenced {
 enum End {
     Stopped,
     Recover,
+    /// The matcher panicked: the task is not to be trusted.
+    Crashed,
 }
 
 /// A task at work.
@@ -97,6 +102,15 @@ struct Session<'a> {
     failures: u32,
     last_tick: Instant,
     stopping: Option<Instant>,
+    crashes: &'a mut Crashes,
+    /// What the matcher has crashed at twice, until it is passed over.
+    verdict: Option<Verdict>,
+    /// That is in the burst.
+    is_judged: bool,
+    is_crashed: bool,
+    breaker: Breaker,
+    /// What waits in memory for its time.
+    held: Waiting,
     queue: &'a Receiver<Request>,
     ready: &'a mut Option<Ready>,
 }
@@ -104,10 +118,30 @@ struct Session<'a> {
 impl Worker {
     /// Works until told to stop.
     pub(crate) fn run(mut self) {
+        self.work();
+        self.crashes.ended();
+    }
+
+    fn work(&mut self) {
         let mut fenced = Fenced::default();
         loop {
-            match self.session() {
+            let end = crash::caught(|| self.session()).unwrap_or_else(|why| {
+                self.crashes.panicked(None, &why);
+                Ok(End::Crashed)
+            });
+            self.shared.pause(None);
+            match end {
                 Ok(End::Stopped) => return,
+                Ok(End::Crashed) => {
+                    if let Some(verdict) = self.crashes.verdict().filter(Verdict::is_blank) {
+                        self.crashes.judged();
+                        return self
+                            .give_up(format!("the matcher panicked twice, at no record: {}", verdict.why));
+                    }
+                    if self.is_stopped(AGAIN) {
+                        return;
+                    }
+                }
                 Ok(End::Recover) => {
                     counter!("tripline_fenced_commits_total").increment(1);
                     tracing::warn!("the task was taken away; what stands committed decides how to go on");
@@ -200,9 +234,12 @@ impl Worker {
             shared.beat(now_micros());
             lease.serve(Duration::ZERO)
         };
-        let Recovered { core, point, protocol, source, snapshots } = recover(config, transactions, &beat)?;
+        let Recovered { mut core, point, protocol, source, snapshots } =
+            recover(config, transactions, &beat)?;
+        core.watch(self.crashes.watch());
         let matcher = Matcher::new(core, point, self.shared.clone());
         matcher.publish();
+        let breaker = Breaker::new(&config.breaker, matcher.core.lanes());
         let mut session = Session {
             names: matcher.core.lanes().map(str::to_owned).collect(),
             committed: matcher.core.cut(),
@@ -221,6 +258,12 @@ impl Worker {
             failures: 0,
             last_tick: Instant::now(),
             stopping: None,
+            verdict: self.crashes.verdict(),
+            crashes: &mut self.crashes,
+            is_judged: false,
+            is_crashed: false,
+            breaker,
+            held: Waiting::new(config.limits.reorder_buffer_bytes),
             queue: &self.queue,
             ready: &mut self.ready,
         };
@@ -255,6 +298,7 @@ impl Worker {
 
 impl Session<'_> {
     fn run(&mut self) -> Result<End, Trouble> {
+        self.judge();
         loop {
             self.matcher.shared.beat(now_micros());
             self.transactions.lease.serve(Duration::ZERO)?;
@@ -271,10 +315,13 @@ impl Session<'_> {
                 if !self.requests() {
                     return Ok(End::Stopped);
                 }
-                if self.stopping.is_none() && !self.matcher.point.is_full() {
+                if self.stopping.is_none() && !self.matcher.point.is_full() && !self.is_crashed {
                     taken = self.read()?;
-                    self.tick();
                 }
+                if self.is_crashed {
+                    return Ok(End::Crashed);
+                }
+                self.tick();
                 self.seal_if_due();
             }
             if let Some(end) = self.write()? {
@@ -317,7 +364,10 @@ impl Session<'_> {
             };
             self.matcher.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
             let answer = match request.ask {
-                Ask::Rules(ask) => self.rules(ask),
+                Ask::Rules(ask) => crash::caught(|| self.rules(ask)).unwrap_or_else(|why| {
+                    self.is_crashed = true;
+                    Err(crash::of_request(&why))
+                }),
                 Ask::Events(_) => Err(Problem::new(
                     409,
                     "this service reads its events from Kafka: produce them to the stream's topic",
@@ -328,7 +378,7 @@ impl Session<'_> {
                     Ok((200, Value::Null, None))
                 }
             };
-            if self.matcher.point.has_words() {
+            if self.matcher.point.has_words() && !self.is_crashed {
                 self.waiting.push((request.reply, answer));
             } else {
                 let _ = request.reply.send(answer);
@@ -348,47 +398,6 @@ impl Session<'_> {
             })?;
         }
         self.matcher.rules(ask, now_micros())
-    }
-
-    /// Takes records and what they cause. How many there were.
-    fn read(&mut self) -> Result<usize, Trouble> {
-        let Self { matcher, source, names, .. } = self;
-        let Matcher { core, point, .. } = matcher;
-        let now = now_micros();
-        let (mut records, mut bytes) = (0u64, 0u64);
-        let taken = reading::turn(core, source, None, &mut |core, lane, record| {
-            records += 1;
-            bytes += record.value.as_ref().map_or(0, Vec::len) as u64;
-            consume(core, point, lane, names.get(lane).map_or("", String::as_str), &record);
-        })?;
-        if taken > 0 {
-            counter!("tripline_source_records_total").increment(records);
-            counter!("tripline_source_bytes_total").increment(bytes);
-            counter!("tripline_events_processed_total", "task" => "0").increment(records);
-            matcher.collect(now);
-        }
-        Ok(taken)
-    }
-
-    /// Moves time on quiet streams: only while the input is known to be whole.
-    fn tick(&mut self) {
-        if self.last_tick.elapsed() < TICK_EVERY {
-            return;
-        }
-        self.last_tick = Instant::now();
-        let healthy = self.source.is_healthy();
-        for lane in 0..self.names.len() {
-            if !healthy || !self.source.is_at_end(lane) {
-                self.matcher.core.stir(lane, Instant::now());
-            }
-        }
-        let now = now_micros();
-        if let Some((to, _)) = self.matcher.core.due_tick(Instant::now(), now) {
-            // WHY: asked only where time would move, since it costs a call to the broker.
-            if self.source.is_answering() {
-                self.matcher.tick(to, now);
-            }
-        }
     }
 
     fn seal_if_due(&mut self) {
@@ -478,33 +487,12 @@ impl Session<'_> {
         gauge!("tripline_commit_epoch").set(self.protocol.epoch() as f64);
         self.committed_at = Instant::now();
         self.failures = 0;
+        if std::mem::take(&mut self.is_judged) {
+            self.crashes.judged();
+        }
         self.matcher.committed();
         for (reply, answer) in self.waiting.drain(..) {
             let _ = reply.send(answer);
         }
     }
-}
-
-/// One record: to the task, or to the topic of those that are none; late ones to theirs.
-fn consume(core: &mut Core, point: &mut KafkaPoint, lane: usize, name: &str, record: &Record) {
-    let (topic, partition) = name.rsplit_once('/').unwrap_or((name, ""));
-    let origin = Origin {
-        topic,
-        partition,
-        offset: record.offset,
-        arrived: record.arrived,
-        key: record.key.as_deref(),
-        value: record.value.as_deref(),
-    };
-    if let Some((code, message)) = take(core, lane, record) {
-        counter!("tripline_decode_errors_total", "topic" => topic.to_owned(), "code" => code.clone())
-            .increment(1);
-        point.dead_letter(origin, &code, &message);
-    }
-    // An event is late the moment it comes.
-    for (_, _, time, watermark) in &core.out.late {
-        point.late(origin, &rfc3339(*time), &rfc3339(*watermark));
-        counter!("tripline_late_events_total", "reason" => "late").increment(1);
-    }
-    core.out.late.clear();
 }

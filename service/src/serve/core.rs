@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: live work and replay go through the same methods with the same arguments, so they reach the same state.
 
+mod poison;
 mod saved;
 mod shared;
 mod silence;
@@ -13,11 +14,14 @@ use arcstr::ArcStr;
 use engine::alert::ALERTS;
 use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
 use engine::task::{Input, Options, Outputs, Partition, Task};
+use engine::watch::Watch;
 use pattern_dsl::ir::{self, Content};
 use pattern_dsl::types::Micros;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub(crate) use poison::Quarantine;
 
 /// Where a rule came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) struct ActiveRule {
     pub(crate) streams: Vec<String>,
     /// The streams and tables that `rule` indexes; no rules.
     pub(crate) declared: Arc<ir::Module>,
+    /// It kills the matcher, so it does nothing.
+    pub(crate) quarantine: Option<Quarantine>,
     print: String,
 }
 
@@ -115,6 +121,9 @@ pub(crate) struct Core {
     last_tick: Micros,
     idle_max: Option<Micros>,
     live_within: Micros,
+    skew_max: Option<Micros>,
+    /// Stream and hash of events that are not taken.
+    refused: BTreeSet<(String, String)>,
     /// What the last steps caused; the matcher drains it.
     pub(crate) out: Outputs,
 }
@@ -150,6 +159,8 @@ impl Core {
             last_tick: Micros::MIN,
             idle_max: idle_max.map(|d| d.as_micros() as i64),
             live_within: live_within.as_micros() as i64,
+            skew_max: None,
+            refused: BTreeSet::new(),
             out: Outputs::default(),
         }
     }
@@ -164,6 +175,11 @@ impl Core {
 
     pub(crate) fn task(&self) -> &Task {
         &self.task
+    }
+
+    /// This is told of each rule before it works.
+    pub(crate) fn watch(&mut self, watch: Option<Watch>) {
+        self.task.watch(watch);
     }
 
     /// Streams with their topic.
@@ -237,6 +253,7 @@ impl Core {
         raw: &[u8],
         arrived: i64,
     ) -> Result<(String, u64), Rejection> {
+        self.check_refused(stream, raw)?;
         let (lane, offset) = self.feed(stream, None, raw, arrived)?;
         Ok((self.lanes[lane].topic.clone(), offset))
     }
@@ -256,10 +273,16 @@ impl Core {
             });
         };
         source.decoder.set_record_time(arrived);
+        let unit = source.decoder.time_unit();
         let decoded = source
             .decoder
             .decode(raw)
             .map_err(|e| Rejection { code: e.code.to_string(), message: e.message.to_string() })?;
+        if let Err(refused) = poison::check_skew(decoded.ts, arrived, self.skew_max) {
+            // What is refused does not say what numbers mean as times.
+            source.decoder.set_time_unit(unit);
+            return Err(refused);
+        }
         let at = place.map_or(source.lane, |(at, _)| at);
         let lane = &mut self.lanes[at];
         let offset = place.map_or(lane.next, |(_, offset)| offset);
@@ -398,6 +421,7 @@ impl Core {
             revision,
             effective_from: at,
             warm_at: self.task.warm_at(&rule.name),
+            quarantine: None,
             recorded,
             rule: rule.clone(),
             streams: rule.streams.iter().map(|s| declared.streams[s.stream].name.clone()).collect(),
@@ -537,6 +561,22 @@ impl Core {
                 }
                 Control::Folder { state, at, recorded } => {
                     self.take_folder(state, *at, *recorded).map_err(|e| e.to_string())
+                }
+                Control::Skip { partition, offset, .. } => {
+                    self.skip(partition, *offset);
+                    Ok(())
+                }
+                Control::Refuse { stream, print, .. } => {
+                    self.refuse(stream, print);
+                    Ok(())
+                }
+                Control::Quarantine { rule, why, recorded } => {
+                    self.quarantine(rule, why, *recorded);
+                    Ok(())
+                }
+                Control::Skew { most } => {
+                    self.limit_skew(*most);
+                    Ok(())
                 }
             },
         }

@@ -1,12 +1,14 @@
 //! The embedded mode: events come in requests, and one fsynced batch of the store is one commit.
 //!
 //! Requests that wait while a commit is being written go together into the next one. An answer leaves only after the
-//! commit that holds its events. After a failed commit the task is ahead of the disk, so nothing is taken any more.
+//! commit that holds its events. After a failed commit the task is ahead of the disk, so nothing is taken any more. After a
+//! panic it is not to be trusted: nothing of its commit is written, and it is rebuilt from the disk.
 
-use super::core::Core;
-use super::matcher::{Answer, Ask, Batch, Matcher, Rejected, Request, stored};
+use super::core::{Core, Rejection};
+use super::crash::{self, Crashes, Place};
+use super::matcher::{Answer, Ask, Batch, Line, Matcher, Rejected, Request, stored};
 use super::now_micros;
-use super::recover::Stand;
+use super::recover::{self, Stand};
 use super::snapshot::Snapshots;
 use crate::api::problem::Problem;
 use crate::commit::CommitPoint;
@@ -101,9 +103,28 @@ impl CommitPoint for StorePoint {
     }
 }
 
-impl Matcher<StorePoint> {
+/// The embedded mode at work.
+pub(crate) struct Embedded {
+    matcher: Matcher<StorePoint>,
+    crashes: Crashes,
+    /// It panicked: what the task holds is not to be trusted.
+    is_broken: bool,
+}
+
+impl Embedded {
+    pub(crate) fn new(matcher: Matcher<StorePoint>, crashes: Crashes) -> Self {
+        matcher.publish();
+        Self { matcher, crashes, is_broken: false }
+    }
+
     /// Works until told to stop or until the queue is closed.
     pub(crate) fn run(mut self, queue: &Receiver<Request>) {
+        self.judge();
+        self.work(queue);
+        self.crashes.ended();
+    }
+
+    fn work(&mut self, queue: &Receiver<Request>) {
         let mut last_tick = Instant::now();
         loop {
             let mut requests = Vec::new();
@@ -118,19 +139,72 @@ impl Matcher<StorePoint> {
                 bytes += next.bytes();
                 requests.push(next);
             }
-            self.shared.beat(now_micros());
+            self.matcher.shared.beat(now_micros());
             let tick = (last_tick.elapsed() >= TICK)
-                .then(|| self.core.due_tick(Instant::now(), now_micros()))
+                .then(|| self.matcher.core.due_tick(Instant::now(), now_micros()))
                 .flatten()
                 .filter(|(_, all_silent)| !all_silent || last_tick.elapsed() >= TICK_EVERY)
                 .map(|(to, _)| to);
             if tick.is_some() {
                 last_tick = Instant::now();
             }
-            if (tick.is_some() || !requests.is_empty()) && !self.group(requests, tick) {
-                return;
+            if tick.is_none() && requests.is_empty() {
+                continue;
+            }
+            match crash::caught(|| self.group(requests, tick)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(why) => {
+                    self.crashes.panicked(None, &why);
+                    self.is_broken = true;
+                }
+            }
+            if self.is_broken {
+                self.rebuild();
             }
         }
+    }
+
+    /// After a panic: the task as it stood at the last commit, without what has killed it twice.
+    fn rebuild(&mut self) {
+        let shared = self.matcher.shared.clone();
+        // Whatever has killed it there would kill it again.
+        let rebuilt = crash::caught(|| recover::rebuild(&shared.store, &shared.config));
+        match rebuilt.unwrap_or_else(|why| Err(anyhow::anyhow!("it panicked again: {why}"))) {
+            Ok((core, point)) => {
+                self.matcher = Matcher::new(core, point, shared);
+                self.is_broken = false;
+                self.judge();
+            }
+            Err(error) => self.fail(&format!("the matcher panicked and cannot be rebuilt: {error:#}")),
+        }
+    }
+
+    /// Leaves out what the matcher has crashed at twice, and watches it for the next time.
+    fn judge(&mut self) {
+        if let Some(verdict) = self.crashes.verdict() {
+            let Matcher { core, point, .. } = &mut self.matcher;
+            if let Some(Place { partition: stream, print, .. }) = verdict.place.clone() {
+                core.refuse(&stream, &print);
+                point.decision(Control::Refuse { stream, print, recorded: now_micros() }, core);
+            } else if verdict.is_blank() {
+                self.crashes.judged();
+                return self.fail(&format!("the matcher panicked twice, at no event: {}", verdict.why));
+            }
+            crash::quarantine(core, point, &verdict);
+            if self.commit().is_some() {
+                return;
+            }
+            self.crashes.judged();
+        }
+        self.matcher.core.watch(self.crashes.watch());
+        self.matcher.publish();
+    }
+
+    /// Nothing is taken any more.
+    fn fail(&self, why: &str) {
+        tracing::error!(why, "nothing is taken until a restart");
+        self.matcher.shared.failed.store(true, Ordering::Release);
     }
 
     /// One commit. False after `Stop`.
@@ -138,25 +212,39 @@ impl Matcher<StorePoint> {
         let now = now_micros();
         let mut answers = Vec::new();
         let mut go_on = true;
+        let shared = self.matcher.shared.clone();
+        let has_failed = || shared.failed.load(Ordering::Acquire);
         for request in requests {
-            self.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
-            let answer = if self.shared.failed.load(Ordering::Acquire) {
-                Err(Problem::new(503, "the store failed; nothing is taken until a restart"))
+            shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
+            let answer = if has_failed() && !matches!(request.ask, Ask::Stop) {
+                Err(Problem::new(503, "the service failed; nothing is taken until a restart"))
+            } else if self.is_broken && !matches!(request.ask, Ask::Stop) {
+                Err(again("the matcher is being rebuilt"))
             } else {
                 self.serve(request.ask, now, &mut go_on)
             };
             answers.push((request.reply, answer));
         }
-        if let Some(to) = tick.filter(|_| !self.shared.failed.load(Ordering::Acquire)) {
-            self.tick(to, now);
+        if let Some(to) = tick.filter(|_| !has_failed() && !self.is_broken) {
+            self.matcher.tick(to, now);
         }
-        let failed = self.commit();
-        if failed.is_none() && !self.shared.failed.load(Ordering::Acquire) {
-            self.point.snapshot(&self.core, !go_on);
+        // Before the disk is waited for: whoever is killed then was at no event.
+        if self.crashes.passed() {
+            self.matcher.core.watch(self.crashes.watch());
+        }
+        let failed = if self.is_broken {
+            // Before it is answered, so that what comes of it can be seen then.
+            self.rebuild();
+            Some("the matcher panicked, so it was not accepted: send it again".into())
+        } else {
+            self.commit()
+        };
+        if failed.is_none() && !has_failed() {
+            self.matcher.point.snapshot(&self.matcher.core, !go_on);
         }
         for (reply, answer) in answers {
             let answer = match &failed {
-                Some(why) if answer.is_ok() => Err(Problem::new(503, why.clone())),
+                Some(why) if answer.is_ok() => Err(Problem::new(503, why.clone()).retry_after(1)),
                 _ => answer,
             };
             let _ = reply.send(answer);
@@ -167,10 +255,16 @@ impl Matcher<StorePoint> {
     fn serve(&mut self, ask: Ask, now: i64, go_on: &mut bool) -> Answer {
         match ask {
             Ask::Events(batch) => return self.events(batch, now),
-            Ask::Rules(ask) => return self.rules(ask, now),
+            Ask::Rules(ask) => {
+                let answer = crash::caught(|| self.matcher.rules(ask, now));
+                return answer.unwrap_or_else(|why| {
+                    self.is_broken = true;
+                    Err(crash::of_request(&why))
+                });
+            }
             Ask::Finish => {
-                if let Some(newest) = self.core.newest() {
-                    self.tick(newest + 1, now);
+                if let Some(newest) = self.matcher.core.newest() {
+                    self.matcher.tick(newest + 1, now);
                 }
             }
             Ask::Stop => *go_on = false,
@@ -179,10 +273,11 @@ impl Matcher<StorePoint> {
     }
 
     fn events(&mut self, batch: Batch, now: i64) -> Answer {
+        let point = &self.matcher.point;
         if let Some((key, asked)) = &batch.key {
-            let known = match self.point.keys.get(key) {
+            let known = match point.keys.get(key) {
                 Some(reply) => Some(reply.clone()),
-                None => self.point.store.idempotent(key).map_err(|e| Problem::new(503, e.to_string()))?,
+                None => point.store.idempotent(key).map_err(|e| Problem::new(503, e.to_string()))?,
             };
             if let Some(reply) = known.filter(|r| r.at > now - 86_400_000_000) {
                 return match reply.asked == *asked {
@@ -194,52 +289,79 @@ impl Matcher<StorePoint> {
         let mut rejected = batch.rejected;
         let mut accepted = 0u64;
         for line in batch.lines {
-            match self.core.accept(&line.stream, &line.raw, now) {
-                Ok((topic, offset)) => {
-                    accepted += 1;
-                    counter!("tripline_source_records_total", "topic" => topic.clone()).increment(1);
-                    counter!("tripline_source_bytes_total", "topic" => topic.clone())
-                        .increment(line.raw.len() as u64);
-                    self.point.commit.topic(&topic, offset, self.point.next.next_seq);
-                    self.point.log(&Entry::Event {
-                        stream: line.stream,
-                        offset,
-                        arrived: now,
-                        raw: line.raw,
-                    });
-                    self.collect(now);
-                }
-                Err(r) => {
-                    counter!("tripline_decode_errors_total", "topic" => line.stream, "code" => r.code.clone())
-                        .increment(1);
-                    rejected.push(Rejected { line: line.line, code: r.code, message: r.message });
+            let number = line.line;
+            match self.event(line, now)? {
+                None => accepted += 1,
+                Some(Rejection { code, message }) => {
+                    rejected.push(Rejected { line: number, code, message });
                 }
             }
         }
         counter!("tripline_events_processed_total", "task" => "0").increment(accepted);
         rejected.sort_by_key(|r| r.line);
-        let held = self.core.task().held_until();
+        let held = self.matcher.core.task().held_until();
         // Of a stream that has had no event yet nothing is released: no time.
         let time = |until: i64| (until > i64::MIN).then(|| super::rfc3339(until));
         let held = held.map(|(stream, until)| json!({"stream": stream, "time": time(until)}));
         let body = json!({"accepted": accepted, "rejected": rejected, "held_until": held});
         if let Some((key, asked)) = batch.key {
             let reply = IdempotentReply { at: now, asked, body: body.clone() };
-            self.point.commit.idempotent(&key, &reply).map_err(|e| Problem::new(503, e.to_string()))?;
-            self.point.keys.insert(key, reply);
+            let point = &mut self.matcher.point;
+            point.commit.idempotent(&key, &reply).map_err(|e| Problem::new(503, e.to_string()))?;
+            point.keys.insert(key, reply);
         }
         Ok((200, body, None))
     }
 
+    /// Takes one event: to the task, and to the commit. What is wrong with it, if it is none; an error if the matcher
+    /// panicked at it.
+    fn event(&mut self, line: Line, now: i64) -> Result<Option<Rejection>, Problem> {
+        let Self { matcher, crashes, .. } = self;
+        // WHY: it may come again at any offset; what it is tells it from others.
+        crashes.entering(&line.stream, 0, &line.raw);
+        let taken = crash::caught(|| matcher.core.accept(&line.stream, &line.raw, now));
+        match taken {
+            Ok(Ok((topic, offset))) => {
+                counter!("tripline_source_records_total", "topic" => topic.clone()).increment(1);
+                counter!("tripline_source_bytes_total", "topic" => topic.clone())
+                    .increment(line.raw.len() as u64);
+                let point = &mut matcher.point;
+                point.commit.topic(&topic, offset, point.next.next_seq);
+                point.log(&Entry::Event { stream: line.stream, offset, arrived: now, raw: line.raw });
+                matcher.collect(now);
+                Ok(None)
+            }
+            Ok(Err(rejection)) => {
+                let code = rejection.code.clone();
+                counter!("tripline_decode_errors_total", "topic" => line.stream, "code" => code).increment(1);
+                Ok(Some(rejection))
+            }
+            Err(why) => {
+                crashes.panicked(Some(Place::of(&line.stream, 0, &line.raw)), &why);
+                self.is_broken = true;
+                Err(again(&format!(
+                    "the matcher panicked at line {}, so nothing of it was accepted",
+                    line.line
+                )))
+            }
+        }
+    }
+
     /// Writes the commit. Some text if it failed.
     fn commit(&mut self) -> Option<String> {
-        if let Err(error) = self.point.write() {
+        let matcher = &mut self.matcher;
+        if let Err(error) = matcher.point.write() {
             tracing::error!(%error, "commit failed: nothing is taken until a restart");
-            self.shared.failed.store(true, Ordering::Release);
+            matcher.shared.failed.store(true, Ordering::Release);
             return Some(format!("not stored, so not accepted: {error}"));
         }
-        self.shared.committed.send_replace(self.point.alerts());
-        self.committed();
+        matcher.shared.committed.send_replace(matcher.point.alerts());
+        matcher.committed();
         None
     }
+}
+
+/// Nothing of a request was taken; it may be sent again.
+fn again(why: &str) -> Problem {
+    Problem::new(503, format!("{why}: send it again")).retry_after(1)
 }

@@ -134,7 +134,8 @@ impl<P: CommitPoint> Matcher<P> {
             ));
         }
         check_condition(current, condition)?;
-        let same = current.is_some_and(|a| a.text == text);
+        // One that was put aside begins anew.
+        let same = current.is_some_and(|a| a.text == text && a.quarantine.is_none());
         if let Some(active) = current {
             if same {
                 let body = json!({"id": id, "revision": active.revision, "change": "none",
@@ -222,7 +223,10 @@ impl<P: CommitPoint> Matcher<P> {
 
     /// Shows readers the rules and streams as they are now.
     pub(crate) fn publish(&self) {
-        gauge!("tripline_rules", "state" => "active").set(self.core.rules().len() as f64);
+        let all = self.core.rules();
+        let aside = all.values().filter(|active| active.quarantine.is_some()).count();
+        gauge!("tripline_rules", "state" => "active").set((all.len() - aside) as f64);
+        gauge!("tripline_rules", "state" => "quarantined").set(aside as f64);
         self.shared.set_view(View::of(&self.core));
     }
 }

@@ -5,7 +5,9 @@
 
 mod args;
 pub(crate) mod core;
+pub(crate) mod crash;
 pub(crate) mod embedded;
+mod fault;
 mod folder;
 pub(crate) mod language;
 pub(crate) mod matcher;
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) ready: AtomicBool,
     /// Another worker of the group has the task.
     pub(crate) standby: AtomicBool,
+    /// Why some input is not read just now.
+    paused: RwLock<Option<String>>,
     /// Alerts committed so far.
     pub(crate) committed: watch::Sender<u64>,
     /// True when the service drains.
@@ -68,6 +72,16 @@ impl Shared {
 
     pub(crate) fn set_view(&self, view: View) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// Why some input is not read just now, if that is so.
+    pub(crate) fn pause(&self, why: Option<String>) {
+        *self.paused.write().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// What was said with [`Self::pause`].
+    pub(crate) fn why_paused(&self) -> Option<String> {
+        self.paused.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The matcher's sign of life.
@@ -155,6 +169,7 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
     let source = config.kafka.source();
     store.belongs_to(&source)?;
     let is_kafka = config.kafka.is_used();
+    let crashes = crash::Crashes::open(&config.store.data);
     let local = if is_kafka { None } else { Some(recover::recover(&store, &config)?) };
     let (queue, requests) = sync_channel(config.ingest.queue.max(1));
     let shared = Arc::new(Shared {
@@ -165,6 +180,7 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
         failed: AtomicBool::new(false),
         ready: AtomicBool::new(false),
         standby: AtomicBool::new(false),
+        paused: RwLock::new(None),
         committed: watch::Sender::new(store.head()?.alerts),
         stopping: watch::Sender::new(false),
         endpoints: watch::Sender::new(0),
@@ -181,12 +197,13 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
             queue: requests,
             ready: Some(say),
             transactions: None,
+            crashes,
         };
         return Ok((shared, thread.spawn(move || worker.run())?, Some(ready)));
     };
     let matcher = matcher::Matcher::new(core, point, shared.clone());
-    matcher.publish();
-    Ok((shared, thread.spawn(move || matcher.run(&requests))?, None))
+    let embedded = embedded::Embedded::new(matcher, crashes);
+    Ok((shared, thread.spawn(move || embedded.run(&requests))?, None))
 }
 
 impl Running {

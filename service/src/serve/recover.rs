@@ -15,12 +15,24 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The task as it stood at the last commit, with the rules folder as it is now.
+/// The task as it stood at the last commit, with the rules folder and the settings as they are now.
 pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, StorePoint)> {
+    let (mut core, mut point) = rebuild(store, config)?;
+    if let Some(path) = &config.rules.folder {
+        let state = read_folder(path)?;
+        take_folder(&mut core, &mut point, state, path, config.rules.on_conflict)?;
+    }
+    take_settings(&mut core, &mut point, config);
+    point.write().context("recording the rules folder and the settings")?;
+    Ok((core, point))
+}
+
+/// The task as it stood at the last commit.
+pub(crate) fn rebuild(store: &Store, config: &Config) -> anyhow::Result<(Core, StorePoint)> {
     let begun = Instant::now();
     let head = store.head()?;
     let mut snapshots = Snapshots::open(config, &own_name(config)).map_err(anyhow::Error::msg)?;
-    let (mut core, replayed) = match from_snapshot(store, config, &mut snapshots, &head)? {
+    let (core, replayed) = match from_snapshot(store, config, &mut snapshots, &head)? {
         Some(found) => found,
         None => from_start(store, config, &head)?,
     };
@@ -37,13 +49,7 @@ pub(crate) fn recover(store: &Store, config: &Config) -> anyhow::Result<(Core, S
     }
     let forgotten = store.forget_idempotency(now_micros() - 86_400_000_000)?;
     tracing::debug!(forgotten, "old idempotency keys");
-    let mut point = StorePoint::new(store.clone(), head, snapshots);
-    if let Some(path) = &config.rules.folder {
-        let state = read_folder(path)?;
-        take_folder(&mut core, &mut point, state, path, config.rules.on_conflict)?;
-        point.write().context("recording the rules folder")?;
-    }
-    Ok((core, point))
+    Ok((core, StorePoint::new(store.clone(), head, snapshots)))
 }
 
 /// The name of the service's snapshots: in a place that others may use as well, it says whose they are.
@@ -177,6 +183,15 @@ pub(crate) fn take_folder(
     }
     tracing::info!(rules = core.rules().len(), "took the rules folder {}", path.display());
     Ok(())
+}
+
+/// Takes the settings that decide what is matched, if they changed: a decision, so that a replay goes by those of its time.
+pub(crate) fn take_settings(core: &mut Core, point: &mut impl CommitPoint, config: &Config) {
+    let most = config.future_skew();
+    if core.skew_max() != most {
+        point.decision(Control::Skew { most }, core);
+        core.limit_skew(most);
+    }
 }
 
 /// Rules of the folder that are passed over because the API has them.

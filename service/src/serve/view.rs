@@ -1,6 +1,6 @@
 //! What readers see of the rules and streams without asking the matcher.
 
-use super::core::{ActiveRule, Core, Origin};
+use super::core::{ActiveRule, Core, Origin, Quarantine};
 use super::matcher::etag;
 use pattern_dsl::ir::Mode;
 use serde_json::{Value, json};
@@ -27,6 +27,14 @@ impl View {
         Some((shown, etag(active)))
     }
 
+    /// Rules that were put aside, and why.
+    pub(crate) fn quarantined(&self) -> BTreeMap<&str, Value> {
+        let rules = self.rules.iter();
+        rules
+            .filter_map(|(name, active)| Some((name.as_str(), quarantine(active.quarantine.as_ref()?))))
+            .collect()
+    }
+
     /// A rule as lists show it.
     pub(crate) fn summary(&self, id: &str, active: &ActiveRule) -> Value {
         let rule = &active.rule;
@@ -34,7 +42,8 @@ impl View {
             "id": id,
             "revision": active.revision,
             "mode": mode(rule.mode),
-            "state": if rule.mode == Mode::Off { "off" } else { "active" },
+            "state": state(active),
+            "quarantine": active.quarantine.as_ref().map(quarantine),
             "origin": if active.origin == Origin::Folder { "folder" } else { "api" },
             "etag": etag(active),
             "warming_until": active.warm_at.map(super::rfc3339),
@@ -44,6 +53,18 @@ impl View {
             "streams": active.streams,
         })
     }
+}
+
+fn state(active: &ActiveRule) -> &'static str {
+    match (&active.quarantine, active.rule.mode) {
+        (Some(_), _) => "quarantined",
+        (None, Mode::Off) => "off",
+        (None, _) => "active",
+    }
+}
+
+fn quarantine(Quarantine { why, since }: &Quarantine) -> Value {
+    json!({"why": why, "since": super::rfc3339(*since)})
 }
 
 /// The language's word.

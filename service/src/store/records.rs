@@ -91,6 +91,38 @@ pub enum Control {
         /// When it was read, in microseconds.
         recorded: i64,
     },
+    /// A record of a partition was passed over: the matcher crashed at it twice.
+    Skip {
+        /// The partition.
+        partition: String,
+        /// Of the record.
+        offset: u64,
+        /// When, in microseconds.
+        recorded: i64,
+    },
+    /// An event is not taken any more: the matcher crashed at it twice.
+    Refuse {
+        /// Its stream.
+        stream: String,
+        /// SHA-256 of it.
+        print: String,
+        /// When, in microseconds.
+        recorded: i64,
+    },
+    /// A rule was put aside: the matcher crashed in it twice.
+    Quarantine {
+        /// Its name.
+        rule: String,
+        /// What the crash said.
+        why: String,
+        /// When, in microseconds.
+        recorded: i64,
+    },
+    /// How far an event's time may be later than its arrival.
+    Skew {
+        /// In microseconds; none = without end.
+        most: Option<i64>,
+    },
 }
 
 impl Control {

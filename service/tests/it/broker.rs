@@ -40,11 +40,16 @@ pub(super) fn unique(name: &str) -> String {
 }
 
 fn script(command: &str, folder: &Path) -> Option<String> {
+    script_with(command, folder, &[])
+}
+
+fn script_with(command: &str, folder: &Path, variables: &[(&str, &str)]) -> Option<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xtask/kafka");
     let output = Command::new(script)
         .arg(command)
         .arg(folder)
         .env("KAFKA_WITH", std::process::id().to_string())
+        .envs(variables.iter().copied())
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
@@ -67,13 +72,23 @@ fn can_have() -> bool {
 impl Node {
     /// A node of its own; none if Kafka cannot be had here.
     pub(super) fn start(name: &str) -> Option<Self> {
+        Self::start_with(name, &[])
+    }
+
+    /// A node of its own that can be reached through a proxy as well: it listens for that at the first port, and tells
+    /// clients that come that way to come to the second.
+    pub(super) fn start_behind(name: &str, ports: (u16, u16)) -> Option<Self> {
+        Self::start_with(name, &[("KAFKA_PROXY", &format!("{}:{}", ports.0, ports.1))])
+    }
+
+    fn start_with(name: &str, variables: &[(&str, &str)]) -> Option<Self> {
         if !can_have() {
             println!("left out: Kafka needs Java 17 and Maven");
             return None;
         }
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{name}-{}", std::process::id()));
-        let bootstrap = script("start", &folder).expect("a Kafka node");
+        let bootstrap = script_with("start", &folder, variables).expect("a Kafka node");
         Some(Self { folder, bootstrap })
     }
 

@@ -83,8 +83,8 @@ impl Bucket {
     }
 
     /// What a process is told of it.
-    pub(super) fn variables(&self) -> [(String, String); 5] {
-        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    pub(super) fn variables(&self) -> [(&'static str, String); 5] {
+        let of = |name, value: &str| (name, value.to_owned());
         [
             of("AWS_ENDPOINT_URL", &format!("http://{}", self.address)),
             of("AWS_ALLOW_HTTP", "true"),

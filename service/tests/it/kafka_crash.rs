@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const PARTITIONS: i32 = 2;
 
 /// The streams with a topic each.
-fn streams(test: &str) -> String {
+pub(super) fn streams(test: &str) -> String {
     let mut text = STREAMS.to_owned();
     for name in NAMES {
         text =
@@ -35,7 +35,7 @@ fn partition_of(line: &str) -> i32 {
 }
 
 /// Sends both streams' events until told to stop. How many of each there were.
-fn produce(writer: &Writer, test: &str, stop: &AtomicBool) -> usize {
+pub(super) fn produce(writer: &Writer, test: &str, stop: &AtomicBool) -> usize {
     let mut number = 0;
     while !stop.load(Ordering::Acquire) {
         for (stream, name) in NAMES.iter().enumerate() {
@@ -60,7 +60,7 @@ fn last(stream: usize, partition: i32, count: usize) -> String {
 }
 
 /// Time of every partition moves past all that was sent.
-fn flush(writer: &Writer, test: &str, count: usize) {
+pub(super) fn flush(writer: &Writer, test: &str, count: usize) {
     for (stream, name) in NAMES.iter().enumerate() {
         for partition in 0..PARTITIONS {
             writer.send(&format!("{test}.{name}"), partition, "last", &last(stream, partition, count));
@@ -70,7 +70,7 @@ fn flush(writer: &Writer, test: &str, count: usize) {
 }
 
 /// The broker holds every event once, in the order in which it was sent: else the comparison means nothing.
-fn check_input(node: &Node, test: &str, count: usize) {
+pub(super) fn check_input(node: &Node, test: &str, count: usize) {
     for (stream, name) in NAMES.iter().enumerate() {
         let mut wanted: Vec<String> =
             (0..count).map(|number| event(stream, number).trim_end().to_owned()).collect();
@@ -95,7 +95,7 @@ fn check_input(node: &Node, test: &str, count: usize) {
 }
 
 /// Rule and id of every alert of an undisturbed run over the same events.
-fn undisturbed(folder: &Path, rules: &str, count: usize) -> BTreeSet<(String, String)> {
+pub(super) fn undisturbed(folder: &Path, rules: &str, count: usize) -> BTreeSet<(String, String)> {
     for (stream, name) in NAMES.iter().enumerate() {
         let mut lines: String = (0..count).map(|number| event(stream, number)).collect();
         for partition in 0..PARTITIONS {
@@ -121,7 +121,7 @@ fn undisturbed(folder: &Path, rules: &str, count: usize) -> BTreeSet<(String, St
 }
 
 /// Rule and id of every record. None may stand twice; those of a key are in one partition and in order of time.
-fn checked(records: &[Record]) -> BTreeSet<(String, String)> {
+pub(super) fn checked(records: &[Record]) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     let mut keys: BTreeMap<(String, String), (i32, String)> = BTreeMap::new();
     for record in records {
@@ -140,7 +140,7 @@ fn checked(records: &[Record]) -> BTreeSet<(String, String)> {
 }
 
 /// Waits until the reader has found as many alerts as there should be, or no more come.
-fn settled(node: &Node, topic: &str, wanted: usize) -> Vec<Record> {
+pub(super) fn settled(node: &Node, topic: &str, wanted: usize) -> Vec<Record> {
     let (mut before, mut since) = (0, Instant::now());
     loop {
         let records = node.committed(topic);
@@ -169,7 +169,7 @@ fn over_http(service: &Service, wanted: usize) -> BTreeSet<(String, String)> {
     }
 }
 
-fn create(node: &Node, test: &str) {
+pub(super) fn create(node: &Node, test: &str) {
     let names: Vec<String> = NAMES.iter().map(|name| format!("{test}.{name}")).collect();
     let topics: Vec<(&str, i32)> = names.iter().map(|name| (name.as_str(), PARTITIONS)).collect();
     node.create(&topics);
@@ -251,5 +251,60 @@ fn kills_of_the_broker_lose_and_double_nothing() {
         begun.elapsed(),
         count * 2,
         found.len(),
+    );
+}
+
+/// One of two topics says nothing for a while: the other is read no further than memory may hold, and nothing is lost.
+#[test]
+fn a_topic_that_stalls_holds_the_other_back() {
+    const CAP: usize = 200_000;
+    let Some(node) = Node::shared() else { return };
+    let test = &unique("stall");
+    create(node, test);
+    let folder = setting(node, test, &format!("{}{RULES}", streams(test)));
+    let config = folder.path().join("tripline.toml");
+    let cap = CAP.to_string();
+    let service = Service::start_with(
+        folder.path(),
+        &["--config", config.to_str().unwrap()],
+        &[("TRIPLINE__LIMITS__REORDER_BUFFER_BYTES", &cap)],
+    );
+    let (writer, count) = (node.producer(), 6_000);
+    let send = |stream: usize| {
+        for number in 0..count {
+            let line = event(stream, number);
+            let line = line.trim_end();
+            let partition = partition_of(line);
+            writer.send(&format!("{test}.{}", NAMES[stream]), partition, &format!("k{partition}"), line);
+        }
+        writer.flush();
+    };
+    let number = |name: &str| {
+        let metrics = service.get("/metrics").body;
+        let line = metrics.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+    };
+    send(0);
+    let (mut read, mut since, mut peak) = (0, Instant::now(), 0);
+    while read == 0 || since.elapsed() < Duration::from_secs(3) {
+        let now = number("tripline_events_processed_total");
+        if now != read {
+            (read, since) = (now, Instant::now());
+        }
+        peak = peak.max(number("tripline_reorder_buffer_bytes"));
+        assert!(since.elapsed() < Duration::from_secs(30), "nothing is read");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(read < count, "all {count} events of the topic wait in memory");
+    // Beyond the cap by what one turn reads at most.
+    assert!(peak > CAP / 2 && peak < CAP * 3, "{peak} bytes wait");
+    send(1);
+    flush(&writer, test, count);
+    let wanted = undisturbed(folder.path(), RULES, count);
+    check_input(node, test, count);
+    let found = checked(&settled(node, &format!("{test}.alerts"), wanted.len()));
+    compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
+    println!(
+        "{read} of {count} events were read while the other topic said nothing; {peak} bytes waited at most"
     );
 }

@@ -45,12 +45,23 @@ impl Service {
         Self { child, log: log_in(folder), address }
     }
 
-    /// The same with variables of its own.
-    pub(super) fn start_with(folder: &Path, more: &[&str], variables: &[(String, String)]) -> Self {
-        let mut command = command(Path::new(env!("CARGO_BIN_EXE_tripline")), folder, more);
-        let mut child = command.envs(variables.iter().cloned()).spawn().unwrap();
-        let address = ready(&mut child);
-        Self { child, log: log_in(folder), address }
+    /// The same with these variables set.
+    pub(super) fn start_with(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::try_start(folder, more, variables).expect("the ready line")
+    }
+
+    /// The same, if it lives to say that it is ready.
+    pub(super) fn try_start(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> Option<Self> {
+        let program = Path::new(env!("CARGO_BIN_EXE_tripline"));
+        let mut child = command(program, folder, more).envs(variables.iter().copied()).spawn().unwrap();
+        let address = ready_line(&mut child);
+        let service = Self { child, log: log_in(folder), address: address.clone().unwrap_or_default() };
+        address.map(|_| service)
+    }
+
+    /// The process is gone.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// The same of another build of the binary.
@@ -131,9 +142,13 @@ fn command(program: &Path, folder: &Path, more: &[&str]) -> Command {
 
 /// Waits for the ready line; the address in it.
 fn ready(child: &mut Child) -> String {
+    ready_line(child).expect("the ready line")
+}
+
+fn ready_line(child: &mut Child) -> Option<String> {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    line.trim().strip_prefix("listening http://").expect("the ready line").to_owned()
+    line.trim().strip_prefix("listening http://").map(str::to_owned)
 }
 
 /// One request and its answer; an error if the service goes away meanwhile.

@@ -35,7 +35,9 @@ fn keep(folder: &Path, url: &str, every: &str) {
 
 fn start(folder: &Path, bucket: &Bucket) -> Service {
     let config = folder.join("tripline.toml");
-    Service::start_with(folder, &["--config", config.to_str().unwrap()], &bucket.variables())
+    let variables = bucket.variables();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Service::start_with(folder, &["--config", config.to_str().unwrap()], &variables)
 }
 
 fn tripline(bucket: &Bucket, arguments: &[&str]) -> Output {

@@ -31,6 +31,12 @@ impl Core {
         (to > self.last_tick).then_some((to, all))
     }
 
+    /// Rules that wait for the end of an instant wait for this partition: some rule reads it, and it is not silent.
+    pub(crate) fn holds_time(&self, lane: usize, now: Instant) -> bool {
+        let holds = |t: &Lane| t.id.is_some() && (now.duration_since(t.heard).as_micros() as i64) < t.idle;
+        self.lanes.get(lane).is_some_and(holds)
+    }
+
     /// The instant at which everything accepted so far is complete.
     pub(crate) fn newest(&self) -> Option<Micros> {
         self.lanes.iter().filter_map(|t| t.newest).max()

@@ -1,0 +1,188 @@
+//! What the worker takes in: records, each to the task or to the topic of those that are none, and time on quiet streams.
+
+use super::Session;
+use crate::commit::CommitPoint;
+use crate::kafka::Trouble;
+use crate::kafka::point::KafkaPoint;
+use crate::kafka::reading::{self, Gate};
+use crate::kafka::record::Origin;
+use crate::kafka::recover::take;
+use crate::kafka::source::Record;
+use crate::serve::core::Core;
+use crate::serve::crash::{self, Place, Verdict};
+use crate::serve::embedded::TICK_EVERY;
+use crate::serve::matcher::Matcher;
+use crate::serve::{now_micros, rfc3339};
+use crate::store::Control;
+use engine::task::Task;
+use metrics::{counter, gauge};
+use std::time::{Duration, Instant};
+
+/// How often at most it is looked whether what waits has become less.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How much waits in memory for its time: as last looked at, and what was read since.
+pub(super) struct Waiting {
+    most: usize,
+    held: usize,
+    read: usize,
+    looked: Instant,
+}
+
+impl Waiting {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, held: 0, read: 0, looked: Instant::now() }
+    }
+
+    /// It is as much as may be. Looks only where that could be so, since it looks at everything that waits.
+    fn is_full(&mut self, task: &Task) -> bool {
+        let could_be = self.held + self.read > self.most + self.most / 16;
+        if could_be || (self.held > self.most && self.looked.elapsed() > LOOK) {
+            self.look(task);
+        }
+        self.held > self.most
+    }
+
+    fn look(&mut self, task: &Task) {
+        (self.held, self.read, self.looked) = (task.waiting_bytes(), 0, Instant::now());
+        gauge!("tripline_reorder_buffer_bytes", "task" => "0").set(self.held as f64);
+    }
+}
+
+impl Session<'_> {
+    /// Takes records and what they cause. How many there were.
+    pub(super) fn read(&mut self) -> Result<usize, Trouble> {
+        let Self { matcher, source, names, crashes, verdict, breaker, held, .. } = self;
+        let Matcher { core, point, .. } = matcher;
+        let now = now_micros();
+        let (mut records, mut bytes) = (0u64, 0usize);
+        let (mut panicked, mut is_judged) = (None, false);
+        let is_full = held.is_full(core.task());
+        let paused = breaker.paused().to_vec();
+        let gate = Gate { limits: None, paused: &paused, is_full };
+        let taken = reading::turn(core, source, &gate, &mut |core, lane, record| {
+            // What is read after a panic is read again.
+            if panicked.is_some() {
+                return;
+            }
+            records += 1;
+            let raw = record.value.as_deref().unwrap_or_default();
+            bytes += raw.len();
+            let name = names.get(lane).map_or("", String::as_str);
+            if let Some(verdict) = verdict.take_if(|verdict| verdict.is_at(name, record.offset)) {
+                is_judged = true;
+                return pass_over(core, point, origin(name, &record), &verdict);
+            }
+            crashes.entering(name, record.offset, raw);
+            match crash::caught(|| consume(core, point, lane, name, &record)) {
+                Ok(is_bad) => breaker.count(lane, is_bad),
+                Err(why) => panicked = Some((Place::of(name, record.offset, raw), why)),
+            }
+        })?;
+        if let Some((place, why)) = panicked {
+            crashes.panicked(Some(place), &why);
+            self.is_crashed = true;
+            return Ok(taken);
+        }
+        if crashes.passed() {
+            core.watch(crashes.watch());
+        }
+        if taken > 0 {
+            held.read += bytes;
+            counter!("tripline_source_records_total").increment(records);
+            counter!("tripline_source_bytes_total").increment(bytes as u64);
+            counter!("tripline_events_processed_total", "task" => "0").increment(records);
+            matcher.collect(now);
+        }
+        if is_judged {
+            self.is_judged = true;
+            matcher.changed_rules = true;
+        }
+        if breaker.judge(Instant::now()) {
+            matcher.shared.pause(breaker.why());
+        }
+        Ok(taken)
+    }
+
+    /// What the matcher has crashed at twice, where that is no record that is still to come.
+    pub(super) fn judge(&mut self) {
+        let Matcher { core, point, .. } = &mut self.matcher;
+        let is_to_come = |verdict: &mut Verdict| {
+            let place = verdict.place.as_ref();
+            let lane = place.and_then(|place| self.names.iter().position(|name| *name == place.partition));
+            lane.zip(place).is_some_and(|(lane, place)| core.next_offset(lane) <= place.offset)
+        };
+        if let Some(verdict) = self.verdict.take_if(|verdict| !is_to_come(verdict)) {
+            crash::quarantine(core, point, &verdict);
+            (self.is_judged, self.matcher.changed_rules) = (true, true);
+        }
+    }
+
+    /// Moves time on quiet streams: only while the input is known to be whole.
+    pub(super) fn tick(&mut self) {
+        if self.stopping.is_some() || self.matcher.point.is_full() || self.last_tick.elapsed() < TICK_EVERY {
+            return;
+        }
+        self.last_tick = Instant::now();
+        self.held.look(self.matcher.core.task());
+        let healthy = self.source.is_healthy();
+        for lane in 0..self.names.len() {
+            let is_paused = self.breaker.paused().get(lane).copied().unwrap_or_default();
+            if !healthy || is_paused || !self.source.is_at_end(lane) {
+                self.matcher.core.stir(lane, Instant::now());
+            }
+        }
+        let now = now_micros();
+        if let Some((to, _)) = self.matcher.core.due_tick(Instant::now(), now) {
+            // WHY: asked only where time would move, since it costs a call to the broker.
+            if self.source.is_answering() {
+                self.matcher.tick(to, now);
+            }
+        }
+    }
+}
+
+/// Where a record came from.
+fn origin<'a>(name: &'a str, record: &'a Record) -> Origin<'a> {
+    let (topic, partition) = name.rsplit_once('/').unwrap_or((name, ""));
+    Origin {
+        topic,
+        partition,
+        offset: record.offset,
+        arrived: record.arrived,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+    }
+}
+
+/// One record: to the task, or to the topic of those that are none; late ones to theirs. True if it was no event.
+fn consume(core: &mut Core, point: &mut KafkaPoint, lane: usize, name: &str, record: &Record) -> bool {
+    let origin = origin(name, record);
+    let rejection = take(core, lane, record);
+    let is_bad = rejection.is_some();
+    if let Some((code, message)) = rejection {
+        counter!("tripline_decode_errors_total", "topic" => origin.topic.to_owned(), "code" => code.clone())
+            .increment(1);
+        point.dead_letter(origin, &code, &message);
+    }
+    // An event is late the moment it comes.
+    for (_, _, time, watermark) in &core.out.late {
+        point.late(origin, &rfc3339(*time), &rfc3339(*watermark));
+        counter!("tripline_late_events_total", "reason" => "late").increment(1);
+    }
+    core.out.late.clear();
+    is_bad
+}
+
+/// The record that the matcher has crashed at twice goes to the dead letters, and the rule is put aside: decisions, in the
+/// same transaction.
+fn pass_over(core: &mut Core, point: &mut KafkaPoint, origin: Origin<'_>, verdict: &Verdict) {
+    let message = format!("the matcher crashed twice while it took this record: {}", verdict.why);
+    tracing::error!(topic = origin.topic, partition = origin.partition, offset = origin.offset, message);
+    point.dead_letter(origin, "poison", &message);
+    let partition = crate::serve::core::partition_name(origin.topic, origin.partition);
+    let skip = Control::Skip { partition: partition.clone(), offset: origin.offset, recorded: now_micros() };
+    point.decision(skip, core);
+    core.skip(&partition, origin.offset);
+    crash::quarantine(core, point, verdict);
+}

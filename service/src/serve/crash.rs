@@ -1,0 +1,348 @@
+//! Where the matcher crashed, so that a record that kills it does so twice and no more.
+//!
+//! A panic is caught where a record goes to the task; the task is then rebuilt from what stands committed. A process that
+//! dies, by an abort or for want of memory, tells nothing; so the one after it is careful for a while: before each record it
+//! writes down which one that is. Once there is a suspicion it writes down each rule as well. All of this is one small file
+//! in the data folder, and what is not careful writes nothing to it.
+//!
+//! The second crash at one place is a [`Verdict`]. What comes of it is a decision in the commit, as all else that changes
+//! what is matched: this file only says where to look.
+
+use super::core::Core;
+use super::{fault, now_micros, sha256_hex};
+use crate::api::problem::Problem;
+use crate::commit::CommitPoint;
+use crate::store::Control;
+use engine::watch::Watch;
+use metrics::counter;
+use pattern_dsl::types::Micros;
+use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// For how long, and for how many records at least, nothing is taken for granted after a crash. What a dead process had
+/// read and not committed is read again within that.
+const CAREFUL: Duration = Duration::from_secs(60);
+const CAREFUL_RECORDS: u32 = 100_000;
+/// Crashes that are remembered, and for how long, in microseconds.
+const REMEMBERED: usize = 16;
+const REMEMBERED_FOR: i64 = 86_400_000_000;
+
+/// A record: where it stands, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// A partition; in embedded mode a stream.
+    pub(crate) partition: String,
+    pub(crate) offset: u64,
+    /// A hash of it: what is sent again over HTTP comes at another offset.
+    pub(crate) print: String,
+}
+
+impl Place {
+    pub(crate) fn of(partition: &str, offset: u64, raw: &[u8]) -> Self {
+        Self { partition: partition.to_owned(), offset, print: sha256_hex(raw) }
+    }
+
+    /// It is the same record.
+    fn is_of(&self, other: &Self) -> bool {
+        self.partition == other.partition && self.print == other.print
+    }
+}
+
+/// What was at work.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Work {
+    /// None: it was no record, but time that moved.
+    place: Option<Place>,
+    /// None: not known, or none.
+    rule: Option<String>,
+}
+
+/// A crash.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Crash {
+    work: Work,
+    why: String,
+    /// The process died of it, or was killed then.
+    died: bool,
+    /// In microseconds.
+    at: i64,
+}
+
+impl Crash {
+    /// It happened for the same reason.
+    ///
+    /// WHY: a rule that has panicked twice is at fault, whichever record brought it to it: records of several partitions may
+    /// be read in another order. A rule that was at work when the process was killed may have been just that.
+    fn is_again(&self, other: &Self) -> bool {
+        let place = match (&self.work.place, &other.work.place) {
+            (Some(place), Some(other)) => place.is_of(other),
+            (None, None) => true,
+            _ => false,
+        };
+        let rule = self.work.rule.is_some() && self.work.rule == other.work.rule;
+        place || (rule && !self.died && !other.died)
+    }
+}
+
+/// What has killed the matcher twice. Neither known: there is nothing to leave out.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    pub(crate) place: Option<Place>,
+    pub(crate) rule: Option<String>,
+    pub(crate) why: String,
+}
+
+impl Verdict {
+    /// There is nothing to leave out.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.place.is_none() && self.rule.is_none()
+    }
+
+    /// It is this record.
+    pub(crate) fn is_at(&self, partition: &str, offset: u64) -> bool {
+        self.place.as_ref().is_some_and(|place| place.partition == partition && place.offset == offset)
+    }
+}
+
+/// The file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Notes {
+    /// The process has not ended in good order.
+    running: bool,
+    /// Of a careful process: what it is at.
+    at: Option<Work>,
+    crashes: Vec<Crash>,
+}
+
+/// The file, and what it says.
+#[derive(Debug)]
+struct Book {
+    file: Option<File>,
+    notes: Notes,
+}
+
+impl Book {
+    /// Writes all of it. The kernel keeps it if the process dies; a machine that dies did not die of a record.
+    fn write(&mut self) {
+        let Some(file) = &self.file else { return };
+        let mut line = serde_json::to_vec(&self.notes).unwrap_or_default();
+        // What is left of a longer line stands behind the end of this one.
+        line.push(b'\n');
+        if let Err(error) = file.write_all_at(&line, 0) {
+            tracing::warn!(%error, "where the matcher is cannot be written down");
+        }
+    }
+}
+
+/// What is known of crashes, and how careful to be.
+pub(crate) struct Crashes {
+    book: Arc<Mutex<Book>>,
+    careful: Option<(Instant, u32)>,
+}
+
+impl Crashes {
+    /// In a data folder. What the process before was at, if it was careful and died, is a crash.
+    pub(crate) fn open(data: &Path) -> Self {
+        let path = data.join("crashes.json");
+        let text = std::fs::read(&path).unwrap_or_default();
+        let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+        let mut notes: Notes = serde_json::from_slice(line).unwrap_or_default();
+        let oldest = now_micros() - REMEMBERED_FOR;
+        notes.crashes.retain(|crash| crash.at > oldest);
+        let died = notes.running;
+        if let Some(work) = notes.at.take().filter(|_| died) {
+            tracing::warn!(?work, "the process before this one died at its work");
+            notes.crashes.push(Crash { work, why: "the process died".into(), died: true, at: now_micros() });
+        }
+        notes.running = true;
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file
+            .inspect_err(|error| tracing::warn!(%error, "where the matcher crashes cannot be remembered"));
+        let mut book = Book { file: file.ok(), notes };
+        book.write();
+        let careful = died.then(|| (Instant::now(), 0));
+        Self { book: Arc::new(Mutex::new(book)), careful }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A record is about to be taken.
+    #[inline]
+    pub(crate) fn entering(&mut self, partition: &str, offset: u64, raw: &[u8]) {
+        if self.careful.is_some() {
+            self.note(partition, offset, raw);
+        }
+    }
+
+    #[cold]
+    fn note(&mut self, partition: &str, offset: u64, raw: &[u8]) {
+        if let Some((_, records)) = &mut self.careful {
+            *records = records.saturating_add(1);
+        }
+        let mut book = self.book();
+        book.notes.at = Some(Work { place: Some(Place::of(partition, offset, raw)), rule: None });
+        book.write();
+    }
+
+    /// Nothing is being taken just now. True if there is no reason any more to be careful.
+    pub(crate) fn passed(&mut self) -> bool {
+        let Some((since, records)) = self.careful else { return false };
+        let mut book = self.book();
+        if book.notes.at.take().is_some() {
+            book.write();
+        }
+        drop(book);
+        let is_over = since.elapsed() > CAREFUL && records > CAREFUL_RECORDS;
+        if is_over {
+            self.careful = None;
+        }
+        is_over
+    }
+
+    /// For a task: notes each rule before it works, if there is a suspicion.
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        let is_suspicious = self.careful.is_some() && !self.book().notes.crashes.is_empty();
+        if !is_suspicious && !fault::is_asked() {
+            return None;
+        }
+        let book = self.book.clone();
+        Some(Watch::new(move |rule: &str, time: Micros| {
+            if is_suspicious {
+                let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
+                book.notes.at.get_or_insert_default().rule = Some(rule.to_owned());
+                book.write();
+            }
+            fault::strike(rule, time);
+        }))
+    }
+
+    /// The matcher panicked, at this record or while time moved.
+    pub(crate) fn panicked(&mut self, place: Option<Place>, why: &str) {
+        counter!("tripline_matcher_panics_total").increment(1);
+        let mut book = self.book();
+        let rule = book.notes.at.take().and_then(|work| work.rule);
+        tracing::error!(?place, rule, why, "the matcher panicked; it is rebuilt from what is committed");
+        let crash = Crash { work: Work { place, rule }, why: why.to_owned(), died: false, at: now_micros() };
+        let crashes = &mut book.notes.crashes;
+        crashes.push(crash);
+        let surplus = crashes.len().saturating_sub(REMEMBERED);
+        crashes.drain(..surplus);
+        book.write();
+        drop(book);
+        self.careful = Some((Instant::now(), 0));
+    }
+
+    /// What the last crash was the second one of.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        let book = self.book();
+        let (last, before) = book.notes.crashes.split_last()?;
+        let first = before.iter().rfind(|crash| last.is_again(crash))?;
+        let rule = last.work.rule.clone().or_else(|| first.work.rule.clone());
+        Some(Verdict { place: last.work.place.clone(), rule, why: last.why.clone() })
+    }
+
+    /// What came of the last verdict is committed.
+    pub(crate) fn judged(&mut self) {
+        let mut book = self.book();
+        let Some(last) = book.notes.crashes.last().cloned() else { return };
+        let is_same = |crash: &Crash| last.is_again(crash) || crash.work.rule == last.work.rule;
+        book.notes.crashes.retain(|crash| !is_same(crash));
+        book.write();
+    }
+
+    /// The process ends in good order.
+    pub(crate) fn ended(&mut self) {
+        let mut book = self.book();
+        (book.notes.running, book.notes.at) = (false, None);
+        book.write();
+    }
+}
+
+/// The answer to a request about rules at which the service panicked.
+pub(crate) fn of_request(why: &str) -> Problem {
+    counter!("tripline_matcher_panics_total").increment(1);
+    tracing::error!(
+        why,
+        "the matcher panicked at a request about rules; it is rebuilt from what is committed"
+    );
+    Problem::new(500, format!("this request made the matcher panic, and nothing of it was stored: {why}"))
+}
+
+/// Puts aside the rule that the matcher has crashed in twice, if it is known: a decision.
+pub(crate) fn quarantine(core: &mut Core, point: &mut impl CommitPoint, verdict: &Verdict) {
+    let is_at_work =
+        |rule: &&String| core.rules().get(*rule).is_some_and(|active| active.quarantine.is_none());
+    let Some(rule) = verdict.rule.as_ref().filter(is_at_work) else { return };
+    let (why, recorded) = (verdict.why.clone(), now_micros());
+    point.decision(Control::Quarantine { rule: rule.clone(), why, recorded }, core);
+    core.quarantine(rule, &verdict.why, recorded);
+    counter!("tripline_quarantines_total", "rule" => rule.clone()).increment(1);
+    tracing::error!(rule, why = verdict.why, "the matcher crashed twice in this rule: it is put aside");
+}
+
+/// Does something with a task. What a panic has said, if it did not end well: the task is not to be used any more.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| said(&*payload))
+}
+
+fn said(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(crashes: &Crashes) -> Option<(Option<u64>, Option<String>)> {
+        crashes.verdict().map(|verdict| (verdict.place.map(|place| place.offset), verdict.rule))
+    }
+
+    #[test]
+    fn the_second_panic_at_a_record_is_a_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut crashes = Crashes::open(folder.path());
+        crashes.panicked(Some(Place::of("a/0", 7, b"x")), "why");
+        assert_eq!(of(&crashes), None);
+        crashes.panicked(Some(Place::of("a/0", 8, b"y")), "why");
+        assert_eq!(of(&crashes), None, "another record");
+        crashes.panicked(Some(Place::of("a/0", 7, b"x")), "why");
+        assert_eq!(of(&crashes), Some((Some(7), None)));
+        let mut again = Crashes::open(folder.path());
+        assert_eq!(of(&again), Some((Some(7), None)), "a restart knows it");
+        again.judged();
+        assert_eq!(of(&again), None);
+    }
+
+    #[test]
+    fn a_process_that_died_twice_at_a_record_died_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = || Crashes::open(folder.path());
+        start().ended();
+        let mut first = start();
+        assert!(first.careful.is_none(), "it ended in good order");
+        first.entering("a/0", 6, b"w");
+        let mut second = start();
+        assert!(of(&second).is_none() && second.watch().is_none());
+        second.entering("a/0", 7, b"x");
+        second.passed();
+        second.entering("a/0", 8, b"y");
+        let mut third = start();
+        assert!(third.watch().is_some(), "there is a suspicion");
+        third.entering("a/0", 8, b"y");
+        let mut fourth = start();
+        assert_eq!(of(&fourth), Some((Some(8), None)));
+        fourth.entering("a/0", 9, b"z");
+        assert!(!fourth.passed());
+        let fifth = start();
+        assert_eq!(of(&fifth), Some((Some(8), None)), "killed between two records: no crash");
+    }
+}
