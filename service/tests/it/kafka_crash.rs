@@ -155,7 +155,7 @@ pub(super) fn settled(node: &Node, topic: &str, wanted: usize) -> Vec<Record> {
 }
 
 /// The same alerts over HTTP.
-fn over_http(service: &Service, wanted: usize) -> BTreeSet<(String, String)> {
+pub(super) fn over_http(service: &Service, wanted: usize) -> BTreeSet<(String, String)> {
     let begun = Instant::now();
     loop {
         let all = pages(service, "/v1/alerts");

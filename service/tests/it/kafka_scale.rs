@@ -1,0 +1,88 @@
+//! Workers of one group come and go while events flow, and whichever of them has the task is among those that go.
+//!
+//! `TRIPLINE_SCALE_ROUNDS` says how often the holder goes (default 2): by SIGTERM and by `kill -9` in turn.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use super::broker::{Node, unique};
+use super::crash::{RULES, check_determinism, compare, count_of};
+use super::kafka::{setting, start};
+use super::kafka_crash::{
+    check_input, checked, create, flush, over_http, produce, settled, streams, undisturbed,
+};
+use super::serve::{Service, terminate};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Which of them has the task.
+fn holder(workers: &[Option<Service>]) -> usize {
+    let begun = Instant::now();
+    loop {
+        let has_it = |worker: &Service| worker.get("/statusz").json()["state"] == "ready";
+        if let Some(found) = workers.iter().position(|worker| worker.as_ref().is_some_and(has_it)) {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody has taken over");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// One worker, then three, then two without the one that had the task, then three again, and so on.
+fn come_and_go(folders: &[tempfile::TempDir], rounds: usize) -> (Vec<Option<Service>>, usize) {
+    let mut workers = vec![Some(start(&folders[0])), None, None];
+    std::thread::sleep(Duration::from_secs(1));
+    for (worker, folder) in workers.iter_mut().zip(folders).skip(1) {
+        *worker = Some(start(folder));
+    }
+    let mut handed_over = 0;
+    for round in 0..rounds {
+        let gone = holder(&workers);
+        let service = workers[gone].take().unwrap();
+        if round % 2 == 0 {
+            terminate(service);
+        } else {
+            // With one that stood by.
+            workers[(gone + 1) % 3].take().unwrap().kill();
+            service.kill();
+        }
+        handed_over += usize::from(holder(&workers) != gone);
+        for (worker, folder) in workers.iter_mut().zip(folders) {
+            worker.get_or_insert_with(|| start(folder));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    (workers, handed_over)
+}
+
+#[test]
+fn workers_that_come_and_go_lose_and_double_nothing() {
+    let Some(node) = Node::shared() else { return };
+    let test = &unique("scale");
+    create(node, test);
+    let rules = format!("{}{RULES}", streams(test));
+    let folders = [(); 3].map(|()| setting(node, test, &rules));
+    let rounds = count_of("TRIPLINE_SCALE_ROUNDS", 2);
+    let (writer, stop) = (node.producer(), AtomicBool::new(false));
+    let begun = Instant::now();
+    let (workers, handed_over, count) = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce(&writer, test, &stop));
+        let (workers, handed_over) = come_and_go(&folders, rounds);
+        stop.store(true, Ordering::Release);
+        (workers, handed_over, producer.join().unwrap())
+    });
+    flush(&writer, test, count);
+    let wanted = undisturbed(folders[0].path(), RULES, count);
+    check_input(node, test, count);
+    let found = checked(&settled(node, &format!("{test}.alerts"), wanted.len()));
+    compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
+    assert_eq!(handed_over, rounds, "the task stayed where it was");
+    let at_work = workers[holder(&workers)].as_ref().unwrap();
+    assert_eq!(over_http(at_work, wanted.len()), wanted);
+    workers.iter().flatten().for_each(check_determinism);
+    println!(
+        "1-3-2-3 workers, {rounds} rounds in {:.1?}: {} events, {} alerts, none lost, none twice",
+        begun.elapsed(),
+        count * 2,
+        found.len(),
+    );
+}
