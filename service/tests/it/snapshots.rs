@@ -36,7 +36,7 @@ fn keep(folder: &Path, url: &str, every: &str) {
 fn start(folder: &Path, bucket: &Bucket) -> Service {
     let config = folder.join("tripline.toml");
     let variables = bucket.variables();
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     Service::start_with(folder, &["--config", config.to_str().unwrap()], &variables)
 }
 
