@@ -168,7 +168,7 @@ impl Default for Ingest {
 
 impl Default for Time {
     fn default() -> Self {
-        Self { live_within: "10m".into(), idle_max: None, max_future_skew: "1d".into() }
+        Self { live_within: "10m".into(), idle_max: None, max_future_skew: "none".into() }
     }
 }
 

@@ -354,7 +354,7 @@ fn an_event_from_the_future_is_a_dead_letter() {
     let stream = STREAM.replace("{ time", &format!("{{ topic \"{}\" time", topic("auth")));
     let folder = setting(node, &test, &format!("{stream}{RULES}"));
     let writer = node.producer();
-    let service = on_kafka(&folder, &[]);
+    let service = on_kafka(&folder, &[("TRIPLINE__TIME__MAX_FUTURE_SKEW", "1d")]);
     writer.send(&topic("auth"), 0, "k", event(0).trim_end());
     writer.send(&topic("auth"), 0, "k", &event(1).trim_end().replace("2026", "2999"));
     writer.send(&topic("auth"), 0, "k", event(2).trim_end());
