@@ -194,7 +194,8 @@ fn damage_in_the_object_store_costs_a_longer_replay() {
     };
     let cut = |name: &str| bucket.write(name, bucket.read(name)[..20].to_vec());
     let gone = |name: &str| bucket.delete(name);
-    let damages: [(&str, &dyn Fn(&str)); 3] = [("flipped", &flip), ("cut short", &cut), ("gone", &gone)];
+    type Damage<'a> = (&'a str, &'a dyn Fn(&str));
+    let damages: [Damage<'_>; 3] = [("flipped", &flip), ("cut short", &cut), ("gone", &gone)];
     for (what, damage) in damages {
         for object in ["manifest.json", "0000.part"] {
             for _ in 0..2 {
