@@ -70,6 +70,26 @@ fn agree(head: Option<(Mark, Cut)>, offsets: Option<(Mark, Cut)>) -> Agreement {
     }
 }
 
+/// The head that the control topic has shown while the offsets named a later commit, and since when that is so.
+///
+/// WHY: not since recovery began. A process may be stopped for longer than that between the two reads, and another worker
+/// commits meanwhile: what it read first is then old, not hidden.
+#[derive(Default)]
+struct Behind(Option<(Option<u64>, Instant)>);
+
+impl Behind {
+    /// It is so again, in a look that began at `looked`. True if this head has been behind for too long.
+    fn again(&mut self, head: Option<u64>, looked: Instant, now: Instant) -> bool {
+        match self.0 {
+            Some((before, since)) if before == head => looked.saturating_duration_since(since) >= HIDDEN,
+            _ => {
+                self.0 = Some((head, now));
+                false
+            }
+        }
+    }
+}
+
 /// Brings a task to what stands committed. `beat` is called often.
 pub(crate) fn recover(
     config: &Config,
@@ -215,8 +235,9 @@ fn settled(
     transactions: &Transactions,
     counts: &BTreeMap<String, usize>,
 ) -> Result<(Committed, Option<(Mark, Cut)>), Trouble> {
-    let begun = Instant::now();
+    let mut behind = Behind::default();
     loop {
+        let looked = Instant::now();
         let committed = control::read(kafka)?;
         let mut partitions: BTreeSet<String> = counts
             .iter()
@@ -227,12 +248,13 @@ fn settled(
         }
         let partitions: Vec<String> = partitions.into_iter().collect();
         let offsets = transactions.read_back(&partitions)?;
+        let head = committed.head.as_ref().map(|(mark, _)| mark.epoch);
         let why = match agree(committed.head.clone(), offsets) {
             Agreement::Fresh if committed.decisions.is_empty() => return Ok((committed, None)),
             Agreement::Same(mark, cut) if mark.decisions == committed.decisions.len() as u64 => {
                 return Ok((committed, Some((mark, cut))));
             }
-            Agreement::Hidden if begun.elapsed() < HIDDEN => {
+            Agreement::Hidden if !behind.again(head, looked, Instant::now()) => {
                 std::thread::sleep(Duration::from_millis(200));
                 continue;
             }
@@ -408,5 +430,17 @@ mod tests {
         assert!(matches!(agree(commit(3, 9), None), Agreement::Differ(_)), "expired");
         assert!(matches!(agree(commit(3, 9), commit(2, 8)), Agreement::Differ(_)), "set back");
         assert!(matches!(agree(commit(3, 9), commit(3, 8)), Agreement::Differ(_)), "moved");
+    }
+
+    #[test]
+    fn a_head_is_behind_only_if_it_was_read_again_and_stayed_so() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut behind = Behind::default();
+        assert!(!behind.again(None, at(0), at(60)), "stopped for a minute after the head was read");
+        assert!(!behind.again(None, at(61), at(120)), "and again");
+        assert!(!behind.again(Some(4), at(121), at(122)), "it moves");
+        assert!(!behind.again(Some(4), at(151), at(152)));
+        assert!(behind.again(Some(4), at(152), at(153)));
     }
 }
