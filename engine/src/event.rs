@@ -78,7 +78,8 @@ pub(crate) struct EventHead {
     pub(crate) id: Option<ArcStr>,
 }
 
-static NULL: Value = Value::Null;
+/// What a slot holds that nothing has filled.
+pub(crate) static NULL: Value = Value::Null;
 
 impl Event {
     pub(crate) fn new(head: EventHead, slots: Vec<Value>) -> Self {

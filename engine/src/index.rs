@@ -156,9 +156,7 @@ impl Few {
         let bits = self.holds.iter().enumerate();
         let set = bits.fold(0, |set, (bit, holds)| set | ((*holds >> place & 1) as usize) << bit);
         let wants = self.sets.get(set).and_then(|wants| self.wanted.get(wants.clone())).unwrap_or_default();
-        // WHY not `extend_from_slice`: most are one, and it calls a function for that.
-        found.reserve(wants.len());
-        wants.iter().for_each(|wanted| found.push(*wanted));
+        add(found, wants);
     }
 }
 
@@ -310,9 +308,7 @@ impl Look<'_> {
     fn take(&mut self, range: &Range<usize>, all: bool) {
         let wanted = self.wanted.get(range.clone()).unwrap_or_default();
         if all {
-            // WHY not `extend_from_slice`: most are one, and it calls a function for that.
-            self.found.reserve(wanted.len());
-            return wanted.iter().for_each(|wanted| self.found.push(*wanted));
+            return add(self.found, wanted);
         }
         let further = self.further.get(range.clone()).unwrap_or_default();
         for (wanted, further) in wanted.iter().zip(further) {
@@ -483,6 +479,13 @@ impl StreamIndex {
             merge_rules(found, start);
         }
     }
+}
+
+/// WHY not `extend_from_slice`: most are one, and it calls a function for that.
+#[inline]
+fn add(found: &mut Vec<Wanted>, wants: &[Wanted]) {
+    found.reserve(wants.len());
+    wants.iter().for_each(|wanted| found.push(*wanted));
 }
 
 /// Puts what was found from `start` on in the order of rules, each once.

@@ -1,6 +1,6 @@
 //! A candidate: an event in its place, with what is asked of it later and of what came before it.
 
-use crate::event::{EventRef, PartitionId, StreamId};
+use crate::event::{EventRef, NULL, PartitionId, StreamId};
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;
@@ -67,8 +67,6 @@ pub(crate) enum Source {
     /// The row keeps it, at this place.
     Kept(usize),
 }
-
-static NULL: Value = Value::Null;
 
 impl Rest {
     fn of(event: &EventRef<'_>, further: &[usize], context: Option<Context>) -> Box<Self> {
