@@ -240,15 +240,21 @@ fn offsets(letters: &[Record]) -> BTreeSet<u64> {
     set
 }
 
+/// A topic for the stream's events, and the setting of a service that reads it.
+fn of_topic(node: &Node, test: &str) -> tempfile::TempDir {
+    let topic = format!("{test}.auth");
+    node.create(&[(&topic, 1)]);
+    let stream = STREAM.replace("{ time", &format!("{{ topic \"{topic}\" time"));
+    setting(node, test, &format!("{stream}{RULES}"))
+}
+
 /// One record of a hundred is no event, one kills the matcher, and then nothing is an event any more.
 #[test]
 fn poison_on_kafka_stops_nothing_else() {
     let Some(node) = Node::shared() else { return };
     let test = unique("poison");
     let topic = |name: &str| format!("{test}.{name}");
-    node.create(&[(&topic("auth"), 1)]);
-    let stream = STREAM.replace("{ time", &format!("{{ topic \"{}\" time", topic("auth")));
-    let folder = setting(node, &test, &format!("{stream}{RULES}"));
+    let folder = of_topic(node, &test);
     let fault = fault("panic", 555);
     let variables = [
         ("TRIPLINE_FAULT", fault.as_str()),
@@ -309,9 +315,7 @@ fn a_record_that_kills_the_process_is_passed_over_on_kafka() {
     let Some(node) = Node::shared() else { return };
     let test = unique("deadly");
     let topic = |name: &str| format!("{test}.{name}");
-    node.create(&[(&topic("auth"), 1)]);
-    let stream = STREAM.replace("{ time", &format!("{{ topic \"{}\" time", topic("auth")));
-    let folder = setting(node, &test, &format!("{stream}{RULES}"));
+    let folder = of_topic(node, &test);
     let writer = node.producer();
     let fault = fault("abort", 55);
     for second in 0..100 {
@@ -350,9 +354,7 @@ fn an_event_from_the_future_is_a_dead_letter() {
     let Some(node) = Node::shared() else { return };
     let test = unique("future");
     let topic = |name: &str| format!("{test}.{name}");
-    node.create(&[(&topic("auth"), 1)]);
-    let stream = STREAM.replace("{ time", &format!("{{ topic \"{}\" time", topic("auth")));
-    let folder = setting(node, &test, &format!("{stream}{RULES}"));
+    let folder = of_topic(node, &test);
     let writer = node.producer();
     let service = on_kafka(&folder, &[("TRIPLINE__TIME__MAX_FUTURE_SKEW", "1d")]);
     writer.send(&topic("auth"), 0, "k", event(0).trim_end());
