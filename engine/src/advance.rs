@@ -159,7 +159,7 @@ impl Turn<'_, '_> {
         };
         let scope = Scope {
             this: Some(Looked::Event(&view)),
-            steps: &program.steps,
+            program: Some(program),
             key,
             taken: &[],
             own: 0,
@@ -225,7 +225,7 @@ impl RuleRun {
         used: &mut Vec<UsedUp>,
     ) {
         let program = &*self.program;
-        let by = if program.timeout.is_some() { FiredBy::Timeout } else { FiredBy::Timer };
+        let by = if program.times_out { FiredBy::Timeout } else { FiredBy::Timer };
         let RuleState { keys, timers, stats, refused_until, .. } = &mut self.state;
         while timers.first().is_some_and(|timer| timer <= (until, last)) {
             let Some((due, event, handle)) = timers.pop() else { break };
@@ -298,7 +298,7 @@ impl RuleRun {
 /// The event that a timer counts from still stands: the last of a choice, or with `on timeout` a first one that began no
 /// alert.
 fn waits(program: &Program, held: &KeyState, event: Position) -> bool {
-    let timeout = program.timeout.is_some();
+    let timeout = program.times_out;
     let unit = if timeout { program.units.first() } else { program.units.last() };
     let lists = held.lists.get(unit.map_or(0..0, |unit| unit.steps.clone())).unwrap_or_default();
     lists.iter().any(|list| {
@@ -340,7 +340,7 @@ pub(crate) fn windows_at(
 ) -> Vec<Value> {
     let scope = Scope {
         this: Some(Looked::Event(event)),
-        steps: &program.steps,
+        program: Some(program),
         key,
         taken: &[],
         own: 0,

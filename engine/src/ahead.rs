@@ -5,6 +5,7 @@
 //! the keys, the keys, their lists.
 //! INVARIANT: nothing is changed here, and what an event does does not depend on it.
 
+use crate::advance::RuleRun;
 use crate::event::{Arriving, EventRef};
 use crate::index::Wanted;
 use crate::interface::Outputs;
@@ -133,6 +134,7 @@ impl Task {
                 break;
             }
         }
+        touch_rules(wanted.iter().filter_map(|wanted| self.rules.get(wanted.rule as usize)));
         for meeting in seen.iter_mut() {
             let Some(event) = events.get(meeting.number) else { continue };
             let wanted = wanted.get(meeting.wanted.clone()).unwrap_or_default();
@@ -167,6 +169,17 @@ impl Task {
             touch(handles.filter_map(|handle| Some(keys.get(handle)?.1)));
         }
     }
+}
+
+/// Reads what rules are found by, and what they count.
+fn touch_rules<'r>(runs: impl Iterator<Item = &'r RuleRun> + Clone) {
+    let counts = runs.clone().map(|run| {
+        let (stats, keys) = (&run.state.stats, &run.state.keys);
+        let counts = stats.wanted + stats.capped + stats.step_events.len() as u64 + stats.searches;
+        counts + u64::from(keys.is_empty()) + run.closed_at
+    });
+    black_box(counts.sum::<u64>());
+    black_box(runs.map(|run| run.program.creating).fold(0, |all, roles| all | roles));
 }
 
 /// Reads first what tells where the lists are, then what is in them.

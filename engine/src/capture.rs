@@ -45,7 +45,10 @@ impl Compiler<'_> {
             let word = tested.iter().find_map(|term| word_of(term, field));
             *place = match (part, word) {
                 (Some(part), _) => Source::Key(part),
-                (None, Some(word)) => Source::Word(word),
+                (None, Some(word)) => {
+                    self.words.push(word);
+                    Source::Word(self.words.len() - 1)
+                }
                 (None, None) => {
                     captured.kept.push(slot);
                     Source::Kept(captured.kept.len() - 1)

@@ -12,9 +12,10 @@ use crate::node::{is_comparison, needs_key, reads_steps};
 use crate::past::Past;
 use crate::program::{
     AbsenceProgram, BoundProgram, Ending, LatchProgram, Output, Place, Program, ReadBound, ReasonProgram,
-    Role, RoleKind, StepProgram, TermProgram, UnitProgram, WindowProgram,
+    Role, RoleKind, Shape, StepProgram, StepText, TermProgram, UnitProgram, WindowProgram,
 };
 use crate::shape::{is_brief, is_strict_chain, look_behind, mark_plain, passes, sweep_after};
+use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{
     Absence, Arrow, BinaryOp, Bound, Expr, LATCHES_MAX, MaskedFields, Module, Overlap, ROLES_MAX, ReasonPart,
@@ -22,6 +23,7 @@ use pattern_dsl::ir::{
 };
 use pattern_dsl::types::Type;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub(crate) struct Compiler<'a> {
     pub(crate) module: &'a Module,
@@ -33,6 +35,10 @@ pub(crate) struct Compiler<'a> {
     pub(crate) streams: Vec<StreamId>,
     pub(crate) layout: &'a mut Layout,
     pub(crate) latches: Vec<LatchProgram>,
+    /// See [`Program::predicates`].
+    predicates: Vec<Vec<u32>>,
+    /// See [`Program::words`].
+    pub(crate) words: Vec<Value>,
     /// The step whose `where` is compiled.
     pub(crate) own: Option<usize>,
     /// For `why`: see [`compile`].
@@ -89,8 +95,19 @@ impl<'a> Compiler<'a> {
         streams: Vec<StreamId>,
         layout: &'a mut Layout,
     ) -> Self {
-        let (read_tables, latches) = (BTreeSet::new(), Vec::new());
-        Self { module, rule, tables, read_tables, streams, layout, latches, own: None, whole: false }
+        Self {
+            module,
+            rule,
+            tables,
+            read_tables: BTreeSet::new(),
+            streams,
+            layout,
+            latches: Vec::new(),
+            predicates: Vec::new(),
+            words: Vec::new(),
+            own: None,
+            whole: false,
+        }
     }
 }
 
@@ -100,9 +117,10 @@ impl Compiler<'_> {
         let ending = self.ending();
         let mut parts = Parts { roles: Vec::new(), absences: Vec::new(), index };
         // Roles of steps come first, in their order: `advance` goes through them from the last to the first.
-        let mut steps = (rule.steps.iter().enumerate())
+        let steps = (rule.steps.iter().enumerate())
             .map(|(number, step)| self.step(number, step, ending, &mut parts))
             .collect::<Result<Vec<_>, _>>()?;
+        let (mut steps, texts): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
         let units = (0..rule.units.len())
             .map(|number| self.unit(number, &mut parts))
             .collect::<Result<Vec<_>, _>>()?;
@@ -145,24 +163,12 @@ impl Compiler<'_> {
         let quiet = steps.iter().filter_map(|step| step.quiet.as_ref()).map(BoundProgram::longest).max();
         let horizon = within.saturating_add(ending.longest().max(quiet.unwrap_or(0)));
         let chain = units.iter().all(|unit| unit.kind == UnitKind::Step && !unit.skippable);
-        Ok(Program {
-            name: rule.name.as_str().into(),
-            revision,
-            masked: MaskedFields::of(self.module, rule),
-            masks_alerts: false,
-            keys: rule.keys.iter().map(|key| (key.name.as_str().into(), false)).collect(),
-            having: self.terms(&rule.having)?,
-            unless: self.terms(&rule.unless)?,
-            severity: rule.severity.as_ref().map(|expr| self.output(expr)).transpose()?,
-            score: rule.score.as_ref().map(|expr| self.output(expr)).transpose()?,
-            reason: self.reason()?,
-            emit: self.object(&rule.emit)?,
-            timeout: rule.timeout.as_ref().map(|pairs| self.object(pairs)).transpose()?,
-            per: rule.cooldown_per.iter().map(|expr| self.node(expr, 0)).collect::<Result<_, _>>()?,
+        let shape = Shape {
             within,
             ending,
             horizon,
             waits,
+            times_out: rule.timeout.is_some(),
             unordered: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit))
                 || (rule.overlap == Overlap::PerStart
                     && units.first().is_some_and(|unit| unit.kind != UnitKind::Step)),
@@ -184,15 +190,8 @@ impl Compiler<'_> {
             looking: mask(&|kind| matches!(kind, RoleKind::Absence(_) | RoleKind::Look)),
             creating,
             reading,
-            stream_names: (0..self.streams.len())
-                .filter_map(|stream| self.stream(stream))
-                .map(|stream| stream.name.as_str().into())
-                .collect(),
             streams: self.streams.clone(),
             latches: std::mem::take(&mut self.latches),
-            tables: self.read_tables.iter().copied().collect(),
-            past: Past::from(rule, i64::MIN),
-            rule: rule.clone(),
             roles,
             units,
             leading,
@@ -201,6 +200,32 @@ impl Compiler<'_> {
             steps,
             absences,
             windows,
+        };
+        Ok(Program {
+            shape: Arc::new(shape),
+            name: rule.name.as_str().into(),
+            revision,
+            masked: MaskedFields::of(self.module, rule),
+            masks_alerts: false,
+            keys: rule.keys.iter().map(|key| (key.name.as_str().into(), false)).collect(),
+            having: self.terms(&rule.having)?,
+            unless: self.terms(&rule.unless)?,
+            severity: rule.severity.as_ref().map(|expr| self.output(expr)).transpose()?,
+            score: rule.score.as_ref().map(|expr| self.output(expr)).transpose()?,
+            reason: self.reason()?,
+            emit: self.object(&rule.emit)?,
+            timeout: rule.timeout.as_ref().map(|pairs| self.object(pairs)).transpose()?,
+            per: rule.cooldown_per.iter().map(|expr| self.node(expr, 0)).collect::<Result<_, _>>()?,
+            stream_names: (0..self.streams.len())
+                .filter_map(|stream| self.stream(stream))
+                .map(|stream| stream.name.as_str().into())
+                .collect(),
+            predicates: std::mem::take(&mut self.predicates),
+            texts,
+            words: std::mem::take(&mut self.words),
+            tables: self.read_tables.iter().copied().collect(),
+            past: Past::from(rule, i64::MIN),
+            rule: rule.clone(),
         })
     }
 
@@ -250,7 +275,7 @@ impl Compiler<'_> {
         step: &Step,
         ending: Ending,
         parts: &mut Parts<'_>,
-    ) -> Result<StepProgram, ActivateError> {
+    ) -> Result<(StepProgram, StepText), ActivateError> {
         let stream = step.stream;
         self.own = Some(number);
         let (local, cross): (Vec<&Term>, Vec<&Term>) =
@@ -278,9 +303,7 @@ impl Compiler<'_> {
         self.own = None;
         let shown = self.shown(number, step);
         let Captured { kept, sources } = self.captured(step, &shown, &local);
-        Ok(StepProgram {
-            name: step.name.as_str().into(),
-            stream_name: self.stream(stream).map_or_else(ArcStr::new, |stream| stream.name.as_str().into()),
+        let program = StepProgram {
             stream,
             unit: number_of_unit,
             min: step.min as usize,
@@ -305,9 +328,9 @@ impl Compiler<'_> {
                 || self.rule.timeout.is_some(),
             kept,
             sources,
-            shown,
-            terms,
-        })
+        };
+        let stream_name = self.stream(stream).map_or_else(ArcStr::new, |stream| stream.name.as_str().into());
+        Ok((program, StepText { name: step.name.as_str().into(), stream_name, shown, terms }))
     }
 
     /// The term can be tested before any step is chosen.
@@ -480,7 +503,8 @@ impl Compiler<'_> {
             RoleKind::Step(step) => self.rule.unit_of(step),
             _ => 0,
         };
-        Ok(Role { kind, stream, keys: keys.into(), predicates, keyed, unit })
+        self.predicates.push(predicates);
+        Ok(Role { kind, stream, keys: keys.into(), keyed, unit })
     }
 
     pub(crate) fn stream(&self, stream: usize) -> Option<&Stream> {

@@ -4,9 +4,9 @@
 
 use crate::alert::{Alert, BoundUsed, Evidence, EvidenceEvent, FiredBy, Held, Reason, Shown};
 use crate::event::{Event, EventRef};
-use crate::expr::{Looked, Scope, identity};
-use crate::program::{BoundProgram, FieldShown, Program, ReasonProgram, StepProgram};
-use crate::row::{Row, Rows, first_of, last_of};
+use crate::expr::{Scope, identity};
+use crate::program::{BoundProgram, FieldShown, Program, ReasonProgram, StepText};
+use crate::row::{Known, Row, Rows, first_of, last_of};
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::types::Micros;
@@ -148,10 +148,10 @@ fn evidence(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Fa
             evidence.push(Evidence::Absence { absent: absence.text.clone(), from, until });
         }
         for number in unit.steps.clone() {
-            let (Some(step), Some(rows)) = (program.steps.get(number), taken.get(number)) else { continue };
+            let (Some(text), Some(rows)) = (program.texts.get(number), taken.get(number)) else { continue };
             if !rows.is_empty() {
-                let name = unit.name.as_ref().unwrap_or(&step.name);
-                evidence.push(step_evidence(program, (step, name), number, rows, taken, scope));
+                let name = unit.name.as_ref().unwrap_or(&text.name);
+                evidence.push(step_evidence(program, (text, name), number, rows, taken, scope));
             }
         }
         before = last_of(own);
@@ -168,7 +168,7 @@ fn evidence(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Fa
 /// A step's events, and the comparisons of its `where` at its first.
 fn step_evidence(
     program: &Program,
-    (step, name): (&StepProgram, &ArcStr),
+    (text, name): (&StepText, &ArcStr),
     number: usize,
     rows: &[&Row],
     taken: &[Rows<'_>],
@@ -178,14 +178,14 @@ fn step_evidence(
         // Its terms read what the steps before have taken, and of itself nothing yet.
         let earlier: Vec<Rows<'_>> = taken.iter().take(number).cloned().collect();
         let scope = Scope {
-            this: Some(Looked::Row(row, &step.sources)),
+            this: Some(scope.row(number, row)),
             taken: &earlier,
             own: number,
             windows: row.windows(),
             time: row.ts,
             ..*scope
         };
-        let held = step.terms.iter().filter_map(|term| {
+        let held = text.terms.iter().filter_map(|term| {
             let (left, right) = term.shown(&scope)?;
             Some(Held { text: term.text.clone(), left, right })
         });
@@ -193,22 +193,24 @@ fn step_evidence(
     });
     let events = rows
         .iter()
-        .map(|row| evidence_event(program, row, Some(step), scope.key, scope.partitions))
+        .map(|row| evidence_event(program, row, Some(number), scope.key, scope.partitions))
         .collect();
-    Evidence::Step { place: number, step: name.clone(), stream: step.stream_name.clone(), events, held }
+    Evidence::Step { place: number, step: name.clone(), stream: text.stream_name.clone(), events, held }
 }
 
 /// An event with the fields that its step shows; none of another.
 pub(crate) fn evidence_event(
     program: &Program,
     row: &Row,
-    step: Option<&StepProgram>,
+    step: Option<usize>,
     key: &[Value],
     partitions: &[ArcStr],
 ) -> EvidenceEvent {
-    let shown = step.iter().flat_map(|step| step.shown.iter().map(|field| (field, &step.sources)));
+    let step = step.and_then(|number| program.steps.get(number).zip(program.texts.get(number)));
+    let shown = step.iter().flat_map(|(step, text)| text.shown.iter().map(|field| (field, &step.sources)));
+    let known = Known { key, words: &program.words };
     let fields = shown.map(|(field, sources)| {
-        let value = row.slot(field.slot, sources, key).clone();
+        let value = row.slot(field.slot, sources, known).clone();
         (field.name.clone(), Shown { value, masked: field.masked })
     });
     EvidenceEvent { id: shown_row(program, row, partitions), ts: row.ts, fields: fields.collect() }

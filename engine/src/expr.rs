@@ -7,8 +7,8 @@ use crate::aggregate;
 use crate::arithmetic::{arithmetic, negate};
 use crate::event::{EventRef, PartitionId};
 use crate::function::{self, LocalPart, Network};
-use crate::program::StepProgram;
-use crate::row::{Row, Rows, Source};
+use crate::program::Program;
+use crate::row::{Known, Row, Rows, Source};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -66,10 +66,10 @@ pub(crate) enum Looked<'a> {
 }
 
 impl<'a> Looked<'a> {
-    fn slot(self, slot: usize, key: &'a [Value]) -> &'a Value {
+    fn slot(self, slot: usize, scope: &Scope<'a>) -> &'a Value {
         match self {
             Self::Event(event) => event.slot(slot),
-            Self::Row(row, sources) => row.slot(slot, sources, key),
+            Self::Row(row, sources) => row.slot(slot, sources, scope.known()),
         }
     }
 
@@ -93,8 +93,8 @@ impl<'a> Looked<'a> {
 pub(crate) struct Scope<'a> {
     /// The event looked at.
     pub(crate) this: Option<Looked<'a>>,
-    /// The rule's steps: where their rows have fields.
-    pub(crate) steps: &'a [StepProgram],
+    /// The rule: where rows of its steps have fields.
+    pub(crate) program: Option<&'a Program>,
     /// Key values.
     pub(crate) key: &'a [Value],
     /// What each step has taken so far.
@@ -114,6 +114,10 @@ pub(crate) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
+    fn known(&self) -> Known<'a> {
+        Known { key: self.key, words: self.program.map_or(&[], |program| &program.words) }
+    }
+
     /// The event that the step itself has taken last.
     fn before(&self) -> Option<Looked<'a>> {
         self.taken.get(self.own).and_then(|rows| rows.last()).map(|row| self.row(self.own, row))
@@ -129,8 +133,9 @@ impl<'a> Scope<'a> {
     }
 
     /// An event that a step has taken.
-    fn row(&self, step: usize, row: &'a Row) -> Looked<'a> {
-        Looked::Row(row, self.steps.get(step).map_or(&[], |step| &step.sources))
+    pub(crate) fn row(&self, step: usize, row: &'a Row) -> Looked<'a> {
+        let step = self.program.and_then(|program| program.steps.get(step));
+        Looked::Row(row, step.map_or(&[], |step| &step.sources))
     }
 }
 
@@ -198,8 +203,8 @@ impl Node {
     fn peek<'v>(&'v self, scope: &Scope<'v>) -> Option<&'v Value> {
         match self {
             Self::Literal(value) => Some(value),
-            Self::This(slot) => scope.this.map(|event| event.slot(*slot, scope.key)),
-            Self::Step(step, slot) => scope.event(Of::Step(*step)).map(|event| event.slot(*slot, scope.key)),
+            Self::This(slot) => scope.this.map(|event| event.slot(*slot, scope)),
+            Self::Step(step, slot) => scope.event(Of::Step(*step)).map(|event| event.slot(*slot, scope)),
             Self::Key(part) => scope.key.get(*part),
             Self::Window(window) => scope.windows.get(*window),
             Self::StepWindow(step, window, nothing) => {

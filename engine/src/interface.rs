@@ -3,6 +3,7 @@
 use crate::alert::Alert;
 use crate::event::{EventRef, PartitionId, StreamId};
 use pattern_dsl::types::Micros;
+use smallvec::SmallVec;
 
 const DAY: Micros = 86_400_000_000;
 
@@ -67,6 +68,9 @@ pub struct Outputs {
     pub duplicates: Vec<(PartitionId, u64)>,
 }
 
+/// A counter for each part of a rule; most have two parts at most.
+pub type Counts = SmallVec<[u64; 2]>;
+
 /// Counters of one rule since the task began.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct RuleStats {
@@ -79,12 +83,12 @@ pub struct RuleStats {
     /// Events that some step, absence or window of the rule wanted.
     pub wanted: u64,
     /// Events that fitted each step's own tests (drop-off by step).
-    pub step_events: Vec<u64>,
+    pub step_events: Counts,
     /// For each step, how many times a prefix up to that step was complete.
-    pub step_reached: Vec<u64>,
+    pub step_reached: Counts,
     /// For each absence, how many events came that it names while a match was where it looks. In the order: absences
     /// before each unit in turn, leading, trailing, `cancel on`.
-    pub absence_met: Vec<u64>,
+    pub absence_met: Counts,
     /// Matches silenced by `alerts_per_rule_day`.
     pub suppressed_day: u64,
     /// The day of the last alert, counted from the epoch, and how many that day had.

@@ -46,6 +46,8 @@ pub(crate) struct KeyTable {
     spare: Option<KeyState>,
     /// Places to look through for what has run out, by when: each at most once, whichever key it serves by then.
     sweeps: VecDeque<(Micros, Handle)>,
+    /// When the first of them is due: asked for after each event.
+    next_sweep: Option<Micros>,
     /// Of all states together ([`KeyState::weight`]).
     weight: usize,
     /// Keys added so far.
@@ -215,12 +217,13 @@ impl KeyTable {
             && !std::mem::replace(&mut place.queued, true)
         {
             self.sweeps.push_back((due, handle));
+            self.next_sweep = self.next_sweep.or(Some(due));
         }
     }
 
     /// When the next place is to be looked through.
     pub(crate) fn next_sweep(&self) -> Option<Micros> {
-        self.sweeps.front().map(|(due, _)| *due)
+        self.next_sweep
     }
 
     /// The places to look through by `now`.
@@ -232,6 +235,7 @@ impl KeyTable {
     pub(crate) fn pop_sweep(&mut self, now: Micros) -> Option<Handle> {
         let (_, handle) = *self.sweeps.front().filter(|(due, _)| *due <= now)?;
         self.sweeps.pop_front();
+        self.next_sweep = self.sweeps.front().map(|(due, _)| *due);
         self.places.get_mut(handle as usize)?.queued = false;
         Some(handle)
     }

@@ -37,6 +37,7 @@ mod mask;
 mod shape;
 mod capture;
 mod compile;
+mod share;
 pub mod topic;
 mod window;
 mod state;

@@ -5,7 +5,7 @@
 //! INVARIANT: a mask is never taken back, since a reader may hold alerts of a rule that is gone.
 
 use crate::advance::RuleRun;
-use crate::program::{BoundProgram, Output, Program, ReasonProgram, TermProgram};
+use crate::program::{BoundProgram, Output, Program, ReasonProgram, Shape, TermProgram};
 use crate::why::history::History;
 use pattern_dsl::ir::{Bound, Expr, MaskedFields, ReasonPart, Rule, Term};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub(crate) fn mark(program: &mut Program) {
 }
 
 fn mark_steps(program: &mut Program) {
-    let Program { rule, masked, steps, having, unless, .. } = program;
-    for (step, checked) in steps.iter_mut().zip(&rule.steps) {
+    let Program { rule, masked, texts, having, unless, .. } = program;
+    for (step, checked) in texts.iter_mut().zip(&rule.steps) {
         for field in &mut step.shown {
             field.masked = masked.field(checked.stream, field.field);
         }
@@ -62,7 +62,9 @@ fn mark_terms<'r>(
 
 /// Bounds that a masked field gives.
 fn mark_bounds(program: &mut Program) {
-    let Program { rule, masked, units, steps, absences, .. } = program;
+    let Program { rule, masked, shape, .. } = program;
+    // A shape with such a bound is its rule's own.
+    let Some(Shape { units, steps, absences, .. }) = Arc::get_mut(shape) else { return };
     let mark = |bound: Option<&mut BoundProgram>, checked: Option<&Bound>| {
         if let (Some(BoundProgram::Read(read)), Some(Bound::Read { expr, .. })) = (bound, checked) {
             read.masked = masked.shows(rule, expr, None);

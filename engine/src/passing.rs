@@ -18,7 +18,7 @@ impl Turn<'_, '_> {
         let (program, view, around) = (self.program, self.event.view, self.around);
         let scope = Scope {
             this: Some(Looked::Event(&view)),
-            steps: &program.steps,
+            program: Some(program),
             key,
             taken: &[],
             own: 0,

@@ -85,7 +85,7 @@ impl Around<'_> {
     pub(crate) fn tests(self, node: &Node, event: &EventRef<'_>) -> bool {
         let scope = Scope {
             this: Some(Looked::Event(event)),
-            steps: &[],
+            program: None,
             key: &[],
             taken: &[],
             own: 0,

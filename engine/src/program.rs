@@ -14,17 +14,18 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{Aggregate, BinaryOp, Bound, MaskedFields, Overlap, Rule, UnitKind};
 use pattern_dsl::types::Micros;
 use smallvec::SmallVec;
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
-/// A compiled rule.
+/// A compiled rule: what is its own, beside the [`Shape`] that it shares with rules like it.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// What its matching reads; found through the program itself.
+    pub(crate) shape: Arc<Shape>,
     pub(crate) name: ArcStr,
     pub(crate) revision: u32,
     pub(crate) rule: Rule,
-    /// By rule stream: the task's stream.
-    pub(crate) streams: Vec<StreamId>,
-    /// Their names.
+    /// Names of its streams.
     pub(crate) stream_names: Vec<ArcStr>,
     /// What of its streams and tables is masked; [`crate::mask`] sets the flags from it.
     pub(crate) masked: MaskedFields,
@@ -32,12 +33,12 @@ pub(crate) struct Program {
     pub(crate) masks_alerts: bool,
     /// Names of the rule's key parts, and whether they are masked.
     pub(crate) keys: Vec<(ArcStr, bool)>,
-    /// What it wants of events; at most 64.
-    pub(crate) roles: Vec<Role>,
-    pub(crate) steps: Vec<StepProgram>,
-    pub(crate) absences: Vec<AbsenceProgram>,
-    pub(crate) windows: Vec<WindowProgram>,
-    pub(crate) latches: Vec<LatchProgram>,
+    /// By role: predicates of the stream that must hold, by their number in the index.
+    pub(crate) predicates: Vec<Vec<u32>>,
+    /// By step.
+    pub(crate) texts: Vec<StepText>,
+    /// Words that its steps ask for: what rows need not keep.
+    pub(crate) words: Vec<Value>,
     pub(crate) having: Vec<TermProgram>,
     pub(crate) unless: Vec<TermProgram>,
     pub(crate) severity: Option<Output>,
@@ -48,6 +49,22 @@ pub(crate) struct Program {
     pub(crate) timeout: Option<Vec<(ArcStr, Output)>>,
     /// `cooldown .. per`.
     pub(crate) per: Vec<Node>,
+    /// The task's numbers of the lists and lookups that it reads.
+    pub(crate) tables: Vec<usize>,
+    pub(crate) past: Past,
+}
+
+/// What the matching of a rule reads for every event: the same for rules that differ in names, words and limits alone.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// By rule stream: the task's stream.
+    pub(crate) streams: Vec<StreamId>,
+    /// What it wants of events; at most 64.
+    pub(crate) roles: Vec<Role>,
+    pub(crate) steps: Vec<StepProgram>,
+    pub(crate) absences: Vec<AbsenceProgram>,
+    pub(crate) windows: Vec<WindowProgram>,
+    pub(crate) latches: Vec<LatchProgram>,
     pub(crate) units: Vec<UnitProgram>,
     /// Absences before the first unit, after the last, and `cancel on`s: indices into `absences`.
     pub(crate) leading: Vec<usize>,
@@ -60,6 +77,8 @@ pub(crate) struct Program {
     pub(crate) horizon: Micros,
     /// Somewhere between two steps time must pass: `no X for D`, `until quiet for D`.
     pub(crate) waits: bool,
+    /// `on timeout`: an alert tells of a first event that began no match.
+    pub(crate) times_out: bool,
     /// The search does not meet choices in their order: an event may fit two members of a `one of`, which is one choice;
     /// or `per start` orders those of a leading set by their first events.
     pub(crate) unordered: bool,
@@ -89,9 +108,14 @@ pub(crate) struct Program {
     pub(crate) creating: u64,
     /// Roles after which the values of windows are needed.
     pub(crate) reading: u64,
-    /// The task's numbers of the lists and lookups that it reads.
-    pub(crate) tables: Vec<usize>,
-    pub(crate) past: Past,
+}
+
+impl Deref for Program {
+    type Target = Shape;
+
+    fn deref(&self) -> &Shape {
+        &self.shape
+    }
 }
 
 impl Program {
@@ -145,9 +169,7 @@ pub(crate) struct Role {
     pub(crate) stream: usize,
     /// Slots of the key parts.
     pub(crate) keys: SmallVec<[usize; 2]>,
-    /// Predicates of the stream that must hold, by their number in the index.
-    pub(crate) predicates: Vec<u32>,
-    /// Further terms that need the key, windows or latches, but no step.
+    /// Terms beside its predicates that need the key, windows or latches, but no step.
     pub(crate) keyed: Vec<Node>,
     /// Of a step: its unit.
     pub(crate) unit: usize,
@@ -269,8 +291,6 @@ impl BoundProgram {
 
 #[derive(Debug)]
 pub(crate) struct StepProgram {
-    pub(crate) name: ArcStr,
-    pub(crate) stream_name: ArcStr,
     pub(crate) stream: usize,
     /// Index into [`Program::units`].
     pub(crate) unit: usize,
@@ -297,6 +317,13 @@ pub(crate) struct StepProgram {
     pub(crate) kept: Vec<usize>,
     /// By slot, as far as they are read: where its rows have the value.
     pub(crate) sources: Vec<Source>,
+}
+
+/// What is told of a step.
+#[derive(Debug)]
+pub(crate) struct StepText {
+    pub(crate) name: ArcStr,
+    pub(crate) stream_name: ArcStr,
     /// For evidence.
     pub(crate) shown: Vec<FieldShown>,
     /// Its `where` and its stream's `from`, term by term, for evidence and for `why`.

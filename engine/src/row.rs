@@ -62,10 +62,18 @@ pub(crate) enum Source {
     Nowhere,
     /// It is a part of the key.
     Key(usize),
-    /// The step takes only events with this word.
-    Word(Value),
+    /// The step takes only events with this word of the rule.
+    Word(usize),
     /// The row keeps it, at this place.
     Kept(usize),
+}
+
+/// What is known of an event without its row.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) key: &'a [Value],
+    /// [`Program::words`](crate::program::Program::words).
+    pub(crate) words: &'a [Value],
 }
 
 impl Rest {
@@ -117,11 +125,11 @@ impl Row {
     }
 
     /// The value of a slot. No `sources`: the row keeps all slots in their order.
-    pub(crate) fn slot<'a>(&'a self, slot: usize, sources: &'a [Source], key: &'a [Value]) -> &'a Value {
+    pub(crate) fn slot<'a>(&'a self, slot: usize, sources: &[Source], known: Known<'a>) -> &'a Value {
         let place = match sources.get(slot) {
             Some(Source::Kept(place)) => *place,
-            Some(Source::Key(part)) => return key.get(*part).unwrap_or(&NULL),
-            Some(Source::Word(word)) => return word,
+            Some(Source::Key(part)) => return known.key.get(*part).unwrap_or(&NULL),
+            Some(Source::Word(word)) => return known.words.get(*word).unwrap_or(&NULL),
             Some(Source::Nowhere) => return &NULL,
             None if sources.is_empty() => slot,
             None => return &NULL,

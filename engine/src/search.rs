@@ -553,11 +553,11 @@ pub(crate) fn scope<'s>(
     own: usize,
     row: Option<&'s Row>,
 ) -> Scope<'s> {
-    let steps = &question.program.steps;
-    let sources = steps.get(own).map_or(&[][..], |step| &step.sources);
+    let program = question.program;
+    let sources = program.steps.get(own).map_or(&[][..], |step| &step.sources);
     Scope {
         this: row.map(|row| Looked::Row(row, sources)),
-        steps,
+        program: Some(program),
         key: question.key,
         taken,
         own,

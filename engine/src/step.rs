@@ -124,7 +124,7 @@ impl Stepping<'_> {
             if row.is_marked() && plain {
                 return false;
             }
-            if self.program.timeout.is_some() && !row.is_marked() {
+            if self.program.times_out && !row.is_marked() {
                 self.wait(self.event.view.ts.saturating_add(self.program.within));
             }
         }

@@ -13,6 +13,7 @@ use crate::past::Past;
 use crate::predicate::Around;
 use crate::program::Program;
 use crate::revision::Same;
+use crate::share::Shapes;
 use crate::stream::StreamTime;
 use crate::tables::Tables;
 use crate::time::{Clock, PartitionTime};
@@ -23,13 +24,14 @@ use crate::why::history::History;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
 use pattern_dsl::types::Micros;
+use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use crate::found::FoundBy;
 pub use crate::index::How;
-pub use crate::interface::{ActivateError, Input, Limits, Options, Outputs, Partition, RuleStats};
+pub use crate::interface::{ActivateError, Counts, Input, Limits, Options, Outputs, Partition, RuleStats};
 
 /// Revisions of one rule that may drain at once.
 const DRAINING_MAX: usize = 8;
@@ -56,6 +58,7 @@ pub struct Task {
     pub(crate) layout: Layout,
     pub(crate) index: Index,
     pub(crate) tables: Tables,
+    shapes: Shapes,
     pub(crate) streams: Vec<StreamTime>,
     pub(crate) partition_names: Vec<ArcStr>,
     pub(crate) partition_streams: Vec<Vec<StreamId>>,
@@ -95,6 +98,7 @@ impl Task {
             layout: Layout::default(),
             index: Index::default(),
             tables: Tables::default(),
+            shapes: Shapes::default(),
             streams: Vec::new(),
             partition_names: Vec::new(),
             partition_streams: Vec::new(),
@@ -212,6 +216,7 @@ impl Task {
             }
             self.revisions.insert(rule.name.clone(), revision);
             activated.push((rule.name.clone(), revision));
+            program.shape = self.shapes.share(program.shape);
             let mut run = RuleRun::new(Arc::new(program), at);
             for old in self.rules.get_mut(revisions.clone()).unwrap_or_default() {
                 old.state.until = Some(old.state.until.map_or(end, |until| until.min(end)));
@@ -291,7 +296,8 @@ impl Task {
                         if let [slot] = *role.keys.as_slice() { u16::try_from(slot).ok() } else { None };
                     let slot = only.filter(|_| run.program.uniform_keys);
                     let wanted = Wanted { rule: number as u32, slot, roles: 1 << bit };
-                    self.index.want(*stream, wanted, &role.predicates);
+                    let predicates = run.program.predicates.get(bit).map_or(&[][..], |own| own);
+                    self.index.want(*stream, wanted, predicates);
                 }
             }
             let streams = &run.program.streams;
@@ -586,9 +592,9 @@ impl RuleRun {
     pub(crate) fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
         let steps = program.steps.len();
         let stats = RuleStats {
-            step_events: vec![0; steps],
-            step_reached: vec![0; steps],
-            absence_met: vec![0; program.absences.len()],
+            step_events: smallvec![0; steps],
+            step_reached: smallvec![0; steps],
+            absence_met: smallvec![0; program.absences.len()],
             ..RuleStats::default()
         };
         Self { program, state: RuleState { from, stats, ..RuleState::default() }, closed_at: 0 }

@@ -91,13 +91,15 @@ pub(crate) fn failure(
     failed: Failed<'_>,
 ) -> Failure {
     let program = search.question.program;
-    let Some(step) = program.steps.get(number) else { return Failure::default() };
+    let (Some(step), Some(text)) = (program.steps.get(number), program.texts.get(number)) else {
+        return Failure::default();
+    };
     let last = before.and_then(|before| search.last_of(before));
     let mut told = Failure {
         step: unit_name(search, number, failed),
-        stream: step.stream_name.to_string(),
+        stream: text.stream_name.to_string(),
         event: row.map(|row| {
-            evidence_event(program, row, Some(step), search.question.key, search.question.partitions)
+            evidence_event(program, row, Some(number), search.question.key, search.question.partitions)
         }),
         event_stream: row.map(|row| stream_of(search, row)).unwrap_or_default(),
         after: before.and_then(|before| Some((name_of(search, before), search.last_of(before)?.ts))),
@@ -125,7 +127,7 @@ pub(crate) fn failure(
         }
         Failed::Arrow(misfit) => arrow(search, number, last, row, misfit, &mut told),
         Failed::Term(term) => {
-            if let Some(term) = step.terms.get(term) {
+            if let Some(term) = text.terms.get(term) {
                 let scope = scope(&search.question, &search.taken, number, row);
                 let after = told.after.take();
                 told = Failure { after, ..with_term(told, term, &scope) };
@@ -133,7 +135,7 @@ pub(crate) fn failure(
         }
         Failed::LeftOut(member) => {
             told.kind = FailureKind::LeftOut;
-            told.test = program.steps.get(member).map(|step| step.name.to_string()).unwrap_or_default();
+            told.test = program.texts.get(member).map(|text| text.name.to_string()).unwrap_or_default();
         }
         Failed::Barred => barred(search, row, &mut told),
         Failed::Broken(breaker) | Failed::Dead(breaker) => broken(search, breaker, &mut told),
@@ -197,7 +199,7 @@ fn mirrored(op: BinaryOp) -> Option<BinaryOp> {
 
 /// How near the value of a term was to what it had to be; the greater the nearer.
 pub(crate) fn nearness(search: &Search<'_, '_>, step: usize, term: usize, row: &Row) -> f64 {
-    let sides = search.question.program.steps.get(step).and_then(|step| step.terms.get(term)?.sides.as_ref());
+    let sides = search.question.program.texts.get(step).and_then(|text| text.terms.get(term)?.sides.as_ref());
     let number = |value: Value| match value {
         Value::Instant(micros) | Value::Duration(micros) => Some(micros as f64),
         other => other.as_f64(),
@@ -336,7 +338,7 @@ fn broken(search: &Search<'_, '_>, breaker: Breaker<'_>, told: &mut Failure) {
         }
         Some(Broken::Quiet(step)) => {
             told.kind = FailureKind::Quiet;
-            let name = program.steps.get(step).map(|step| step.name.to_string()).unwrap_or_default();
+            let name = program.texts.get(step).map(|text| text.name.to_string()).unwrap_or_default();
             told.test = format!("{name} until quiet");
         }
         None => told.kind = FailureKind::Absence,
@@ -391,7 +393,7 @@ fn name_of(search: &Search<'_, '_>, unit: usize) -> String {
         return name.to_string();
     }
     let names =
-        program.steps.get(unit.steps.clone()).unwrap_or_default().iter().map(|step| step.name.as_str());
+        program.texts.get(unit.steps.clone()).unwrap_or_default().iter().map(|text| text.name.as_str());
     let joint = if unit.kind == UnitKind::All { " and " } else { " or " };
     names.collect::<Vec<_>>().join(joint)
 }
@@ -399,12 +401,14 @@ fn name_of(search: &Search<'_, '_>, unit: usize) -> String {
 /// The step, or where it is one of several that could go on, all of them.
 fn unit_name(search: &Search<'_, '_>, number: usize, failed: Failed<'_>) -> String {
     let program = search.question.program;
-    let Some(step) = program.steps.get(number) else { return String::new() };
+    let (Some(step), Some(text)) = (program.steps.get(number), program.texts.get(number)) else {
+        return String::new();
+    };
     let kind = program.units.get(step.unit).map_or(UnitKind::Step, |unit| unit.kind);
     let any = matches!(failed, Failed::Nothing | Failed::Dead(_)) && kind == UnitKind::One;
     let all = matches!(failed, Failed::Apart | Failed::LeftOut(_) | Failed::Open(_) | Failed::NoDeadline)
         || matches!(failed, Failed::Broken(_));
-    if any || (all && kind != UnitKind::Step) { name_of(search, step.unit) } else { step.name.to_string() }
+    if any || (all && kind != UnitKind::Step) { name_of(search, step.unit) } else { text.name.to_string() }
 }
 
 fn stream_of(search: &Search<'_, '_>, row: &Row) -> String {

@@ -144,7 +144,7 @@ impl Task {
         why.events = replay.events;
         let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
         why.begins =
-            program.steps.get(first).unwrap_or_default().iter().map(|s| s.stream_name.to_string()).collect();
+            program.texts.get(first).unwrap_or_default().iter().map(|s| s.stream_name.to_string()).collect();
         why.begins.dedup();
         let late = history.events.iter().filter_map(|(event, dropped)| Some((event, (*dropped)?)));
         let late = late.filter(|(event, _)| is_of_key(program, event, key));
@@ -179,8 +179,8 @@ impl Task {
     fn dropped(&self, program: &Program, event: &Event, why: Drop) -> Dropped {
         let at = program.streams.iter().position(|stream| *stream == event.stream);
         let stream = at.and_then(|at| program.stream_names.get(at)).map(ToString::to_string);
-        let shown = at.and_then(|at| program.steps.iter().find(|step| step.stream == at));
-        let shown = shown.map_or(&[][..], |step| &step.shown);
+        let shown = at.and_then(|at| program.steps.iter().position(|step| step.stream == at));
+        let shown = shown.and_then(|step| program.texts.get(step)).map_or(&[][..], |text| &text.shown);
         let event = evidence_event_of(program, event, shown, &self.partition_names);
         Dropped { stream: stream.unwrap_or_default(), event, why }
     }

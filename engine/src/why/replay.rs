@@ -143,10 +143,11 @@ impl<'t> Replay<'t> {
     fn roles(&self, program: &Program, event: &Event) -> u64 {
         let (view, index) = (event.view(), &self.task.index);
         let around = Around { partitions: &self.task.partition_names, tables: &self.task.tables };
-        let plays = program.roles.iter().enumerate().filter(|(_, role)| {
+        let of_role = |bit: usize| program.predicates.get(bit).map_or(&[][..], |own| own);
+        let plays = program.roles.iter().enumerate().filter(|(bit, role)| {
             program.streams.get(role.stream) == Some(&event.stream)
                 && has_key(event, &role.keys, &self.key)
-                && role.predicates.iter().all(|number| index.holds(*number, &view, around))
+                && of_role(*bit).iter().all(|number| index.holds(*number, &view, around))
         });
         plays.fold(0, |roles, (bit, _)| roles | 1 << bit)
     }
@@ -248,7 +249,7 @@ fn scope<'s>(
 ) -> Scope<'s> {
     Scope {
         this: Some(Looked::Event(event)),
-        steps: &[],
+        program: None,
         key,
         taken: &[],
         own: 0,

@@ -92,19 +92,20 @@ fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Rows<'r>> {
 
 fn steps(replay: &Replay<'_>, taken: &[Rows<'_>]) -> Vec<Taken> {
     let Question { key, partitions, .. } = replay.question(0, 0, 0);
-    let begun = replay.program.steps.iter().zip(taken).filter(|(_, rows)| !rows.is_empty());
-    let told = begun.map(|(step, rows)| Taken {
+    let steps = replay.program.steps.iter().zip(&replay.program.texts).zip(taken).enumerate();
+    let begun = steps.filter(|(_, (_, rows))| !rows.is_empty());
+    let told = begun.map(|(number, ((step, text), rows))| Taken {
         step: replay
             .program
             .units
             .get(step.unit)
             .and_then(|unit| unit.name.as_ref())
-            .unwrap_or(&step.name)
+            .unwrap_or(&text.name)
             .to_string(),
-        stream: step.stream_name.to_string(),
+        stream: text.stream_name.to_string(),
         events: rows
             .iter()
-            .map(|row| evidence_event(replay.program, row, Some(step), key, partitions))
+            .map(|row| evidence_event(replay.program, row, Some(number), key, partitions))
             .collect(),
     });
     told.collect()
