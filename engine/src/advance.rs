@@ -149,16 +149,16 @@ impl Turn<'_, '_> {
             None => keys.insert(hash, key.into(), || KeyState::new(program)),
         };
         let Some((_, held)) = keys.get_mut(handle) else { return false };
-        let view = self.event.view;
+        let view = &self.event.view;
         let weight = held.weight();
         held.expire(program, now);
         let before = held.beside.latches;
         let windows = match program.windows.as_slice() {
             [] => Vec::new(),
-            _ => windows_at(program, held, &view, roles, key, around),
+            _ => windows_at(program, held, view, roles, key, around),
         };
-        let scope = Scope {
-            this: Some(Looked::Event(&view)),
+        let mut scope = Scope {
+            this: Some(Looked::Event(view)),
             program: Some(program),
             key,
             taken: &[],
@@ -171,7 +171,7 @@ impl Turn<'_, '_> {
         };
         let latched = !program.latches.is_empty() && self.closed_at != pos;
         let latches = if latched { latches_after(program, scope.latches, roles, &scope) } else { before };
-        let scope = Scope { latches, ..scope };
+        scope.latches = latches;
         held.set_latches(latches);
         let mut step = Stepping {
             program,

@@ -23,6 +23,8 @@ const EVENTS: usize = 32;
 const STATES: usize = 64;
 /// Most rules whose timers are looked at.
 const RULES: usize = 4;
+/// While there are no more rules than this, they are near already.
+const MANY: usize = 500;
 /// While all keys hold less than this, they are near already.
 const FEW: usize = 2_000;
 
@@ -31,8 +33,6 @@ const FEW: usize = 2_000;
 pub(crate) struct Ahead {
     /// Rules that want them, event by event.
     wanted: Vec<Wanted>,
-    /// Hashes of the keys that these rules know them by.
-    hashes: Vec<Option<u64>>,
     /// Where these keys are.
     near: Vec<Near>,
     events: Vec<Meeting>,
@@ -105,9 +105,8 @@ impl Task {
 
     /// Looks at the first events, one at least; gives how many.
     fn look_ahead(&mut self, ahead: &mut Ahead, events: &[EventRef<'_>]) -> usize {
-        let Ahead { wanted, hashes, near, events: seen } = ahead;
+        let Ahead { wanted, near, events: seen } = ahead;
         wanted.clear();
-        hashes.clear();
         near.clear();
         seen.clear();
         let around = Around { partitions: &self.partition_names, tables: &self.tables };
@@ -134,17 +133,25 @@ impl Task {
                 break;
             }
         }
-        touch_rules(wanted.iter().filter_map(|wanted| self.rules.get(wanted.rule as usize)));
-        for meeting in seen.iter_mut() {
-            let Some(event) = events.get(meeting.number) else { continue };
-            let wanted = wanted.get(meeting.wanted.clone()).unwrap_or_default();
-            hashes.extend(wanted.iter().map(|wanted| hash_ahead(event, wanted, &mut meeting.hash)));
+        if self.rules.len() > MANY {
+            touch_rules(wanted.iter().filter_map(|wanted| self.rules.get(wanted.rule as usize)));
         }
-        let found = wanted.iter().zip(hashes.iter()).map(|(wanted, hash)| {
-            let run = self.rules.get(wanted.rule as usize).zip(*hash);
-            run.map_or(Near::Unknown, |(run, hash)| run.state.keys.near(hash))
-        });
-        near.extend(found);
+        for meeting in seen.iter_mut() {
+            let (Some(event), Some(wanted)) =
+                (events.get(meeting.number), wanted.get(meeting.wanted.clone()))
+            else {
+                continue;
+            };
+            meeting.hash = wanted.first().and_then(|wanted| hash_ahead(event, *wanted));
+        }
+        for Meeting { number, wanted: range, hash } in seen.iter() {
+            for wanted in wanted.get(range.clone()).unwrap_or_default() {
+                let same = hash.filter(|(slot, _)| Some(*slot) == wanted.slot.map(usize::from));
+                let hash = same.or_else(|| hash_ahead(events.get(*number)?, *wanted));
+                let run = self.rules.get(wanted.rule as usize).zip(hash);
+                near.push(run.map_or(Near::Unknown, |(run, (_, hash))| run.state.keys.near(hash)));
+            }
+        }
         if self.held < FEW {
             return looked;
         }
@@ -189,15 +196,10 @@ fn touch<'s>(states: impl Iterator<Item = &'s KeyState> + Clone) {
     black_box(ends.map(|row| row.pos).sum::<u64>());
 }
 
-/// The hash of the key that a rule knows an event by.
+/// The slot of the key that a rule knows an event by, and the hash of its value.
 #[inline]
-fn hash_ahead(event: &EventRef<'_>, wanted: &Wanted, known: &mut Option<(usize, u64)>) -> Option<u64> {
+fn hash_ahead(event: &EventRef<'_>, wanted: Wanted) -> Option<(usize, u64)> {
     let slot = usize::from(wanted.slot?);
     let value = event.slot(slot);
-    if value.is_null() {
-        return None;
-    }
-    let same = known.filter(|(known, _)| *known == slot);
-    let (_, hash) = *known.insert(same.unwrap_or_else(|| (slot, hash_of([value]))));
-    Some(hash)
+    (!value.is_null()).then(|| (slot, hash_of([value])))
 }

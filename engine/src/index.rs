@@ -23,6 +23,9 @@ const FAMILY_MIN: usize = 4;
 const FEW: usize = 6;
 const WRITTEN: usize = 4096;
 
+/// Predicates that a want asks beside the one that finds it: most ask one, and need no heap.
+type Further = SmallVec<[u32; 2]>;
+
 /// Predicates and wants of every stream.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -39,7 +42,7 @@ struct StreamIndex {
     /// The same in the order of what finds them; those that ask nothing come first.
     wanted: Vec<Wanted>,
     /// The predicates that each of them asks beside the one that finds it.
-    further: Vec<Box<[u32]>>,
+    further: Vec<Further>,
     unconditional: usize,
     /// Predicates that are tested for every event.
     tested: Vec<Tested>,
@@ -289,7 +292,7 @@ struct Look<'a> {
     predicates: &'a mut [Test],
     epoch: u64,
     wanted: &'a [Wanted],
-    further: &'a [Box<[u32]>],
+    further: &'a [Further],
     found: &'a mut Vec<Wanted>,
 }
 

@@ -48,6 +48,7 @@ mod revision;
 mod step;
 mod passing;
 mod search;
+mod plain;
 mod fit;
 mod set;
 mod overlap;

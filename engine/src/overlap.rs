@@ -9,7 +9,7 @@ use crate::expr::Scope;
 use crate::interface::{Limits, RuleStats};
 use crate::program::{Program, all_hold};
 use crate::row::{Position, Row, Rows, first_of, last_of};
-use crate::search::{Ask, Next, Question, search};
+use crate::search::{Ask, Next, Question, search, whole_scope};
 use crate::state::{Cooldowns, Key, KeyState, Sent};
 use crate::tables::Tables;
 use crate::value::Value;
@@ -132,7 +132,7 @@ fn fire(
     let mut capped = false;
     let by_first = program.overlap == Overlap::PerStart;
     let in_order = program.units.first().is_none_or(|unit| unit.kind == UnitKind::Step);
-    let found = search(question, &mut |taken, scope| {
+    let found = search(question, &mut |taken| {
         let first = if by_first { ends(program, taken).0.map_or(0, |row| row.pos) } else { 0 };
         if program.overlap == Overlap::All && round.fired >= cap {
             capped = true;
@@ -146,7 +146,8 @@ fn fire(
             round.firsts.push(first);
         }
         round.from = used_from(program, taken);
-        let choice = Choice { taken, scope, truncated: held.saturated || around.refused };
+        let truncated = held.saturated || around.refused;
+        let choice = Choice { taken, scope: &|| whole_scope(&question, taken), truncated };
         send(program, &mut sent, stats, moment, around, &choice, &mut fresh);
         match program.overlap {
             _ if moment.by == FiredBy::Timeout => Next::Stop,
@@ -190,7 +191,7 @@ pub(crate) fn fire_alone(
         stats.suppressed_unless += 1;
         return false;
     }
-    let choice = Choice { taken: scope.taken, scope, truncated: around.refused };
+    let choice = Choice { taken: scope.taken, scope: &|| *scope, truncated: around.refused };
     let mut sent = Sending { known: &Cooldowns::new(), fresh: Vec::new() };
     send(program, &mut sent, stats, moment, around, &choice, out);
     true
@@ -238,7 +239,8 @@ impl Sending<'_> {
 /// A choice that fires.
 struct Choice<'c, 'a> {
     taken: &'c [Rows<'a>],
-    scope: &'c Scope<'c>,
+    /// What its outputs read: most choices of `overlap all` are only counted.
+    scope: &'c dyn Fn() -> Scope<'c>,
     truncated: bool,
 }
 
@@ -256,7 +258,8 @@ fn send(
     let full = stats.is_day_full(moment.time, around.limits.alerts_per_rule_day);
     let mut own = Sent::default();
     if let Some(cooldown) = program.cooldown.filter(|_| !timeout) {
-        let per: Key = program.per.iter().map(|node| node.eval(choice.scope)).collect();
+        let scope = (choice.scope)();
+        let per: Key = program.per.iter().map(|node| node.eval(&scope)).collect();
         let known = sent.of(&per);
         if known.last.is_some_and(|last| moment.time - last < cooldown) {
             stats.suppressed_cooldown += 1;
@@ -292,7 +295,7 @@ fn send(
         suppressed: own.suppressed,
         truncated: choice.truncated,
     };
-    let alert = emit::alert(program, choice.taken, choice.scope, &facts);
+    let alert = emit::alert(program, choice.taken, &(choice.scope)(), &facts);
     note(around, moment, choice, Some(&alert), None);
     fresh.push(alert);
 }
@@ -376,6 +379,7 @@ fn use_up(
 }
 
 /// The first and the last event of a choice.
+#[inline]
 fn ends<'a>(program: &Program, taken: &[Rows<'a>]) -> (Option<&'a Row>, Option<&'a Row>) {
     if program.chain {
         let first = taken.first().and_then(|rows| rows.first());

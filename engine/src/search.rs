@@ -6,6 +6,7 @@
 //! INVARIANT: visits exactly the complete choices that end at `end`, in the order of the language.
 
 use crate::expr::{Looked, Node, Scope};
+use crate::plain::{ending, lower_bounds};
 use crate::program::{Ending, Program, all_hold};
 use crate::row::{Position, Row, Rows};
 use crate::state::KeyState;
@@ -90,10 +91,7 @@ type Rank = (Reverse<usize>, Vec<Position>);
 pub(crate) type Taken<'a> = SmallVec<[Rows<'a>; 4]>;
 
 /// Gives every complete choice to `visit`: what each step took.
-pub(crate) fn search<'a>(
-    question: Question<'a>,
-    visit: &mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
-) -> Found {
+pub(crate) fn search<'a>(question: Question<'a>, visit: &mut dyn FnMut(&[Rows<'a>]) -> Next) -> Found {
     let mut search = Search::new(question, visit);
     let _ = search.extend(0, Position::MAX);
     if let Some((_, taken)) = search.best.take() {
@@ -107,7 +105,7 @@ pub(crate) fn search<'a>(
 pub(crate) struct Search<'a, 'v> {
     pub(crate) question: Question<'a>,
     /// By step: no choice that ends at `end` begins it before this position. Empty = not known.
-    lower: SmallVec<[Position; 4]>,
+    pub(crate) lower: SmallVec<[Position; 4]>,
     pub(crate) taken: Taken<'a>,
     /// The units that have begun, in order.
     pub(crate) begun: SmallVec<[usize; 4]>,
@@ -119,75 +117,16 @@ pub(crate) struct Search<'a, 'v> {
     /// Where the walk does not meet choices in their order: first event, beginnings, what each took.
     collected: Vec<(Position, Vec<Position>, Taken<'a>)>,
     /// The visitor wants another first event.
-    skip_first: bool,
+    pub(crate) skip_first: bool,
     /// The row at `end` of the last step's list.
-    ending: Option<&'a Row>,
+    pub(crate) ending: Option<&'a Row>,
     /// Of [`Ask::Explain`]: what is written down.
     pub(crate) trace: Option<Box<Trace<'a>>>,
-    visit: &'v mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
-}
-
-/// Walks a chain of single steps backwards from `end`: the earliest position at which each step can begin. `Position::MAX` =
-/// any end to come.
-fn lower_bounds(program: &Program, state: &KeyState, end: Position) -> SmallVec<[Position; 4]> {
-    let steps = &program.steps;
-    let mut lower = SmallVec::from_elem(0, steps.len());
-    let Some(last) = steps.len().checked_sub(1) else { return lower };
-    if steps.get(last).is_some_and(|step| step.max == 1) {
-        lower[last] = end;
-    }
-    for number in (1..steps.len()).rev() {
-        let (Some(step), Some(unit), Some(before), Some(list)) =
-            (steps.get(number), program.units.get(number), steps.get(number - 1), state.lists.get(number))
-        else {
-            continue;
-        };
-        let at = list.partition_point(|row| row.pos < lower[number]);
-        let mut bound = 0;
-        if step.bars {
-            bound = at.checked_sub(1).and_then(|at| list.get(at)).map_or(0, |row| row.pos);
-        }
-        if let Some(candidate) = list.get(at)
-            && before.max == 1
-        {
-            if unit.immediately {
-                bound = bound.max(candidate.union_before());
-            }
-            if let (Some(within), Some(earlier)) = (&unit.within, state.lists.get(number - 1)) {
-                let within = within.longest();
-                let at = earlier.partition_point(|row| row.ts < candidate.ts.saturating_sub(within));
-                bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
-            }
-        }
-        lower[number - 1] = bound;
-    }
-    lower
-}
-
-/// Of a program that [`forgets`](Program::forgets): drops what no end to come can reach.
-pub(crate) fn forget(program: &Program, state: &mut KeyState) {
-    let lower = lower_bounds(program, state, Position::MAX);
-    let mut dropped = true;
-    for ((list, step), lower) in state.lists.iter_mut().zip(&program.steps).zip(lower) {
-        // Of a step that takes the first one, a row may go only with all beginnings before it that it bars.
-        dropped = !step.first_only || (step.bars && dropped);
-        if dropped {
-            list.drop_while(|row| row.pos < lower);
-        }
-    }
-}
-
-/// The last event of the choice where the last unit is a step.
-fn ending<'a>(question: &Question<'a>) -> Option<&'a Row> {
-    let list = question.state.lists.last()?;
-    list.get(list.binary_search_by_key(&question.end, |row| row.pos).ok()?)
+    visit: &'v mut dyn FnMut(&[Rows<'a>]) -> Next,
 }
 
 impl<'a, 'v> Search<'a, 'v> {
-    pub(crate) fn new(
-        question: Question<'a>,
-        visit: &'v mut dyn FnMut(&[Rows<'a>], &Scope<'_>) -> Next,
-    ) -> Self {
+    pub(crate) fn new(question: Question<'a>, visit: &'v mut dyn FnMut(&[Rows<'a>]) -> Next) -> Self {
         let pruned = question.program.chain && matches!(question.ask, Ask::Complete | Ask::Dues);
         Self {
             question,
@@ -301,55 +240,6 @@ impl<'a, 'v> Search<'a, 'v> {
         self.give_back(before);
         if unit.skippable && !flow.is_break() && !self.skip_first {
             flow = self.extend(number + 1, limit.min(first_fit));
-        }
-        flow
-    }
-
-    /// [`Self::extend_step`] where order alone decides. A last step that takes the first one bars what lies before an earlier
-    /// one ([`lower_bounds`]), so that its end needs no look at those.
-    fn extend_plain(&mut self, number: usize, step: usize, first_only: bool) -> ControlFlow<()> {
-        let Some(last) = self.taken.get(step - 1).and_then(|taken| taken.first()).map(|row| row.pos) else {
-            return ControlFlow::Continue(());
-        };
-        if self.is_last(number) {
-            return match self.ending {
-                Some(row) if last < row.pos && !self.out_of_bound(row) => self.begin_plain(number, step, row),
-                _ => ControlFlow::Continue(()),
-            };
-        }
-        let lower = self.lower.get(step).copied().unwrap_or(0);
-        let start = if first_only { last + 1 } else { lower.max(last + 1) };
-        let (list, end) = (self.list(step), self.question.end);
-        let at = list.partition_point(|row| row.pos < start);
-        for row in list.get(at..).unwrap_or_default() {
-            if row.pos > end || self.out_of_bound(row) {
-                break;
-            }
-            if row.pos >= lower {
-                self.begin_plain(number, step, row)?;
-            }
-            if first_only || self.skip_first {
-                break;
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// [`Self::begin`] of such a step, or the end.
-    fn begin_plain(&mut self, number: usize, step: usize, row: &'a Row) -> ControlFlow<()> {
-        self.found.work += 1;
-        if self.is_overworked() {
-            return ControlFlow::Break(());
-        }
-        if let Some(taken) = self.taken.get_mut(step) {
-            *taken = Rows::One(row);
-        }
-        self.begun.push(number);
-        let flow =
-            if self.is_last(number) { self.complete() } else { self.extend(number + 1, Position::MAX) };
-        self.begun.pop();
-        if let Some(taken) = self.taken.get_mut(step) {
-            *taken = Rows::None;
         }
         flow
     }
@@ -495,10 +385,9 @@ impl<'a, 'v> Search<'a, 'v> {
     /// The clauses on the whole match, then the visitor.
     fn give(&mut self) -> ControlFlow<()> {
         let program = self.question.program;
-        let windows = self.question.windows;
         if !program.having.is_empty()
             && self.question.ask == Ask::Complete
-            && !all_hold(&program.having, &Scope { windows, ..scope(&self.question, &self.taken, 0, None) })
+            && !all_hold(&program.having, &whole_scope(&self.question, &self.taken))
         {
             return ControlFlow::Continue(());
         }
@@ -527,15 +416,13 @@ impl<'a, 'v> Search<'a, 'v> {
 
     /// `unless`, then the visitor.
     fn visit(&mut self) -> ControlFlow<()> {
-        let program = self.question.program;
-        let windows = self.question.windows;
-        let scope = Scope { windows, ..scope(&self.question, &self.taken, 0, None) };
-        if !program.unless.is_empty() && all_hold(&program.unless, &scope) {
+        let unless = &self.question.program.unless;
+        if !unless.is_empty() && all_hold(unless, &whole_scope(&self.question, &self.taken)) {
             self.found.silenced += 1;
             return ControlFlow::Continue(());
         }
         self.found.choices += 1;
-        match (self.visit)(&self.taken, &scope) {
+        match (self.visit)(&self.taken) {
             Next::Choice => ControlFlow::Continue(()),
             Next::FirstEvent => {
                 self.skip_first = true;
@@ -544,6 +431,11 @@ impl<'a, 'v> Search<'a, 'v> {
             Next::Stop => ControlFlow::Break(()),
         }
     }
+}
+
+/// What the clauses on the whole match read.
+pub(crate) fn whole_scope<'s>(question: &Question<'s>, taken: &'s [Rows<'s>]) -> Scope<'s> {
+    Scope { windows: question.windows, ..scope(question, taken, 0, None) }
 }
 
 /// What the tests of a step's row read; without a row, those of the whole match.

@@ -193,16 +193,16 @@ fn not_known() -> Micros {
 
 impl KeyState {
     pub(crate) fn new(program: &Program) -> Self {
-        let held = Held {
+        let held = || Held {
             absences: vec![AbsenceState::default(); program.absences.len()],
             seen: if program.strict { vec![0; program.streams.len()] } else { Vec::new() },
             windows: program.windows.iter().map(WindowState::new).collect(),
             ..Held::NOTHING
         };
-        let holds = !(held.absences.is_empty() && held.seen.is_empty() && held.windows.is_empty());
+        let holds = program.strict || !(program.absences.is_empty() && program.windows.is_empty());
         Self {
             lists: smallvec![List::new(); program.steps.len()],
-            beside: Beside(holds.then(|| Box::new(held))),
+            beside: Beside(holds.then(|| Box::new(held()))),
             expires_at: Micros::MIN,
             saturated: false,
         }

@@ -9,9 +9,10 @@ use crate::expr::Scope;
 use crate::interface::RuleStats;
 use crate::keys::Handle;
 use crate::overlap::{Moment, Surroundings, UsedUp, complete, question};
+use crate::plain::forget;
 use crate::program::{BoundProgram, Ending, Place, Program, RoleKind};
 use crate::row::{Context, Position, Row, Rows};
-use crate::search::{Ask, Next, Question, absence_scope, all_true, forget, scope, search};
+use crate::search::{Ask, Next, Question, absence_scope, all_true, scope, search};
 use crate::state::KeyState;
 use crate::value::Value;
 use pattern_dsl::ir::{Overlap, UnitKind};
@@ -150,7 +151,7 @@ impl Stepping<'_> {
             Ending::Read(_) => {
                 let question =
                     Question { ask: Ask::Dues, ..question(program, self.state, &moment, self.around) };
-                let found = search(question, &mut |_, _| Next::Stop);
+                let found = search(question, &mut |_| Next::Stop);
                 self.stats.no_deadline += u64::from(found.endless > 0);
                 self.stats.capped += u64::from(found.cut);
                 self.state.saturated |= found.cut;

@@ -120,7 +120,7 @@ pub(crate) struct Trace<'a> {
 
 /// Searches from one first event. `question.time` is its time, `question.end` its place.
 pub(crate) fn trace<'a>(question: Question<'a>, now: Micros) -> Trace<'a> {
-    let mut never = |_: &[Rows<'a>], _: &crate::expr::Scope<'_>| Next::Stop;
+    let mut never = |_: &[Rows<'a>]| Next::Stop;
     let mut search = Search::new(Question { ask: Ask::Explain, ..question }, &mut never);
     search.trace = Some(Box::new(Trace { now, best: None, complete: Vec::new(), cut: false }));
     let _ = search.extend(0, Position::MAX);
