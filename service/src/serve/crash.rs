@@ -120,6 +120,15 @@ struct Notes {
     crashes: Vec<Crash>,
 }
 
+impl Notes {
+    /// One more crash. The oldest beyond so many are forgotten.
+    fn remember(&mut self, crash: Crash) {
+        self.crashes.push(crash);
+        let surplus = self.crashes.len().saturating_sub(REMEMBERED);
+        self.crashes.drain(..surplus);
+    }
+}
+
 /// The file, and what it says.
 #[derive(Debug)]
 struct Book {
@@ -158,7 +167,7 @@ impl Crashes {
         let died = notes.running;
         if let Some(work) = notes.at.take().filter(|_| died) {
             tracing::warn!(?work, "the process before this one died at its work");
-            notes.crashes.push(Crash { work, why: "the process died".into(), died: true, at: now_micros() });
+            notes.remember(Crash { work, why: "the process died".into(), died: true, at: now_micros() });
         }
         notes.running = true;
         let file = File::options().create(true).truncate(false).write(true).open(&path);
@@ -231,10 +240,7 @@ impl Crashes {
         let rule = book.notes.at.take().and_then(|work| work.rule);
         tracing::error!(?place, rule, why, "the matcher panicked; it is rebuilt from what is committed");
         let crash = Crash { work: Work { place, rule }, why: why.to_owned(), died: false, at: now_micros() };
-        let crashes = &mut book.notes.crashes;
-        crashes.push(crash);
-        let surplus = crashes.len().saturating_sub(REMEMBERED);
-        crashes.drain(..surplus);
+        book.notes.remember(crash);
         book.write();
         drop(book);
         self.careful = Some((Instant::now(), 0));
@@ -344,5 +350,15 @@ mod tests {
         assert!(!fourth.passed());
         let fifth = start();
         assert_eq!(of(&fifth), Some((Some(8), None)), "killed between two records: no crash");
+    }
+
+    #[test]
+    fn no_more_crashes_are_remembered_than_so_many() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..2 * REMEMBERED {
+            let mut crashes = Crashes::open(folder.path());
+            crashes.entering("a/0", 0, number.to_string().as_bytes());
+        }
+        assert_eq!(Crashes::open(folder.path()).book().notes.crashes.len(), REMEMBERED);
     }
 }
