@@ -2,8 +2,9 @@
 //!
 //! A panic is caught where a record goes to the task; the task is then rebuilt from what stands committed. A process that
 //! dies, by an abort or for want of memory, tells nothing; so the one after it is careful for a while: before each record it
-//! writes down which one that is. Once there is a suspicion it writes down each rule as well. All of this is one small file
-//! in the data folder, and what is not careful writes nothing to it.
+//! writes down which one that is. Once there is a suspicion it writes down each rule as well; where time moves without a
+//! record it does so at once, since nothing else tells one such moment from another. All of this is one small file in the
+//! data folder, and what is not careful writes nothing to it.
 //!
 //! The second crash at one place is a [`Verdict`]. What comes of it is a decision in the commit, as all else that changes
 //! what is matched: this file only says where to look.
@@ -78,15 +79,20 @@ impl Crash {
     /// It happened for the same reason.
     ///
     /// WHY: a rule that has panicked twice is at fault, whichever record brought it to it: records of several partitions may
-    /// be read in another order. A rule that was at work when the process was killed may have been just that.
+    /// be read in another order. A rule that was at work on a record when the process was killed may have been just that; but
+    /// time moves seldom and for a moment, so a rule that was at work then, twice, is no accident.
     fn is_again(&self, other: &Self) -> bool {
-        let place = match (&self.work.place, &other.work.place) {
+        let (own, others) = (&self.work, &other.work);
+        let has_died = self.died || other.died;
+        let is_on_time = own.place.is_none() && others.place.is_none();
+        if own.rule.is_some() && own.rule == others.rule && (is_on_time || !has_died) {
+            return true;
+        }
+        match (&own.place, &others.place) {
             (Some(place), Some(other)) => place.is_of(other),
-            (None, None) => true,
+            (None, None) => !has_died && (own.rule.is_none() || others.rule.is_none()),
             _ => false,
-        };
-        let rule = self.work.rule.is_some() && self.work.rule == other.work.rule;
-        place || (rule && !self.died && !other.died)
+        }
     }
 }
 
@@ -137,6 +143,16 @@ struct Book {
 }
 
 impl Book {
+    /// A rule is about to work; `is_suspicious`: that is of interest at a record too.
+    fn works(&mut self, rule: &str, is_suspicious: bool) {
+        let is_on_time = self.notes.at.as_ref().is_some_and(|work| work.place.is_none());
+        let is_known = self.notes.at.as_ref().is_some_and(|work| work.rule.as_deref() == Some(rule));
+        if (is_on_time || is_suspicious) && !is_known {
+            self.notes.at.get_or_insert_default().rule = Some(rule.to_owned());
+            self.write();
+        }
+    }
+
     /// Writes all of it. The kernel keeps it if the process dies; a machine that dies did not die of a record.
     fn write(&mut self) {
         let Some(file) = &self.file else { return };
@@ -196,38 +212,48 @@ impl Crashes {
         if let Some((_, records)) = &mut self.careful {
             *records = records.saturating_add(1);
         }
+        self.begin(Work { place: Some(Place::of(partition, offset, raw)), rule: None });
+    }
+
+    /// Time is about to move without a record.
+    pub(crate) fn ticking(&self) {
+        if self.careful.is_some() {
+            self.begin(Work::default());
+        }
+    }
+
+    fn begin(&self, work: Work) {
         let mut book = self.book();
-        book.notes.at = Some(Work { place: Some(Place::of(partition, offset, raw)), rule: None });
+        book.notes.at = Some(work);
         book.write();
     }
 
-    /// Nothing is being taken just now. True if there is no reason any more to be careful.
-    pub(crate) fn passed(&mut self) -> bool {
-        let Some((since, records)) = self.careful else { return false };
+    /// The task is at no record and at no time just now. Where there is no reason any more to be careful, it is watched no
+    /// more.
+    pub(crate) fn passed(&mut self, core: &mut Core) {
+        let Some((since, records)) = self.careful else { return };
         let mut book = self.book();
         if book.notes.at.take().is_some() {
             book.write();
         }
         drop(book);
-        let is_over = since.elapsed() > CAREFUL && records > CAREFUL_RECORDS;
-        if is_over {
+        if since.elapsed() > CAREFUL && records > CAREFUL_RECORDS {
             self.careful = None;
+            core.watch(self.watch());
         }
-        is_over
     }
 
-    /// For a task: notes each rule before it works, if there is a suspicion.
+    /// For a task: notes each rule before it works, if there is a suspicion; else only those that work while time moves.
     pub(crate) fn watch(&self) -> Option<Watch> {
-        let is_suspicious = self.careful.is_some() && !self.book().notes.crashes.is_empty();
-        if !is_suspicious && !fault::is_asked() {
+        let is_careful = self.careful.is_some();
+        let is_suspicious = is_careful && !self.book().notes.crashes.is_empty();
+        if !is_careful && !fault::is_asked() {
             return None;
         }
         let book = self.book.clone();
         Some(Watch::new(move |rule: &str, time: Micros| {
-            if is_suspicious {
-                let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
-                book.notes.at.get_or_insert_default().rule = Some(rule.to_owned());
-                book.write();
+            if is_careful {
+                book.lock().unwrap_or_else(PoisonError::into_inner).works(rule, is_suspicious);
             }
             fault::strike(rule, time);
         }))
@@ -307,6 +333,8 @@ fn said(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::serve::recover::new_core;
 
     fn of(crashes: &Crashes) -> Option<(Option<u64>, Option<String>)> {
         crashes.verdict().map(|verdict| (verdict.place.map(|place| place.offset), verdict.rule))
@@ -332,24 +360,44 @@ mod tests {
     fn a_process_that_died_twice_at_a_record_died_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let start = || Crashes::open(folder.path());
+        let mut core = new_core(&Config::default());
         start().ended();
         let mut first = start();
         assert!(first.careful.is_none(), "it ended in good order");
         first.entering("a/0", 6, b"w");
         let mut second = start();
-        assert!(of(&second).is_none() && second.watch().is_none());
+        assert!(of(&second).is_none());
         second.entering("a/0", 7, b"x");
-        second.passed();
+        second.passed(&mut core);
         second.entering("a/0", 8, b"y");
         let mut third = start();
-        assert!(third.watch().is_some(), "there is a suspicion");
         third.entering("a/0", 8, b"y");
         let mut fourth = start();
         assert_eq!(of(&fourth), Some((Some(8), None)));
         fourth.entering("a/0", 9, b"z");
-        assert!(!fourth.passed());
+        fourth.passed(&mut core);
         let fifth = start();
         assert_eq!(of(&fifth), Some((Some(8), None)), "killed between two records: no crash");
+    }
+
+    /// Killed from outside while time moved, so to speak.
+    #[test]
+    fn only_a_rule_that_was_at_work_on_time_twice_is_a_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let die = |rule: Option<&str>| {
+            let crashes = Crashes::open(folder.path());
+            crashes.ticking();
+            if let Some(rule) = rule {
+                crashes.book().works(rule, false);
+            }
+            of(&Crashes::open(folder.path()))
+        };
+        assert_eq!(die(Some("one")), None, "it was not careful");
+        assert_eq!(die(None), None);
+        assert_eq!(die(None), None, "no rule was at work");
+        assert_eq!(die(Some("one")), None);
+        assert_eq!(die(Some("other")), None);
+        assert_eq!(die(Some("one")), Some((None, Some("one".to_owned()))));
     }
 
     #[test]

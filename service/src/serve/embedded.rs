@@ -226,12 +226,11 @@ impl Embedded {
             answers.push((request.reply, answer));
         }
         if let Some(to) = tick.filter(|_| !has_failed() && !self.is_broken) {
+            self.crashes.ticking();
             self.matcher.tick(to, now);
         }
         // Before the disk is waited for: whoever is killed then was at no event.
-        if self.crashes.passed() {
-            self.matcher.core.watch(self.crashes.watch());
-        }
+        self.crashes.passed(&mut self.matcher.core);
         let failed = if self.is_broken {
             // Before it is answered, so that what comes of it can be seen then.
             self.rebuild();
@@ -256,6 +255,8 @@ impl Embedded {
         match ask {
             Ask::Events(batch) => return self.events(batch, now),
             Ask::Rules(ask) => {
+                // Whatever comes of it, the record before it has nothing to do with that.
+                self.crashes.passed(&mut self.matcher.core);
                 let answer = crash::caught(|| self.matcher.rules(ask, now));
                 return answer.unwrap_or_else(|why| {
                     self.is_broken = true;
@@ -264,6 +265,7 @@ impl Embedded {
             }
             Ask::Finish => {
                 if let Some(newest) = self.matcher.core.newest() {
+                    self.crashes.ticking();
                     self.matcher.tick(newest + 1, now);
                 }
             }

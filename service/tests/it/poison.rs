@@ -175,6 +175,50 @@ fn an_event_that_kills_the_process_does_so_three_times() {
     check_quarantine(&service);
 }
 
+/// Events of now, a second apart, that wait for time to move: of a stream that falls silent, by the clock.
+fn of_now(count: i64) -> (Vec<String>, String) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let lines = (0..count).map(|number| {
+        let ts = (now - count + 1 + number) * 1_000;
+        format!("{{\"ts\":{ts},\"id\":\"e{number}\",\"user\":\"u\",\"ok\":{}}}\n", number % 3 == 2)
+    });
+    let at = |number: i64| service::decode::time::format_rfc3339((now - count + 1 + number) * 1_000_000);
+    // The last but one: no other event releases it.
+    (lines.collect(), format!("abort guess {}", at(count - 2)))
+}
+
+const SILENT: &str = "late 3s id id idle 1s";
+
+/// No record brings the rule to it, so there is none to leave out: the rule alone is put aside.
+#[test]
+fn an_instant_that_kills_the_process_when_the_clock_releases_it() {
+    let stream = STREAM.replace("in order id id idle 1h", SILENT);
+    let folder = folder(&[("a.cep", &format!("{stream}{RULES}"))]);
+    let (lines, fault) = of_now(8);
+    let start = || Service::start_with(folder.path(), &[], &[("TRIPLINE_FAULT", &fault)]);
+    let mut service = start();
+    assert_eq!(service.events("auth", &lines.concat())["accepted"], 8);
+    let mut deaths = 0;
+    wait_until("the rule is not put aside", || {
+        if service.has_ended() {
+            deaths += 1;
+            assert!(deaths <= 3, "the same instant kills it again and again");
+            service = start();
+        }
+        exchange(&service.address, "GET", "/v1/rules/guess", &[], b"")
+            .is_ok_and(|rule| rule.json()["state"] == "quarantined")
+    });
+    // The first was not careful, the others knew the rule.
+    assert_eq!(deaths, 3);
+    wait_until("not all events are told of", || told(&service).len() == 8);
+    assert_eq!(told(&service), names(0..8));
+    check_quarantine(&service);
+    service.kill();
+    let service = start();
+    check_determinism(&service);
+    check_quarantine(&service);
+}
+
 #[test]
 fn an_event_from_the_future_is_refused() {
     let folder = folder(&[("a.cep", &format!("{STREAM}{RULES}"))]);
@@ -345,6 +389,47 @@ fn a_record_that_kills_the_process_is_passed_over_on_kafka() {
     assert_eq!(told_to(&node.committed(&topic("alerts"))), good);
     let letters = node.committed(&topic("dead"));
     assert_eq!((letters.len(), letters[0].headers["tripline_origin_offset"].as_str()), (1, "55"));
+    check_quarantine(&service);
+}
+
+/// The same on Kafka, where a replay brings the task to the moment before.
+#[test]
+fn an_instant_that_kills_the_process_by_the_clock_on_kafka() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("clock");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 1)]);
+    let stream = STREAM.replace("in order id id idle 1h", SILENT);
+    let stream = stream.replace("{ time", &format!("{{ topic \"{}\" time", topic("auth")));
+    let folder = setting(node, &test, &format!("{stream}{RULES}"));
+    let (lines, fault) = of_now(8);
+    let writer = node.producer();
+    lines.iter().for_each(|line| writer.send(&topic("auth"), 0, "k", line.trim_end()));
+    writer.flush();
+    let config = folder.path().join("tripline.toml");
+    let mut deaths = 0;
+    let service = loop {
+        let arguments = ["--config", config.to_str().unwrap()];
+        if let Some(mut service) =
+            Service::try_start(folder.path(), &arguments, &[("TRIPLINE_FAULT", &fault)])
+        {
+            wait_until("not all events are told of", || {
+                service.has_ended() || told_to(&node.committed(&topic("alerts"))).len() == 8
+            });
+            if !service.has_ended() {
+                break service;
+            }
+        }
+        deaths += 1;
+        assert!(deaths <= 3, "the same instant kills it again and again");
+    };
+    assert!(deaths > 0, "nothing has killed it");
+    check_quarantine(&service);
+    assert_eq!(told_to(&node.committed(&topic("alerts"))), names(0..8).into_iter().collect());
+    assert!(node.committed(&topic("dead")).is_empty(), "no record is at fault");
+    service.kill();
+    let service = on_kafka(&folder, &[("TRIPLINE_FAULT", &fault)]);
+    check_determinism(&service);
     check_quarantine(&service);
 }
 

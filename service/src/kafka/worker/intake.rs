@@ -84,9 +84,7 @@ impl Session<'_> {
             self.is_crashed = true;
             return Ok(taken);
         }
-        if crashes.passed() {
-            core.watch(crashes.watch());
-        }
+        crashes.passed(core);
         if taken > 0 {
             held.read += bytes;
             counter!("tripline_source_records_total").increment(records);
@@ -136,7 +134,9 @@ impl Session<'_> {
         if let Some((to, _)) = self.matcher.core.due_tick(Instant::now(), now) {
             // WHY: asked only where time would move, since it costs a call to the broker.
             if self.source.is_answering() {
+                self.crashes.ticking();
                 self.matcher.tick(to, now);
+                self.crashes.passed(&mut self.matcher.core);
             }
         }
     }
