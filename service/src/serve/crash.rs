@@ -20,6 +20,7 @@ use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -165,6 +166,30 @@ impl Book {
     }
 }
 
+/// What the file says; nothing if there is none.
+fn notes_in(path: &Path) -> Result<Notes, String> {
+    let text = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Notes::default()),
+        text => text.map_err(|error| error.to_string())?,
+    };
+    let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    serde_json::from_slice(line).map_err(|error| error.to_string())
+}
+
+/// Keeps a file that cannot be read for whoever looks into it.
+fn set_aside(path: &Path, why: &str) {
+    let aside = path.with_extension("json.damaged");
+    let outcome = match std::fs::rename(path, &aside) {
+        Ok(()) => format!("it is kept as {}", aside.display()),
+        Err(error) => format!("it cannot be set aside either: {error}"),
+    };
+    tracing::warn!(
+        why,
+        "{}: what it says of crashes cannot be read and is forgotten; {outcome}",
+        path.display()
+    );
+}
+
 /// What is known of crashes, and how careful to be.
 pub(crate) struct Crashes {
     book: Arc<Mutex<Book>>,
@@ -175,9 +200,11 @@ impl Crashes {
     /// In a data folder. What the process before was at, if it was careful and died, is a crash.
     pub(crate) fn open(data: &Path) -> Self {
         let path = data.join("crashes.json");
-        let text = std::fs::read(&path).unwrap_or_default();
-        let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
-        let mut notes: Notes = serde_json::from_slice(line).unwrap_or_default();
+        let mut notes = notes_in(&path).unwrap_or_else(|why| {
+            set_aside(&path, &why);
+            // Whatever it said: perhaps that the process died.
+            Notes { running: true, ..Notes::default() }
+        });
         let oldest = now_micros() - REMEMBERED_FOR;
         notes.crashes.retain(|crash| crash.at > oldest);
         let died = notes.running;
@@ -187,8 +214,10 @@ impl Crashes {
         }
         notes.running = true;
         let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file
-            .inspect_err(|error| tracing::warn!(%error, "where the matcher crashes cannot be remembered"));
+        let file = file.inspect_err(|error| {
+            let path = path.display();
+            tracing::error!(%error, "{path}: cannot be written, so a record that kills the process is not found out");
+        });
         let mut book = Book { file: file.ok(), notes };
         book.write();
         let careful = died.then(|| (Instant::now(), 0));

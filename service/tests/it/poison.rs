@@ -9,6 +9,7 @@ use super::crash::check_determinism;
 use super::kafka::setting;
 use super::serve::{Answer, Service, exchange, folder};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const STREAM: &str =
@@ -173,6 +174,35 @@ fn an_event_that_kills_the_process_does_so_three_times() {
     let service = start();
     check_determinism(&service);
     check_quarantine(&service);
+}
+
+/// A file that says nothing may have said anything: it is kept, and the process is careful from its start.
+#[test]
+fn crashes_that_cannot_be_read_are_set_aside() {
+    let unreadable: [&dyn Fn(&Path); 2] =
+        [&|path| std::fs::write(path, "{\"running\":tr").unwrap(), &|path| {
+            std::fs::create_dir(path).unwrap()
+        }];
+    for damage in unreadable {
+        let folder = folder(&[("a.cep", &format!("{STREAM}{RULES}"))]);
+        let fault = fault("abort", 1);
+        let start = || Service::start_with(folder.path(), &[], &[("TRIPLINE_FAULT", &fault)]);
+        let path = folder.path().join("data/crashes.json");
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        damage(&path);
+        let mut service = start();
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(log.contains("crashes.json: what it says of crashes cannot be read"), "{log}");
+        assert!(folder.path().join("data/crashes.json.damaged").exists());
+        let mut deaths = 0;
+        while post(&service, &event(1)).is_err() {
+            deaths += 1;
+            assert!(deaths < 9, "the same event kills it again and again");
+            service = start();
+        }
+        assert_eq!(deaths, 2, "the first was careful");
+        check_quarantine(&service);
+    }
 }
 
 /// Events of now, a second apart, that wait for time to move: of a stream that falls silent, by the clock.
