@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::serve::snapshot::{Kept, Place, kept};
 use clap::{Args, Subcommand};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Arguments of `snapshot`.
@@ -47,14 +47,22 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Where {
     fn open(&self) -> Result<Place, Failure> {
-        match &self.url {
-            Some(url) => Place::open(url, TIMEOUT).map_err(Failure::usage),
-            None if self.data.is_dir() => Ok(Place::Folder(self.data.join("snapshots"))),
-            None => {
+        let is_there = |folder: &Path| match folder.is_dir() {
+            true => Ok(()),
+            false => {
                 let error = io::Error::from(io::ErrorKind::NotFound);
-                Err(Failure::usage(format!("{}: {error}", self.data.display())))
+                Err(Failure::usage(format!("{}: {error}", folder.display())))
             }
+        };
+        let Some(url) = &self.url else {
+            is_there(&self.data)?;
+            return Ok(Place::Folder(self.data.join("snapshots")));
+        };
+        let place = Place::open(url, TIMEOUT).map_err(|why| Failure::usage(format!("--url: {why}")))?;
+        if let Place::Folder(folder) = &place {
+            is_there(folder)?;
         }
+        Ok(place)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[snapshots]`.
 
 use super::duration;
+use crate::serve::snapshot::Place;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -39,11 +40,9 @@ impl Snapshots {
         if self.keep == 0 {
             return Err("snapshots.keep: it is at least 1".to_owned());
         }
-        match self.url.as_deref().and_then(|url| Some((url, url.split_once("://")?.0))) {
-            None | Some((_, "file" | "s3")) => Ok(()),
-            Some((url, _)) => Err(format!(
-                "snapshots.url: `{url}` is neither a folder, nor file:///FOLDER, nor s3://BUCKET/PREFIX"
-            )),
+        match &self.url {
+            Some(url) => Place::check(url).map_err(|why| format!("snapshots.url: {why}")),
+            None => Ok(()),
         }
     }
 

@@ -237,3 +237,21 @@ fn a_day_has_as_many_alerts_as_it_may() {
     );
     assert!(err(&capped).contains("each: met a limit 4 times"), "{}", err(&capped));
 }
+
+#[test]
+fn a_place_of_snapshots_that_is_none_is_refused() {
+    let f = folder(&[]);
+    for url in ["", "file:/x", "file://x", "http://host/x", "s3://", "nowhere"] {
+        for action in ["ls", "verify"] {
+            let output = tripline(f.path(), &["snapshot", action, "--url", url], "");
+            assert_eq!(output.status.code(), Some(2), "{url}: {}", err(&output));
+            assert!(err(&output).contains(url), "{}", err(&output));
+        }
+        let config = format!("[snapshots]\nurl = \"{url}\"\n");
+        std::fs::write(f.path().join("tripline.toml"), config).expect("write");
+        let output = tripline(f.path(), &["snapshot", "export", "x"], "");
+        let is_place = url == "nowhere";
+        assert_eq!(output.status.code(), Some(if is_place { 1 } else { 2 }), "{url}: {}", err(&output));
+        assert_eq!(err(&output).contains("snapshots.url: "), !is_place, "{}", err(&output));
+    }
+}

@@ -31,9 +31,6 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(super) fn open(name: &str, timeout: Duration) -> Result<Self, String> {
-        if name.is_empty() {
-            return Err("the bucket has no name: the form is s3://BUCKET/PREFIX".to_owned());
-        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("snapshots")

@@ -20,6 +20,47 @@ pub(crate) enum Place {
     Bucket(Arc<Bucket>, String),
 }
 
+/// What a url says.
+enum Address<'a> {
+    Folder(&'a Path),
+    /// Name and prefix.
+    Bucket(&'a str, &'a str),
+}
+
+impl<'a> Address<'a> {
+    fn of(url: &'a str) -> Result<Self, String> {
+        let wrong = |why: &str| {
+            Err(format!("`{url}` {why}: the form is a folder, file:///FOLDER or s3://BUCKET/PREFIX"))
+        };
+        if url.trim().is_empty() {
+            return wrong("is empty");
+        }
+        match scheme(url) {
+            None => Ok(Self::Folder(Path::new(url))),
+            Some(("s3", rest)) => match rest.strip_prefix("//").map(|r| r.split_once('/').unwrap_or((r, "")))
+            {
+                Some((bucket, prefix)) if !bucket.is_empty() => {
+                    Ok(Self::Bucket(bucket, prefix.trim_matches('/')))
+                }
+                _ => wrong("names no bucket"),
+            },
+            Some(("file", rest)) => match rest.strip_prefix("//").filter(|path| path.starts_with('/')) {
+                Some(path) => Ok(Self::Folder(Path::new(path))),
+                None => wrong("does not go on with /// and the path from the root"),
+            },
+            Some((scheme, _)) => wrong(&format!("is of a kind that is not known, {scheme}")),
+        }
+    }
+}
+
+/// What a url begins with, before a colon, and the rest; none of a path.
+fn scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c));
+    is_scheme.then_some((scheme, rest))
+}
+
 impl Place {
     /// Where a service keeps its snapshots.
     pub(crate) fn of(config: &Config) -> Result<Self, String> {
@@ -31,16 +72,18 @@ impl Place {
 
     /// By a path, `file:///FOLDER` or `s3://BUCKET/PREFIX`; `timeout`: of one request.
     pub(crate) fn open(url: &str, timeout: Duration) -> Result<Self, String> {
-        if let Some(rest) = url.strip_prefix("s3://") {
-            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let bucket = Bucket::open(bucket, timeout).map_err(|why| format!("{url}: {why}"))?;
-            return Ok(Self::Bucket(Arc::new(bucket), prefix.trim_matches('/').to_owned()));
+        match Address::of(url)? {
+            Address::Folder(folder) => Ok(Self::Folder(folder.to_owned())),
+            Address::Bucket(bucket, prefix) => {
+                let bucket = Bucket::open(bucket, timeout).map_err(|why| format!("{url}: {why}"))?;
+                Ok(Self::Bucket(Arc::new(bucket), prefix.to_owned()))
+            }
         }
-        match url.strip_prefix("file://") {
-            Some(path) if !path.starts_with('/') => Err(format!("{url}: a path after file:// begins with /")),
-            Some(path) => Ok(Self::Folder(PathBuf::from(path))),
-            None => Ok(Self::Folder(PathBuf::from(url))),
-        }
+    }
+
+    /// What is wrong with a url, if it names no place.
+    pub(crate) fn check(url: &str) -> Result<(), String> {
+        Address::of(url).map(|_| ())
     }
 
     /// A place inside this one.
@@ -190,6 +233,18 @@ mod tests {
         inner.delete("c/d").unwrap();
         inner.delete("c/e").unwrap();
         assert!(!folder.path().join("a/b/c").exists());
-        assert!(Place::open("file://x", Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn what_names_no_place_is_no_folder_either() {
+        for wrong in
+            ["", " ", "file:/x", "file:x", "file://x", "s3:", "s3://", "s3:///p", "http://x/y", "S3://a"]
+        {
+            let why = Place::check(wrong).unwrap_err();
+            assert!(why.contains(&format!("`{wrong}`")) && why.contains("s3://BUCKET/PREFIX"), "{why}");
+        }
+        for right in ["a/b", "/a", "./a:b", "file:///a", "s3://a", "s3://a/b/"] {
+            Place::check(right).unwrap();
+        }
     }
 }
