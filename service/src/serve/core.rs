@@ -122,8 +122,8 @@ pub(crate) struct Core {
     idle_max: Option<Micros>,
     live_within: Micros,
     skew_max: Option<Micros>,
-    /// Stream and hash of events that are not taken.
-    refused: BTreeSet<(String, String)>,
+    /// Stream and hash of events that are not taken, and the rule that is to blame.
+    refused: BTreeMap<(String, String), Option<String>>,
     /// What the last steps caused; the matcher drains it.
     pub(crate) out: Outputs,
 }
@@ -160,7 +160,7 @@ impl Core {
             idle_max: idle_max.map(|d| d.as_micros() as i64),
             live_within: live_within.as_micros() as i64,
             skew_max: None,
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             out: Outputs::default(),
         }
     }
@@ -350,12 +350,14 @@ impl Core {
             let active = self.active(&declared, rule, Origin::Api, text, revision, Some(at), recorded);
             self.rules.insert(id.to_owned(), active);
         }
+        self.forgive(id);
         Ok(revision)
     }
 
     /// Deletes a rule.
     pub(crate) fn delete(&mut self, id: &str) -> bool {
         let known = self.rules.remove(id).is_some();
+        self.forgive(id);
         self.task.retire(id) || known
     }
 
@@ -396,6 +398,7 @@ impl Core {
             let revision = revisions.get(&rule.name).copied().unwrap_or(1);
             let active = self.active(&declared, rule, Origin::Folder, &rule.text, revision, at, recorded);
             self.rules.insert(rule.name.clone(), active);
+            self.forgive(&rule.name);
         }
         for name in gone {
             self.delete(&name);
@@ -566,8 +569,8 @@ impl Core {
                     self.skip(partition, *offset);
                     Ok(())
                 }
-                Control::Refuse { stream, print, .. } => {
-                    self.refuse(stream, print);
+                Control::Refuse { stream, print, rule, .. } => {
+                    self.refuse(stream, print, rule.as_deref());
                     Ok(())
                 }
                 Control::Quarantine { rule, why, recorded } => {

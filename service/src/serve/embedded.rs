@@ -185,8 +185,9 @@ impl Embedded {
         if let Some(verdict) = self.crashes.verdict() {
             let Matcher { core, point, .. } = &mut self.matcher;
             if let Some(Place { partition: stream, print, .. }) = verdict.place.clone() {
-                core.refuse(&stream, &print);
-                point.decision(Control::Refuse { stream, print, recorded: now_micros() }, core);
+                let rule = verdict.rule.clone();
+                core.refuse(&stream, &print, rule.as_deref());
+                point.decision(Control::Refuse { stream, print, rule, recorded: now_micros() }, core);
             } else if verdict.is_blank() {
                 self.crashes.judged();
                 return self.fail(&format!("the matcher panicked twice, at no event: {}", verdict.why));

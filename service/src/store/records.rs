@@ -106,6 +106,9 @@ pub enum Control {
         stream: String,
         /// SHA-256 of it.
         print: String,
+        /// The rule that was at work: until it is changed, put again or deleted; none: for ever.
+        #[serde(default)]
+        rule: Option<String>,
         /// When, in microseconds.
         recorded: i64,
     },

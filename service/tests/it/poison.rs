@@ -101,6 +101,8 @@ fn an_event_that_panics_the_matcher_does_so_twice() {
     service.kill();
     let service = Service::start(folder.path(), &[]);
     assert_eq!(service.get("/v1/rules/guess").json()["state"], "active");
+    // What was refused because of it is taken.
+    assert_eq!(service.events("auth", &event(5))["accepted"], 1);
     let lines: String = (100..130).map(event).collect();
     service.events("auth", &lines);
     assert!(service.alert_ids().len() > before.len() + 30, "no alert of guess");
@@ -122,6 +124,19 @@ fn a_quarantined_rule_is_put_again() {
     let put = service.put_rule("guess", text, &[("if-match", shown["etag"].as_str().unwrap())]);
     assert_eq!((put.status, &put.json()["revision"]), (200, &2.into()), "{}", put.body);
     assert_eq!(service.get("/v1/rules/guess").json()["state"], "active");
+    // The rule is another, so what was refused because of it is not any more; it kills this one twice as well.
+    for _ in 0..2 {
+        assert_eq!(post(&service, &event(5)).unwrap().status, 503);
+    }
+    assert_eq!(service.events("auth", &event(5))["rejected"][0]["code"], "poison");
+    service.kill();
+    let service = Service::start(folder.path(), &[]);
+    check_determinism(&service);
+    assert_eq!(service.events("auth", &event(5))["rejected"][0]["code"], "poison");
+    let tag = service.get("/v1/rules/guess").json()["etag"].as_str().unwrap().to_owned();
+    let deleted = service.call("DELETE", "/v1/rules/guess", &[("if-match", &tag)], b"");
+    assert_eq!(deleted.status, 204);
+    assert_eq!(service.events("auth", &event(5))["accepted"], 1);
 }
 
 /// The event that a fault strikes was taken long ago, and waits for its time: what releases it is left out, and the rule.

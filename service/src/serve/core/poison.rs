@@ -20,14 +20,19 @@ impl Core {
         }
     }
 
-    /// From now on an event of this content is refused.
-    pub(crate) fn refuse(&mut self, stream: &str, print: &str) {
-        self.refused.insert((stream.to_owned(), print.to_owned()));
+    /// From now on an event of this content is refused: until the rule to blame is another, or for ever if none is known.
+    pub(crate) fn refuse(&mut self, stream: &str, print: &str, rule: Option<&str>) {
+        self.refused.insert((stream.to_owned(), print.to_owned()), rule.map(str::to_owned));
     }
 
-    /// An event that was refused once and for all.
+    /// A rule is another, or gone: events that were refused because of it are taken when they are sent again.
+    pub(super) fn forgive(&mut self, rule: &str) {
+        self.refused.retain(|_, blamed| blamed.as_deref() != Some(rule));
+    }
+
+    /// An event that is refused.
     pub(crate) fn check_refused(&self, stream: &str, raw: &[u8]) -> Result<(), Rejection> {
-        if self.refused.is_empty() || !self.refused.contains(&(stream.to_owned(), sha256_hex(raw))) {
+        if self.refused.is_empty() || !self.refused.contains_key(&(stream.to_owned(), sha256_hex(raw))) {
             return Ok(());
         }
         Err(Rejection {
