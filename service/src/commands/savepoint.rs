@@ -40,6 +40,11 @@ impl SavepointArgs {
         config.kafka.brokers = self.kafka.clone().unwrap_or(config.kafka.brokers);
         config.kafka.group = self.group.clone().unwrap_or(config.kafka.group);
         config.check().map_err(Failure::usage)?;
+        if let Some(group) = self.group.as_ref().filter(|_| !config.kafka.is_used()) {
+            return Err(Failure::usage(format!(
+                "--group {group}: only a service that reads Kafka has one: say its brokers with --kafka"
+            )));
+        }
         let place = Place::of(&config).map_err(Failure::usage)?;
         Ok((config, place))
     }

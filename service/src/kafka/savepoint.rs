@@ -37,11 +37,11 @@ pub(crate) fn export_to(config: &Config, place: &Place, file: &Path) -> Result<O
 /// Has the group's task go on from a savepoint: its own, or any if the group has done nothing yet. What was put.
 pub(crate) fn import(config: &Config, place: &Place, savepoint: &Savepoint) -> Result<String, Trouble> {
     let kafka = &config.kafka;
-    let topics = Topics::new(kafka, config.dev)?;
-    ensure_outputs(&topics, kafka)?;
     let mark: Mark = savepoint.snapshot.mark.parse().map_err(|_| {
         failed("it is of a service that reads no Kafka: import it into the data folder of that service")
     })?;
+    let topics = Topics::new(kafka, config.dev)?;
+    ensure_outputs(&topics, kafka)?;
     let committed = control::read(kafka)?;
     match committed.head {
         Some((last, _)) if last.lineage == mark.lineage && last.epoch >= mark.epoch => {

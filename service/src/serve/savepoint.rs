@@ -18,7 +18,7 @@ pub(crate) fn import(config: &Config, place: &Place, savepoint: &Savepoint) -> R
     let stand: Stand = serde_json::from_str(&snapshot.mark)
         .map_err(|_| "it is of a service that reads Kafka: import it with --kafka and a --group")?;
     let text = |error: crate::store::StoreError| error.to_string();
-    let store = Store::open(&config.store.data).map_err(text)?;
+    let store = Store::open_known(&config.store.data).map_err(text)?;
     let (begun, head) = (stand.head.next_seq, store.head().map_err(text)?);
     if begun > head.next_seq || store.print_before(begun).map_err(text)? != stand.print {
         return Err(format!(

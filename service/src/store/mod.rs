@@ -85,6 +85,17 @@ impl Store {
         })
     }
 
+    /// Opens the store that is in the folder.
+    ///
+    /// # Errors
+    /// There is none; see [`Self::open`].
+    pub fn open_known(folder: &Path) -> Result<Self> {
+        match folder.join("store").is_dir() {
+            true => Self::open(folder),
+            false => Err(StoreError(format!("no store in {}", folder.display()))),
+        }
+    }
+
     /// Refuses a folder that was used with another source of events.
     ///
     /// # Errors

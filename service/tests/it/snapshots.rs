@@ -282,6 +282,17 @@ fn a_savepoint_brings_a_snapshot_back_into_its_own_store_only() {
     };
     refused(&file, folders[1].path(), "of another history");
     refused(&damaged(&file), own, "does not fit");
+    let longer = file.with_extension("longer");
+    std::fs::write(&longer, [std::fs::read(&file).unwrap(), b"\n".to_vec()].concat()).unwrap();
+    refused(&longer, own, "goes on behind its end");
+    // A file that is none, and one without an end.
+    refused(&own.join("rules/a.cep"), own, "not a savepoint");
+    refused(Path::new("/dev/zero"), own, "not a savepoint");
+    let nowhere = own.join("nowhere");
+    refused(&file, &nowhere, "no store");
+    assert!(!nowhere.exists(), "what is refused leaves nothing");
+    let (code, text) = said(&savepoint("import", &file, own).args(["--group", "g"]).output().unwrap());
+    assert!(code == Some(2) && text.contains("--group g"), "{text}");
     let (code, text) = said(&savepoint("import", &file, own).output().unwrap());
     assert_eq!(code, Some(0), "{text}");
     let service = Service::start(own, &[]);

@@ -21,6 +21,9 @@ use std::path::Path;
 /// What the first line begins with; the number is raised with every change of the form.
 const MAGIC: &str = "tripline savepoint 1 ";
 
+/// LIMIT: the manifest and all decisions have less than so many bytes together; the texts of rules are most of it.
+const HEAD_BYTES: usize = 256 << 20;
+
 /// A savepoint that was read and found whole.
 #[derive(Debug)]
 pub(crate) struct Savepoint {
@@ -72,6 +75,12 @@ fn write_file(
 ) -> io::Result<()> {
     let head = Head { manifest: serde_json::to_value(manifest)?, decisions };
     let line = serde_json::to_string(&head)?;
+    if line.len() >= HEAD_BYTES {
+        return Err(io::Error::other(format!(
+            "the decisions before it take {} bytes, and a savepoint holds less than {HEAD_BYTES} of them",
+            line.len()
+        )));
+    }
     let mut out = File::create_new(file)?;
     writeln!(out, "{MAGIC}{:08x}\n{line}", crc32c(&[line.as_bytes()]))?;
     for part in &manifest.parts {
@@ -80,14 +89,22 @@ fn write_file(
     out.sync_all()
 }
 
+/// The next line, which has at most so many bytes; what is longer, or no text, is no savepoint.
+fn line_of(input: &mut impl BufRead, most: usize) -> Result<String, String> {
+    let mut line = Vec::new();
+    input.take(most as u64).read_until(b'\n', &mut line).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(line).ok().filter(|line| line.ends_with('\n'));
+    text.ok_or_else(|| "not a savepoint of a form that this version reads".to_owned())
+}
+
 impl Savepoint {
     /// Reads a file to its end.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let mut input = BufReader::new(File::open(file).map_err(text)?);
-        let (mut first, mut line) = (String::new(), String::new());
-        input.read_line(&mut first).and_then(|_| input.read_line(&mut line)).map_err(text)?;
+        let first = line_of(&mut input, MAGIC.len() + 9)?;
         let sum = first.strip_prefix(MAGIC).ok_or("not a savepoint of a form that this version reads")?;
+        let line = line_of(&mut input, HEAD_BYTES)?;
         let line = line.trim_end();
         if format!("{:08x}", crc32c(&[line.as_bytes()])) != sum.trim_end() {
             return Err("the checksum of its head does not fit".to_owned());
@@ -107,6 +124,9 @@ impl Savepoint {
             unpack(&bytes, &mut state)?;
         }
         manifest.check(&state)?;
+        if !input.fill_buf().map_err(text)?.is_empty() {
+            return Err("it goes on behind its end".to_owned());
+        }
         let Manifest { taken, program, mark, cut, .. } = manifest;
         Ok(Self { snapshot: Snapshot { mark, cut, state }, taken, program, decisions })
     }
