@@ -1,6 +1,6 @@
 //! `[kafka]` and `[alerts]`.
 
-use super::units::duration;
+use super::units::{duration, some_time};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,8 +80,10 @@ impl Breaker {
             return Err(format!("breaker.share: {} is not between 0 and 1", self.share));
         }
         for (key, value) in [("within", &self.within), ("pause", &self.pause)] {
-            duration(value)
-                .ok_or_else(|| format!("breaker.{key}: `{value}` is not a duration such as 10s"))?;
+            some_time(&format!("breaker.{key}"), value)?;
+        }
+        if self.records == 0 {
+            return Err("breaker.records: it is at least 1".to_owned());
         }
         Ok(())
     }
@@ -170,12 +172,7 @@ impl Kafka {
         if self.is_used() && (self.group.is_empty() || self.group.contains(['/', ';'])) {
             return Err(format!("kafka.group: `{}` is empty or has a `/` or `;`", self.group));
         }
-        if duration(&self.commit_timeout).is_none_or(|wait| wait.is_zero()) {
-            return Err(format!(
-                "kafka.commit_timeout: `{}` is not a duration such as 10s",
-                self.commit_timeout
-            ));
-        }
+        some_time("kafka.commit_timeout", &self.commit_timeout)?;
         let bad = self.brokers.split(',').find(|b| self.is_used() && !b.trim().contains(':'));
         if let Some(broker) = bad {
             return Err(format!("kafka.brokers: `{broker}` is not of the form HOST:PORT"));

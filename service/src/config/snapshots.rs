@@ -1,6 +1,7 @@
 //! `[snapshots]`.
 
 use super::duration;
+use super::units::some_time;
 use crate::serve::snapshot::Place;
 use serde::Deserialize;
 use std::time::Duration;
@@ -34,8 +35,8 @@ impl Snapshots {
     /// A sentence that names the key.
     pub fn check(&self) -> Result<(), String> {
         let durations = [("every", &self.every), ("scrub", &self.scrub), ("timeout", &self.timeout)];
-        if let Some((key, value)) = durations.into_iter().find(|(_, value)| duration(value).is_none()) {
-            return Err(format!("snapshots.{key}: `{value}` is not a duration such as 10s"));
+        for (key, value) in durations {
+            some_time(&format!("snapshots.{key}"), value)?;
         }
         if self.keep == 0 {
             return Err("snapshots.keep: it is at least 1".to_owned());

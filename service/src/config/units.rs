@@ -31,6 +31,18 @@ pub fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_micros(total))
 }
 
+/// A duration that is longer than none.
+///
+/// # Errors
+/// A sentence that names the key.
+pub(super) fn some_time(key: &str, text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        None => Err(format!("{key}: `{text}` is not a duration such as 10s")),
+        Some(Duration::ZERO) => Err(format!("{key}: `{text}` is no time at all")),
+        Some(time) => Ok(time),
+    }
+}
+
 /// `"5s,2,3d"`: the first delay, its growth, and when to give up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {

@@ -40,7 +40,7 @@ impl Breaker {
         let usual = Duration::from_secs(60);
         let mut breaker = Self {
             share: config.share,
-            records: config.records.max(1),
+            records: config.records,
             within: duration(&config.within).unwrap_or(usual),
             pause: duration(&config.pause).unwrap_or(usual),
             inputs: Vec::new(),

@@ -238,6 +238,28 @@ fn a_day_has_as_many_alerts_as_it_may() {
     assert!(err(&capped).contains("each: met a limit 4 times"), "{}", err(&capped));
 }
 
+/// A setting that would mean never, or at once and always.
+#[test]
+fn settings_of_nothing_are_refused() {
+    let f = folder(&[]);
+    for (section, key, value) in [
+        ("breaker", "records", "0"),
+        ("breaker", "within", "\"0s\""),
+        ("breaker", "pause", "\"0ms\""),
+        ("snapshots", "keep", "0"),
+        ("snapshots", "every", "\"0s\""),
+        ("snapshots", "scrub", "\"0d\""),
+        ("snapshots", "timeout", "\"0s\""),
+        ("kafka", "commit_timeout", "\"0s\""),
+    ] {
+        let config = format!("[{section}]\n{key} = {value}\n");
+        std::fs::write(f.path().join("tripline.toml"), config).expect("write");
+        let output = tripline(f.path(), &["snapshot", "export", "x"], "");
+        assert_eq!(output.status.code(), Some(2), "{section}.{key}: {}", err(&output));
+        assert!(err(&output).contains(&format!("{section}.{key}: ")), "{}", err(&output));
+    }
+}
+
 #[test]
 fn a_place_of_snapshots_that_is_none_is_refused() {
     let f = folder(&[]);
