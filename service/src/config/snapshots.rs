@@ -18,7 +18,7 @@ pub struct Snapshots {
     pub keep: usize,
     /// How often those that stay are read again.
     pub scrub: String,
-    /// How long one request to the object store may take.
+    /// How long one request to the object store may take, and the last snapshot of a service that ends.
     pub timeout: String,
 }
 
@@ -59,7 +59,7 @@ impl Snapshots {
         duration(&self.scrub).unwrap_or(Duration::from_secs(21_600))
     }
 
-    /// How long one request may take.
+    /// How long one request may take, and the last snapshot of a service that ends.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         duration(&self.timeout).unwrap_or(Duration::from_secs(30))

@@ -235,6 +235,25 @@ fn damage_in_the_object_store_costs_a_longer_replay() {
     check_determinism(&service);
 }
 
+/// A service that ends waits for its last snapshot no longer than for one request, since others wait for what it holds.
+#[test]
+fn a_service_that_ends_does_not_wait_for_a_slow_store() {
+    let Some(bucket) = Bucket::start() else { return };
+    let folder = folder(&[("a.cep", &format!("{STREAMS}{RULE}"))]);
+    keep(folder.path(), &bucket.url("p"), "1h");
+    let service = start(folder.path(), &bucket);
+    service.events("auth", &events(0));
+    // One request is soon enough, all that a snapshot needs are not.
+    bucket.set(Door::Slow(Duration::from_millis(700)));
+    terminate(service);
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(log.contains("not written within 1 s (`[snapshots] timeout`)"), "{log}");
+    bucket.set(Door::Open);
+    let service = start(folder.path(), &bucket);
+    assert!(replayed(&service) >= 3, "all events");
+    check_determinism(&service);
+}
+
 /// The outcome of a command and what it says.
 fn said(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

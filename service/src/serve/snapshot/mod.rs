@@ -29,17 +29,16 @@ use writer::{Job, Written};
 
 /// A large state is saved less often: at most one part in so many of the time goes there.
 const SHARE: u32 = 20;
-/// How long a service that ends waits for its last snapshot.
-const LAST: Duration = Duration::from_secs(20);
 
 /// A snapshot by the number of its commit, and the attempt of the process that took it; zeros if there is none.
 pub(crate) type Reference = (u64, u64);
 
-/// How many stay, and how often they are read again.
+/// How many stay, how often they are read again, and how long a service that ends waits for its last one.
 #[derive(Debug, Clone, Copy)]
 struct Policy {
     keep: usize,
     scrub: Duration,
+    last: Duration,
 }
 
 /// Takes snapshots and finds them again; writes one at a time.
@@ -67,7 +66,7 @@ impl Snapshots {
     /// Where the configuration says, apart from those of other tasks by a name.
     pub(crate) fn open(config: &Config, name: &str) -> Result<Self, String> {
         let settings = &config.snapshots;
-        let policy = Policy { keep: settings.keep, scrub: settings.scrub() };
+        let policy = Policy { keep: settings.keep, scrub: settings.scrub(), last: settings.timeout() };
         Ok(Self::new(Place::of(config)?.within(name), now_micros() as u64, settings.every(), policy))
     }
 
@@ -152,9 +151,10 @@ impl Snapshots {
         Some(reference)
     }
 
-    /// Takes one before the service ends, and waits until it is written: the next start replays nothing.
+    /// Takes one before the service ends, and waits until it is written: the next start replays nothing. Not for longer than
+    /// one request may take: a worker that ends still has the task, which another waits for.
     pub(crate) fn take_last(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
-        let until = Instant::now() + LAST;
+        let until = Instant::now() + self.policy.last;
         self.wait(until);
         self.hurry();
         self.take(number, mark, core);
@@ -163,8 +163,14 @@ impl Snapshots {
 
     /// Waits for what is being written, which is tried no more if it fails.
     fn wait(&mut self, until: Instant) -> Option<Reference> {
-        let job = self.writing.take()?.wait(until)?;
-        self.ended(job)
+        let written = self.writing.take()?.wait(until).and_then(|job| self.ended(job));
+        if written.is_none() {
+            tracing::warn!(
+                "the last snapshot was not written within {} s (`[snapshots] timeout`): the next start replays more",
+                self.policy.last.as_secs_f64()
+            );
+        }
+        written
     }
 
     /// The newest intact snapshot that is of use: `number` tells of its mark whether its commit fits, and which that is.

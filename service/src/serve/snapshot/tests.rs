@@ -5,7 +5,8 @@ use engine::task::Task;
 use std::fs;
 use std::path::Path;
 
-const POLICY: Policy = Policy { keep: 3, scrub: Duration::from_secs(3_600) };
+const LAST: Duration = Duration::from_secs(20);
+const POLICY: Policy = Policy { keep: 3, scrub: Duration::from_secs(3_600), last: LAST };
 
 fn snapshots(folder: &Path, attempt: u64) -> Snapshots {
     Snapshots::new(Place::Folder(folder.to_owned()), attempt, Duration::from_secs(10), POLICY)

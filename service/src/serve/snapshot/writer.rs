@@ -76,7 +76,6 @@ impl Job {
         self.go_on = None;
         while !self.is_finished() {
             if Instant::now() >= until {
-                tracing::warn!("a snapshot is still being written; the next start replays more");
                 return None;
             }
             std::thread::sleep(Duration::from_millis(5));
