@@ -231,7 +231,7 @@ impl RuleRun {
             let Some((due, event, handle)) = timers.pop() else { break };
             let around = &Surroundings { refused: refused_until.is_some_and(|until| due < until), ..*around };
             keys.change(handle, |key, held| {
-                if !waits(program, held, event) || broken(program, held, event) {
+                if !still_stands(program, held, event) || broken(program, held, event) {
                     return;
                 }
                 let windows = program.windows.iter().enumerate().map(|(number, window)| {
@@ -290,14 +290,14 @@ impl RuleRun {
     pub(crate) fn open_timers(&self) -> impl Iterator<Item = (Micros, Position, &Key, &KeyState)> {
         self.state.timers.sorted().into_iter().filter_map(|(due, event, handle)| {
             let (key, held) = self.state.keys.get(handle)?;
-            waits(&self.program, held, event).then_some((due, event, key, held))
+            still_stands(&self.program, held, event).then_some((due, event, key, held))
         })
     }
 }
 
 /// The event that a timer counts from still stands: the last of a choice, or with `on timeout` a first one that began no
 /// alert.
-fn waits(program: &Program, held: &KeyState, event: Position) -> bool {
+fn still_stands(program: &Program, held: &KeyState, event: Position) -> bool {
     let timeout = program.times_out;
     let unit = if timeout { program.units.first() } else { program.units.last() };
     let lists = held.lists.get(unit.map_or(0..0, |unit| unit.steps.clone())).unwrap_or_default();
@@ -329,7 +329,8 @@ fn broken(program: &Program, held: &KeyState, end: Position) -> bool {
         .any(|(absence, state)| absence.place == Place::Trailing && !absence.keeps_rows && state.floor > end)
 }
 
-/// Values of all windows at an event: `before` ones without it, others with it. The event joins its windows.
+/// Values of all windows at an event: `before` ones without it, others with it. The event joins its windows, and latches whose
+/// windows are all empty before it open.
 pub(crate) fn windows_at(
     program: &Program,
     held: &mut KeyState,

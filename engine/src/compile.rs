@@ -130,11 +130,11 @@ impl Compiler<'_> {
         let cancels = self.absences(&rule.cancels, Place::Cancel, false, &mut parts)?;
         let Parts { mut roles, mut absences, index } = parts;
         look_behind(&mut absences, &units);
-        let waits = absences
+        let has_timed_gap = absences
             .iter()
             .any(|absence: &AbsenceProgram| absence.place == Place::Gap && absence.duration.is_some())
             || steps.iter().rev().skip(1).any(|step: &StepProgram| step.quiet.is_some());
-        mark_plain(&mut steps, &units, waits);
+        mark_plain(&mut steps, &units, has_timed_gap);
         let windows = self.windows(&mut roles, index)?;
         let strict = self.look_roles(&mut roles, index)?;
         self.latch_roles(&mut roles, index)?;
@@ -167,7 +167,7 @@ impl Compiler<'_> {
             within,
             ending,
             horizon,
-            waits,
+            has_timed_gap,
             times_out: rule.timeout.is_some(),
             unordered: units.iter().any(|unit| unit.kind == UnitKind::One && shares_stream(&steps, unit))
                 || (rule.overlap == Overlap::PerStart

@@ -88,13 +88,13 @@ impl<'a> Search<'a, '_> {
     }
 
     /// Every member takes one event at most: what it took does not depend on what follows.
-    pub(crate) fn is_plain(&self, unit: usize) -> bool {
+    pub(crate) fn takes_one_each(&self, unit: usize) -> bool {
         self.members(unit).all(|step| self.question.program.steps.get(step).is_none_or(|step| step.max == 1))
     }
 
     /// Nothing beyond the beginnings has been taken by `unit` yet.
     pub(crate) fn begin_taking(&self, unit: Option<usize>) -> Taking {
-        let Some(unit) = unit.filter(|unit| !self.is_plain(*unit)) else { return Taking::Nothing };
+        let Some(unit) = unit.filter(|unit| !self.takes_one_each(*unit)) else { return Taking::Nothing };
         let begun = self.members(unit).filter_map(|step| {
             let begin = self.taken_of(step).first()?.pos;
             Some((step, begin, self.list(step).partition_point(|row| row.pos <= begin)))
@@ -177,7 +177,7 @@ impl<'a> Search<'a, '_> {
         }
         let count = |search: &Self, number: usize| {
             members.get(number).map_or((0, 0, 0), |member| {
-                let step = self_step(search, member.step);
+                let step = min_max(search, member.step);
                 (search.taken_of(member.step).len(), step.0, step.1)
             })
         };
@@ -245,7 +245,7 @@ impl<'a> Search<'a, '_> {
     }
 
     /// A bound that counts from an event, as far as it is known.
-    pub(crate) fn wait(&self, bound: &BoundProgram, from: &Row) -> Option<Micros> {
+    pub(crate) fn bound_value(&self, bound: &BoundProgram, from: &Row) -> Option<Micros> {
         if let BoundProgram::Fixed(bound) = bound {
             return Some(*bound);
         }
@@ -255,7 +255,7 @@ impl<'a> Search<'a, '_> {
 
     /// How long `until quiet` waits, read when the step begins: as of the last event before it.
     pub(crate) fn silence(&self, quiet: &BoundProgram, before: Option<usize>) -> Option<Micros> {
-        self.wait(quiet, before.and_then(|before| self.last_of(before)).or(self.first)?)
+        self.bound_value(quiet, before.and_then(|before| self.last_of(before)).or(self.first)?)
     }
 
     /// The row fits the step after unit `before`: bounds of the arrow, and terms that read what has been taken.
@@ -278,19 +278,19 @@ impl<'a> Search<'a, '_> {
         if let Some((before, last)) = before.and_then(|before| Some((before, self.last_of(before)?))) {
             let passed = row.ts - last.ts;
             if let Some(within) = &unit.within
-                && self.wait(within, last).is_none_or(|within| passed > within)
+                && self.bound_value(within, last).is_none_or(|within| passed > within)
             {
                 return Some(Misfit::Within);
             }
             if let Some(after) = &unit.after
-                && self.wait(after, last).is_none_or(|after| passed < after)
+                && self.bound_value(after, last).is_none_or(|after| passed < after)
             {
                 return Some(Misfit::After);
             }
             if begins && unit.immediately && self.neighbour(row, before, step.unit) != last.pos {
                 return Some(Misfit::Between);
             }
-            if begins && program.waits && self.unended(before, step.unit, last, row).is_some() {
+            if begins && program.has_timed_gap && self.unended(before, step.unit, last, row).is_some() {
                 return Some(Misfit::Waits);
             }
         }
@@ -327,7 +327,7 @@ impl<'a> Search<'a, '_> {
         let gaps = program.units.get(before + 1..=unit).unwrap_or_default().iter().flat_map(|unit| &unit.gap);
         let mut gaps = gaps.filter_map(|gap| Some((*gap, program.absences.get(*gap)?.duration.as_ref()?)));
         let gap = gaps.find_map(|(gap, bound)| {
-            let wait = self.wait(bound, last);
+            let wait = self.bound_value(bound, last);
             lasts(wait).then_some((Broken::Absence(gap), wait))
         });
         let earlier = self.unit_before(before);
@@ -345,7 +345,7 @@ impl<'a> Search<'a, '_> {
         let program = self.question.program;
         let Some(unit) = program.units.get(number) else { return false };
         let Some(begun) = before else { return true };
-        if unit.gap.is_empty() && begun + 1 == number && !program.waits {
+        if unit.gap.is_empty() && begun + 1 == number && !program.has_timed_gap {
             return true;
         }
         let Some(last) = self.last_of(begun) else { return true };
@@ -370,7 +370,7 @@ impl<'a> Search<'a, '_> {
             let until = match bound {
                 None => Micros::MAX,
                 Some(bound) => {
-                    self.wait(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait))
+                    self.bound_value(bound, last).map_or(Micros::MAX, |wait| last.ts.saturating_add(wait))
                 }
             };
             let row = self.forbidden(*gap, last.pos, to, until)?;
@@ -450,7 +450,7 @@ impl<'a> Search<'a, '_> {
         }
         for absence in program.absences_of(&program.trailing) {
             if let Some(bound) = &absence.duration {
-                longest = longest.max(self.wait(bound, last)?);
+                longest = longest.max(self.bound_value(bound, last)?);
             }
         }
         Some(last.ts.saturating_add(longest))
@@ -468,7 +468,7 @@ impl<'a> Search<'a, '_> {
         let end = self.last_of(unit)?;
         let broken = program.trailing.iter().find_map(|number| {
             let bound = program.absences.get(*number).and_then(|absence| absence.duration.as_ref());
-            let wait = bound.and_then(|bound| self.wait(bound, end)).unwrap_or(0);
+            let wait = bound.and_then(|bound| self.bound_value(bound, end)).unwrap_or(0);
             let row = self.forbidden(*number, end.pos, Position::MAX, end.ts.saturating_add(wait))?;
             Some(Breaker { broken: Some(Broken::Absence(*number)), row: Some(row) })
         });
@@ -477,6 +477,6 @@ impl<'a> Search<'a, '_> {
 }
 
 /// Least and most events of a step.
-fn self_step(search: &Search<'_, '_>, step: usize) -> (usize, usize) {
+fn min_max(search: &Search<'_, '_>, step: usize) -> (usize, usize) {
     search.question.program.steps.get(step).map_or((1, 1), |step| (step.min, step.max))
 }

@@ -1,7 +1,7 @@
 //! The search where order alone decides: steps that take one event each and ask nothing of each other.
 //!
-//! From the end backwards it is known how late each step may begin at the earliest; what lies before that is not walked, nor
-//! kept where no end to come can reach it.
+//! Going back from the end, the earliest position is known at which each step may begin; what lies before it is not walked,
+//! nor kept where no end to come can reach it.
 
 use crate::program::Program;
 use crate::row::{Position, Row, Rows};
@@ -67,8 +67,8 @@ pub(crate) fn ending<'a>(question: &Question<'a>) -> Option<&'a Row> {
 }
 
 impl<'a> Search<'a, '_> {
-    /// [`Self::extend_step`] where order alone decides. A last step that takes the first one bars what lies before an earlier
-    /// one ([`lower_bounds`]), so that its end needs no look at those.
+    /// [`Self::extend_step`] where order alone decides. A last step that takes the first one needs no look at earlier rows of its
+    /// own: [`lower_bounds`] has left no beginning before one of them.
     pub(crate) fn extend_plain(&mut self, number: usize, step: usize, first_only: bool) -> ControlFlow<()> {
         let Some(last) = self.taken.get(step - 1).and_then(|taken| taken.first()).map(|row| row.pos) else {
             return ControlFlow::Continue(());

@@ -76,13 +76,13 @@ pub(crate) struct Shape {
     /// How long after its first event a choice may still need its rows.
     pub(crate) horizon: Micros,
     /// Somewhere between two steps time must pass: `no X for D`, `until quiet for D`.
-    pub(crate) waits: bool,
+    pub(crate) has_timed_gap: bool,
     /// `on timeout`: an alert tells of a first event that began no match.
     pub(crate) times_out: bool,
     /// The search does not meet choices in their order: an event may fit two members of a `one of`, which is one choice;
     /// or `per start` orders those of a leading set by their first events.
     pub(crate) unordered: bool,
-    /// Every unit is a single step that cannot be skipped.
+    /// Every unit is one step, possibly a repeat, that cannot be skipped.
     pub(crate) chain: bool,
     pub(crate) cooldown: Option<Micros>,
     pub(crate) overlap: Overlap,
@@ -305,7 +305,7 @@ pub(crate) struct StepProgram {
     pub(crate) cross: Vec<Node>,
     /// Order alone decides where it begins: it and the step before take one event each, and nothing else is asked of the two.
     pub(crate) plain: bool,
-    /// In a chain of single steps: a row bars all beginnings of the step before that lie before it from later rows.
+    /// In a chain: a row bars all beginnings of the step before that lie before it from later rows.
     pub(crate) bars: bool,
     /// Rows keep the values of windows.
     pub(crate) keeps_windows: bool,

@@ -88,7 +88,7 @@ impl Row {
     #[inline]
     pub(crate) fn new(event: &EventRef<'_>, pos: Position, kept: &[usize], context: Option<Context>) -> Self {
         let further = kept.get(1..).unwrap_or_default();
-        let plain = event.id.is_none() && further.is_empty() && context.is_none();
+        let has_rest = !(event.id.is_none() && further.is_empty() && context.is_none());
         Self {
             pos,
             ts: event.ts,
@@ -97,7 +97,7 @@ impl Row {
             partition: event.partition,
             stream: event.stream * 2,
             value: kept.first().map_or(Value::Null, |slot| event.slot(*slot).clone()),
-            rest: if plain { None } else { Some(Rest::of(event, further, context)) },
+            rest: has_rest.then(|| Rest::of(event, further, context)),
         }
     }
 

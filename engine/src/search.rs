@@ -153,7 +153,7 @@ impl<'a, 'v> Search<'a, 'v> {
     }
 
     /// Nothing after this position belongs to the choice.
-    pub(crate) fn horizon(&self) -> Position {
+    pub(crate) fn last_position(&self) -> Position {
         if self.begins_at_end() { Position::MAX } else { self.question.end }
     }
 
@@ -199,7 +199,7 @@ impl<'a, 'v> Search<'a, 'v> {
             if all && before.is_some() { self.earliest(before) } else { lower.max(self.earliest(before)) };
         let mut at = list.partition_point(|row| row.pos < start);
         let mut taking = self.begin_taking(before);
-        let end = self.horizon();
+        let end = self.last_position();
         if self.question.ask == Ask::Complete && self.is_last(number) && step.max == 1 && !step.first_only {
             at = at.max(list.partition_point(|row| row.pos < self.question.end));
         }

@@ -21,7 +21,7 @@ impl<'a> Search<'a, '_> {
             unit.steps.clone().map(|step| self.list(step).partition_point(|row| row.pos < start)).collect();
         let mut done = vec![false; next.len()];
         let mut taking = self.begin_taking(before);
-        let end = self.horizon();
+        let end = self.last_position();
         let mut flow = ControlFlow::Continue(());
         while flow.is_continue() {
             let rows = unit.steps.clone().zip(&next).filter_map(|(step, at)| self.list(step).get(*at));
@@ -77,7 +77,7 @@ impl<'a> Search<'a, '_> {
     /// The first event that fits any member of a set, the unit before having taken what lies before it.
     fn first_fit(&mut self, number: usize, before: Option<usize>) -> Position {
         let Some(unit) = self.question.program.units.get(number) else { return Position::MAX };
-        let end = self.horizon();
+        let end = self.last_position();
         let mut first = Position::MAX;
         for step in unit.steps.clone() {
             let list = self.list(step);
@@ -107,11 +107,11 @@ impl<'a> Search<'a, '_> {
         if self.is_overworked() {
             return ControlFlow::Break(());
         }
-        let plain = before.is_none_or(|before| self.is_plain(before));
+        let plain = before.is_none_or(|before| self.takes_one_each(before));
         let start = self.earliest(before);
         let list = self.list(step);
         let mut at = list.partition_point(|row| row.pos < start);
-        let end = self.horizon();
+        let end = self.last_position();
         while let Some(row) = list.get(at) {
             at += 1;
             if row.pos > end || self.out_of_bound(row) || self.is_too_far(unit.steps.start..step, row) {
@@ -221,7 +221,7 @@ impl<'a> Search<'a, '_> {
 
     /// Every member's beginning fits it, now that it is known what the unit before took.
     fn members_fit(&mut self, number: usize, before: Option<usize>) -> bool {
-        if before.is_none_or(|before| self.is_plain(before)) {
+        if before.is_none_or(|before| self.takes_one_each(before)) {
             return true;
         }
         let steps = self.question.program.units.get(number).map_or(0..0, |unit| unit.steps.clone());

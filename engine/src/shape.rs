@@ -60,7 +60,7 @@ pub(crate) fn sweep_after(rule: &Rule, horizon: Micros) -> Micros {
 }
 
 /// Tells each step whether order alone decides where it begins.
-pub(crate) fn mark_plain(steps: &mut [StepProgram], units: &[UnitProgram], waits: bool) {
+pub(crate) fn mark_plain(steps: &mut [StepProgram], units: &[UnitProgram], has_timed_gap: bool) {
     for (number, unit) in units.iter().enumerate().skip(1) {
         let takes_one = |unit: &UnitProgram| {
             let step = steps.get(unit.steps.clone()).and_then(|steps| steps.first());
@@ -73,10 +73,10 @@ pub(crate) fn mark_plain(steps: &mut [StepProgram], units: &[UnitProgram], waits
             && !unit.immediately
             && unit.gap.is_empty()
             && steps.get(unit.steps.start).is_some_and(|step| step.cross.is_empty());
-        let plain = !waits
+        let plain = !has_timed_gap
             && asks_nothing
             && units.get(number - 1..=number).is_some_and(|two| two.iter().all(takes_one));
-        let bars = bars(steps, unit, number, waits);
+        let bars = bars(steps, unit, number, has_timed_gap);
         if let Some(step) = steps.get_mut(unit.steps.start) {
             (step.plain, step.bars) = (plain, bars);
         }
@@ -84,7 +84,7 @@ pub(crate) fn mark_plain(steps: &mut [StepProgram], units: &[UnitProgram], waits
 }
 
 /// See [`StepProgram::bars`].
-fn bars(steps: &[StepProgram], unit: &UnitProgram, number: usize, waits: bool) -> bool {
+fn bars(steps: &[StepProgram], unit: &UnitProgram, number: usize, has_timed_gap: bool) -> bool {
     let (Some(step), Some(before)) = (steps.get(unit.steps.start), steps.get(number - 1)) else {
         return false;
     };
@@ -92,7 +92,7 @@ fn bars(steps: &[StepProgram], unit: &UnitProgram, number: usize, waits: bool) -
         && !unit.immediately
         && unit.after.is_none()
         && !matches!(unit.within, Some(BoundProgram::Read(..)))
-        && !waits
+        && !has_timed_gap
         && before.quiet.is_none()
         // Whether an earlier row is in time depends on what a repeat has taken.
         && (before.max == 1 || unit.within.is_none());

@@ -120,13 +120,13 @@ impl Stepping<'_> {
         let mut row = self.row(number, reach_ts);
         if unit == 0 {
             row.mark(!self.accepts || self.is_forbidden(&row));
-            let plain = self.program.units.first().is_some_and(|unit| unit.steps.len() == 1)
+            let single = self.program.units.first().is_some_and(|unit| unit.steps.len() == 1)
                 && self.program.steps.first().is_some_and(|step| step.max == 1);
-            if row.is_marked() && plain {
+            if row.is_marked() && single {
                 return false;
             }
             if self.program.times_out && !row.is_marked() {
-                self.wait(self.event.view.ts.saturating_add(self.program.within));
+                self.set_timer(self.event.view.ts.saturating_add(self.program.within));
             }
         }
         self.state.push(number, row, self.program);
@@ -145,7 +145,7 @@ impl Stepping<'_> {
         };
         match program.ending {
             Ending::After(wait) => {
-                self.wait(self.event.view.ts.saturating_add(wait));
+                self.set_timer(self.event.view.ts.saturating_add(wait));
                 return false;
             }
             Ending::Read(_) => {
@@ -155,7 +155,7 @@ impl Stepping<'_> {
                 self.stats.no_deadline += u64::from(found.endless > 0);
                 self.stats.capped += u64::from(found.cut);
                 self.state.saturated |= found.cut;
-                found.dues.into_iter().for_each(|due| self.wait(due));
+                found.dues.into_iter().for_each(|due| self.set_timer(due));
                 return false;
             }
             Ending::Event => {}
@@ -182,7 +182,7 @@ impl Stepping<'_> {
     }
 
     /// Sets a timer that counts from this event.
-    fn wait(&mut self, due: Micros) {
+    fn set_timer(&mut self, due: Micros) {
         self.timers.set((due, self.pos, self.handle));
     }
 
@@ -196,7 +196,7 @@ impl Stepping<'_> {
         let quiet = step.quiet.as_ref().map_or(0, BoundProgram::longest);
         let mut reach: Option<Micros> = None;
         for before in &own.before {
-            let Some((complete, newest)) = self.newest_prefix(*before) else { continue };
+            let Some((begun, newest)) = self.newest_prefix(*before) else { continue };
             if own.within.as_ref().is_some_and(|within| self.event.view.ts - newest.ts > within.longest()) {
                 continue;
             }
@@ -206,8 +206,9 @@ impl Stepping<'_> {
             if own.immediately && single && self.union_before(unit, *before) != newest.pos {
                 continue;
             }
-            if self.event.view.ts - complete <= self.program.within.saturating_add(quiet) {
-                reach = reach.max(Some(complete));
+            // A row that comes too late for the choice may still break the silence that it waits for.
+            if self.event.view.ts - begun <= self.program.within.saturating_add(quiet) {
+                reach = reach.max(Some(begun));
             }
         }
         reach
@@ -405,7 +406,7 @@ impl Stepping<'_> {
         self.state.expires_by(Micros::MIN);
     }
 
-    /// The cap on candidates is met: the newest is refused until the lists are below half of it.
+    /// The cap on candidates is met, and the newest is refused; alerts of the key say so until its lists are below half of it.
     /// What may end a match at once is looked at all the same, and not kept then.
     fn is_full(&mut self, ends: bool) -> bool {
         let (cap, rows) = (self.around.limits.candidates.unwrap_or(usize::MAX), self.state.rows());

@@ -255,7 +255,8 @@ fn arrow<'a>(
     let unit = program.steps.get(number).and_then(|step| program.units.get(step.unit));
     let (Some(unit), Some(last), Some(row)) = (unit, last, row) else { return };
     let passed = Some(row.ts - last.ts);
-    let wait = |limit: &Option<BoundProgram>| limit.as_ref().and_then(|limit| search.wait(limit, last));
+    let wait =
+        |limit: &Option<BoundProgram>| limit.as_ref().and_then(|limit| search.bound_value(limit, last));
     fn masked(limit: &Option<BoundProgram>) -> Option<&str> {
         limit.as_ref().and_then(BoundProgram::masked_text)
     }
@@ -355,7 +356,11 @@ fn endless(search: &Search<'_, '_>, last: Option<&Row>) -> String {
     let end = search.begun.last().and_then(|unit| search.last_of(*unit)).or(last);
     let absences = program.absences_of(&program.trailing);
     let unknown = absences.into_iter().find(|absence| {
-        absence.duration.as_ref().zip(end).is_some_and(|(bound, end)| search.wait(bound, end).is_none())
+        absence
+            .duration
+            .as_ref()
+            .zip(end)
+            .is_some_and(|(bound, end)| search.bound_value(bound, end).is_none())
     });
     unknown.map_or_else(|| "until quiet".to_owned(), |absence| absence.text.clone())
 }
@@ -380,8 +385,9 @@ fn deadline(
     let first = search.first.map_or(search.question.time, |first| first.ts);
     let whole = first.saturating_add(program.within);
     let within = program.units.get(step.unit).and_then(|unit| unit.within.as_ref());
-    let arrow =
-        within.zip(last).and_then(|(bound, last)| Some(last.ts.saturating_add(search.wait(bound, last)?)));
+    let arrow = within
+        .zip(last)
+        .and_then(|(bound, last)| Some(last.ts.saturating_add(search.bound_value(bound, last)?)));
     Some(arrow.map_or(whole, |arrow| arrow.min(whole)))
 }
 

@@ -336,7 +336,7 @@ impl<'a> Search<'a, '_> {
             return ControlFlow::Continue(());
         };
         let mut ends = BTreeSet::from([begin.pos]);
-        if !self.is_plain(number) {
+        if !self.takes_one_each(number) {
             for step in self.members(number) {
                 let list = self.list(step);
                 let rows = list.iter().skip(list.partition_point(|row| row.pos < begin.pos));
