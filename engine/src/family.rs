@@ -108,10 +108,10 @@ impl Family {
                 return Some(Hit::Range(words.get(value).cloned().unwrap_or(0..0)));
             }
             (By::Float(side, limits), Value::Float(value)) => {
-                let passes = |(first, _): &(f64, usize)| {
-                    if *side == Ordering::Greater { value >= first } else { value <= first }
+                let passed = match side {
+                    Ordering::Greater => limits.partition_point(|(first, _)| value >= first),
+                    _ => limits.partition_point(|(first, _)| value <= first),
                 };
-                let passed = limits.partition_point(passes);
                 (passed, passed.checked_sub(1).and_then(|last| limits.get(last)).map(|(_, end)| *end))
             }
             (By::Limit(side, limits), _) => {
