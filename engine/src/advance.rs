@@ -18,6 +18,7 @@ use crate::state::{Key, KeyState};
 use crate::step::Stepping;
 use crate::value::Value;
 use pattern_dsl::types::Micros;
+use smallvec::smallvec;
 use std::sync::Arc;
 
 /// A revision of a rule with the state of all its keys.
@@ -65,6 +66,18 @@ impl RuleState {
 }
 
 impl RuleRun {
+    /// A revision that has seen nothing; first events count from `from` on.
+    pub(crate) fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
+        let steps = program.steps.len();
+        let stats = RuleStats {
+            step_events: smallvec![0; steps],
+            step_reached: smallvec![0; steps],
+            absence_met: smallvec![0; program.absences.len()],
+            ..RuleStats::default()
+        };
+        Self { program, state: RuleState { from, stats, ..RuleState::default() }, closed_at: 0 }
+    }
+
     /// Takes an event in the rule's order. False if no key holds or begins anything.
     #[expect(clippy::too_many_arguments, reason = "an event, what it is wanted for, and what is around")]
     pub(crate) fn event(

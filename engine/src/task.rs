@@ -1,6 +1,6 @@
 //! The event machine: `step(Input) -> Outputs`, `save`, `restore`. No clock, no I/O.
 
-use crate::advance::{RuleRun, RuleState};
+use crate::advance::RuleRun;
 use crate::ahead::Ahead;
 use crate::chain::Chain;
 use crate::compile;
@@ -11,7 +11,6 @@ use crate::mask;
 use crate::overlap::{Surroundings, UsedUp};
 use crate::past::Past;
 use crate::predicate::Around;
-use crate::program::Program;
 use crate::revision::Same;
 use crate::share::Shapes;
 use crate::stream::StreamTime;
@@ -24,7 +23,6 @@ use crate::why::history::History;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Mode, Module, Stream};
 use pattern_dsl::types::Micros;
-use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -585,18 +583,5 @@ impl Task {
         }
         self.weigh(revisions, before);
         self.used.clear();
-    }
-}
-
-impl RuleRun {
-    pub(crate) fn new(program: Arc<Program>, from: Option<Micros>) -> Self {
-        let steps = program.steps.len();
-        let stats = RuleStats {
-            step_events: smallvec![0; steps],
-            step_reached: smallvec![0; steps],
-            absence_met: smallvec![0; program.absences.len()],
-            ..RuleStats::default()
-        };
-        Self { program, state: RuleState { from, stats, ..RuleState::default() }, closed_at: 0 }
     }
 }
