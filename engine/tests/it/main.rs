@@ -1,5 +1,6 @@
 //! The engine through its interface: rule text and events in, alerts out.
 
+mod alike;
 mod chain;
 mod index;
 mod limits;
