@@ -62,7 +62,8 @@ impl Source {
         let mut config = consumer(kafka);
         let each = (QUEUED_KB / from.len().max(1)).clamp(256, 16 << 10);
         config.set("queued.max.messages.kbytes", each.to_string());
-        config.set("queued.min.messages", "10000");
+        // WHY: a partition whose queue is full is looked at again after so long, and its queue is read in a tenth of a second.
+        config.set("fetch.queue.backoff.ms", "10");
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(config.create_with_context(Context)?);
         let mut assignment = TopicPartitionList::new();
         let mut lanes = Vec::new();
