@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
 
 /// Writes bursts; the order of its calls is the protocol's.
 pub(crate) struct Transactions {
@@ -35,6 +36,8 @@ impl Transactions {
         config
             .set("transactional.id", format!("tripline-{}", self.kafka.group))
             .set("transaction.timeout.ms", TRANSACTION_MS.to_string())
+            // WHY: the client waits for the answer about offsets as long as for any, whatever the call allows.
+            .set("socket.timeout.ms", self.answer_ms().to_string())
             .set("compression.type", "lz4")
             .set("message.max.bytes", "10000000")
             .set("linger.ms", "0")
@@ -43,6 +46,11 @@ impl Transactions {
         producer.init_transactions(CALL)?;
         self.producer = Some(producer);
         Ok(())
+    }
+
+    /// How long one answer of a broker is waited for; the client wants it to be less than a transaction may take.
+    fn answer_ms(&self) -> u128 {
+        self.kafka.commit_wait().as_millis().clamp(10, u128::from(TRANSACTION_MS) - 1_000)
     }
 
     pub(crate) fn begin(&mut self) -> Outcome {
@@ -77,7 +85,14 @@ impl Transactions {
 
     pub(crate) fn commit(&mut self) -> Outcome {
         let wait = self.kafka.commit_wait();
-        self.call(|producer, _| producer.commit_transaction(wait))
+        self.call(|producer, _| {
+            // WHY: if not all records are there yet, the client looks again after a tenth of a second and not before.
+            let begun = Instant::now();
+            while producer.in_flight_count() > 0 && begun.elapsed() < wait {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            producer.commit_transaction(wait.saturating_sub(begun.elapsed()))
+        })
     }
 
     /// The committed offsets of these partitions: what their metadata says, and up to where they go.
