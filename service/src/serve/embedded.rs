@@ -291,14 +291,24 @@ impl Embedded {
         }
         let mut rejected = batch.rejected;
         let mut accepted = 0u64;
+        // By topic: records and bytes. WHY: to find a counter by its name costs as much as half of a match.
+        let mut taken: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for line in batch.lines {
-            let number = line.line;
+            let (number, bytes) = (line.line, line.raw.len() as u64);
             match self.event(line, now)? {
-                None => accepted += 1,
-                Some(Rejection { code, message }) => {
+                Ok(topic) => {
+                    accepted += 1;
+                    let sums = taken.entry(topic).or_default();
+                    *sums = (sums.0 + 1, sums.1 + bytes);
+                }
+                Err(Rejection { code, message }) => {
                     rejected.push(Rejected { line: number, code, message });
                 }
             }
+        }
+        for (topic, (records, bytes)) in taken {
+            counter!("tripline_source_records_total", "topic" => topic.clone()).increment(records);
+            counter!("tripline_source_bytes_total", "topic" => topic).increment(bytes);
         }
         counter!("tripline_events_processed_total", "task" => "0").increment(accepted);
         rejected.sort_by_key(|r| r.line);
@@ -316,28 +326,25 @@ impl Embedded {
         Ok((200, body, None))
     }
 
-    /// Takes one event: to the task, and to the commit. What is wrong with it, if it is none; an error if the matcher
-    /// panicked at it.
-    fn event(&mut self, line: Line, now: i64) -> Result<Option<Rejection>, Problem> {
+    /// Takes one event: to the task, and to the commit. Its topic, or what is wrong with it; an error if the matcher panicked
+    /// at it.
+    fn event(&mut self, line: Line, now: i64) -> Result<Result<String, Rejection>, Problem> {
         let Self { matcher, crashes, .. } = self;
         // WHY: it may come again at any offset; what it is tells it from others.
         crashes.entering(&line.stream, 0, &line.raw);
         let taken = crash::caught(|| matcher.core.accept(&line.stream, &line.raw, now));
         match taken {
             Ok(Ok((topic, offset))) => {
-                counter!("tripline_source_records_total", "topic" => topic.clone()).increment(1);
-                counter!("tripline_source_bytes_total", "topic" => topic.clone())
-                    .increment(line.raw.len() as u64);
                 let point = &mut matcher.point;
                 point.commit.topic(&topic, offset, point.next.next_seq);
                 point.log(&Entry::Event { stream: line.stream, offset, arrived: now, raw: line.raw });
                 matcher.collect(now);
-                Ok(None)
+                Ok(Ok(topic))
             }
             Ok(Err(rejection)) => {
                 let code = rejection.code.clone();
                 counter!("tripline_decode_errors_total", "topic" => line.stream, "code" => code).increment(1);
-                Ok(Some(rejection))
+                Ok(Err(rejection))
             }
             Err(why) => {
                 crashes.panicked(Some(Place::of(&line.stream, 0, &line.raw)), &why);

@@ -194,8 +194,10 @@ impl<P: CommitPoint> Matcher<P> {
         for (_, _, _, _) in out.late.drain(..) {
             counter!("tripline_late_events_total", "reason" => "late").increment(1);
         }
-        counter!("tripline_duplicates_total").increment(out.duplicates.len() as u64);
-        out.duplicates.clear();
+        if !out.duplicates.is_empty() {
+            counter!("tripline_duplicates_total").increment(out.duplicates.len() as u64);
+            out.duplicates.clear();
+        }
         for alert in out.alerts.drain(..) {
             if alert.mode == Mode::Off {
                 continue;
