@@ -1,6 +1,6 @@
 //! What a service must keep through kills and through rules swapped under load.
 //!
-//! `TRIPLINE_KILLS` and `TRIPLINE_SWAPS` say how often (default 5 and 6), `TRIPLINE_BIN` which binary.
+//! `TRIPLINE_LONG` says how many times more often than in CI, `TRIPLINE_BIN` which binary.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
@@ -60,8 +60,9 @@ pub(super) fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-pub(super) fn count_of(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+/// How many times more than CI has time for: `TRIPLINE_LONG`, 1 unless set.
+pub(super) fn long() -> usize {
+    std::env::var("TRIPLINE_LONG").map_or(1, |text| text.parse().unwrap())
 }
 
 pub(super) fn program() -> PathBuf {
@@ -234,7 +235,7 @@ pub(super) fn compare(
 
 #[test]
 fn kills_under_load_lose_and_double_nothing() {
-    let (kills, begun) = (count_of("TRIPLINE_KILLS", 5), Instant::now());
+    let (kills, begun) = (5 * long(), Instant::now());
     let seed = u64::from(std::process::id());
     let folder = folder(&[("a.cep", &format!("{STREAMS}{RULES}"))]);
     let mut service = Service::start_of(&program(), folder.path());
@@ -344,7 +345,7 @@ fn a_ninth_draining_revision_is_refused() {
 }
 
 fn swap_under_load(swapped_rules: &[(&str, &str)]) {
-    let (swaps, begun) = (count_of("TRIPLINE_SWAPS", 6), Instant::now());
+    let (swaps, begun) = (6 * long(), Instant::now());
     let folder = folder(&[("a.cep", STREAMS)]);
     let service = Service::start_of(&program(), folder.path());
     put_all(&service, swapped_rules, 0);

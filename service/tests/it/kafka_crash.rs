@@ -1,12 +1,11 @@
 //! What an independent reader finds after kills of the service and of the broker, against an undisturbed run on files.
 //!
-//! `TRIPLINE_KAFKA_KILLS` and `TRIPLINE_BROKER_KILLS` say how often (default 4 and 2), `TRIPLINE_KAFKA_PAUSE_MS` how long
-//! the service lives at most between two kills.
+//! `TRIPLINE_LONG` says how many times more often than in CI; the service lives longer between two kills then.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use super::broker::{Node, Record, Writer, unique};
-use super::crash::{BASE_MS, NAMES, RULES, STREAMS, compare, count_of, event, mix, pages, program};
+use super::crash::{BASE_MS, NAMES, RULES, STREAMS, compare, event, long, mix, pages, program};
 use super::kafka::{setting, start};
 use super::serve::Service;
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,8 +181,8 @@ fn kills_of_the_service_lose_and_double_nothing() {
     let test = &unique("kills");
     create(node, test);
     let folder = setting(node, test, &format!("{}{RULES}", streams(test)));
-    let pause = count_of("TRIPLINE_KAFKA_PAUSE_MS", 3_000) as u64;
-    let kills = count_of("TRIPLINE_KAFKA_KILLS", 4) as u64;
+    let (least, more) = if long() > 1 { (5_000, 10_000) } else { (200, 3_000) };
+    let kills = 4 * long() as u64;
     let seed = u64::from(std::process::id());
     let (writer, stop) = (node.producer(), AtomicBool::new(false));
     let begun = Instant::now();
@@ -192,7 +191,7 @@ fn kills_of_the_service_lose_and_double_nothing() {
         let producer = scope.spawn(|| produce(&writer, test, &stop));
         let mut service = start(&folder);
         for kill in 0..kills {
-            std::thread::sleep(Duration::from_millis(200 + mix(seed.wrapping_add(kill)) % pause));
+            std::thread::sleep(Duration::from_millis(least + mix(seed.wrapping_add(kill)) % more));
             service.kill();
             let down = Instant::now();
             service = start(&folder);
@@ -224,7 +223,7 @@ fn kills_of_the_broker_lose_and_double_nothing() {
     let test = &unique("brokers");
     create(&node, test);
     let folder = setting(&node, test, &format!("{}{RULES}", streams(test)));
-    let kills = count_of("TRIPLINE_BROKER_KILLS", 2) as u64;
+    let kills = 2 * long() as u64;
     let (writer, stop) = (node.producer(), AtomicBool::new(false));
     let service = start(&folder);
     let begun = Instant::now();

@@ -1,11 +1,12 @@
 //! Workers of one group come and go while events flow, and whichever of them has the task is among those that go.
 //!
-//! `TRIPLINE_SCALE_ROUNDS` says how often the holder goes (default 2): by SIGTERM and by `kill -9` in turn.
+//! It goes by SIGTERM and by `kill -9` in turn, or is stopped for longer than the group waits for it; `TRIPLINE_LONG` says
+//! how many times more often than in CI.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use super::broker::{Node, unique};
-use super::crash::{RULES, check_determinism, compare, count_of};
+use super::crash::{RULES, check_determinism, compare, long, mix};
 use super::kafka::{setting, start};
 use super::kafka_crash::{
     check_input, checked, create, flush, over_http, produce, settled, streams, undisturbed,
@@ -61,7 +62,7 @@ fn workers_that_come_and_go_lose_and_double_nothing() {
     create(node, test);
     let rules = format!("{}{RULES}", streams(test));
     let folders = [(); 3].map(|()| setting(node, test, &rules));
-    let rounds = count_of("TRIPLINE_SCALE_ROUNDS", 2);
+    let rounds = 2 * long();
     let (writer, stop) = (node.producer(), AtomicBool::new(false));
     let begun = Instant::now();
     let (workers, handed_over, count) = std::thread::scope(|scope| {
@@ -81,6 +82,62 @@ fn workers_that_come_and_go_lose_and_double_nothing() {
     workers.iter().flatten().for_each(check_determinism);
     println!(
         "1-3-2-3 workers, {rounds} rounds in {:.1?}: {} events, {} alerts, none lost, none twice",
+        begun.elapsed(),
+        count * 2,
+        found.len(),
+    );
+}
+
+/// How long a worker is stopped: one and a half times what the group waits for a member that says nothing.
+const STOPPED: Duration = Duration::from_secs(15);
+
+/// The one that has the task is stopped, wherever it is just then; the other takes over; and it goes on as if nothing had been.
+fn stop_and_go_on(workers: &[Service; 2], round: usize) {
+    let begun = Instant::now();
+    let has_it = |worker: &Service| worker.get("/statusz").json()["state"] == "ready";
+    let await_one = |what: &str, is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(90), "round {round}: {what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    await_one("nobody has the task", &|| workers.iter().any(has_it));
+    let gone = workers.iter().position(has_it).unwrap();
+    let other = &workers[1 - gone];
+    std::thread::sleep(Duration::from_millis(mix(round as u64) % 400));
+    workers[gone].signal("STOP");
+    let stopped = Instant::now();
+    await_one("nobody has taken over", &|| has_it(other));
+    std::thread::sleep(STOPPED.saturating_sub(stopped.elapsed()));
+    workers[gone].signal("CONT");
+    await_one("it does not stand by", &|| has_it(other) && !has_it(&workers[gone]));
+}
+
+#[test]
+fn workers_that_are_stopped_and_go_on_lose_and_double_nothing() {
+    let Some(node) = Node::shared() else { return };
+    let test = &unique("stopped");
+    create(node, test);
+    let rules = format!("{}{RULES}", streams(test));
+    let folders = [(); 2].map(|()| setting(node, test, &rules));
+    let rounds = long();
+    let (writer, stop) = (node.producer(), AtomicBool::new(false));
+    let begun = Instant::now();
+    let (workers, count) = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce(&writer, test, &stop));
+        let workers = folders.each_ref().map(start);
+        (0..rounds).for_each(|round| stop_and_go_on(&workers, round));
+        stop.store(true, Ordering::Release);
+        (workers, producer.join().unwrap())
+    });
+    flush(&writer, test, count);
+    let wanted = undisturbed(folders[0].path(), RULES, count);
+    check_input(node, test, count);
+    let found = checked(&settled(node, &format!("{test}.alerts"), wanted.len()));
+    compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
+    workers.iter().for_each(check_determinism);
+    println!(
+        "the worker with the task stopped {rounds} times in {:.1?}: {} events, {} alerts, none lost, none twice",
         begun.elapsed(),
         count * 2,
         found.len(),

@@ -1,11 +1,11 @@
 //! Answers to commits that come too late or never, through a proxy between the service and the broker.
 //!
-//! `TRIPLINE_PROXY_FAULTS` says how many (default: 50, or as many as there is time for).
+//! As many as there is time for in CI, 50 at most; with `TRIPLINE_LONG`, so many times 50.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use super::broker::{Node, unique};
-use super::crash::{RULES, check_determinism, compare, count_of, mix};
+use super::crash::{RULES, check_determinism, compare, long, mix};
 use super::kafka::setting;
 use super::kafka_crash::{check_input, checked, create, flush, produce, settled, streams, undisturbed};
 use super::serve::Service;
@@ -20,8 +20,11 @@ use std::time::{Duration, Instant};
 const END_TXN: i16 = 26;
 const TXN_OFFSET_COMMIT: i16 = 28;
 /// How long the service waits for an answer, and how much longer some take.
-const WAIT: &str = "400ms";
-const TOO_LONG: Duration = Duration::from_millis(900);
+const WAIT: &str = "300ms";
+const TOO_LONG: Duration = Duration::from_millis(500);
+
+/// Services at work: each needs a second and a half to find out how a commit ended, so three are struck thrice as often.
+const SERVICES: usize = 3;
 
 /// What becomes of a request or its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,15 @@ fn pass(client: TcpStream, broker: TcpStream, plan: &Arc<Plan>) {
     let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
 }
 
+fn start_through(folder: &tempfile::TempDir, proxy: &str) -> Service {
+    let config = folder.path().join("tripline.toml");
+    Service::start_with(
+        folder.path(),
+        &["--config", config.to_str().unwrap()],
+        &[("TRIPLINE__KAFKA__BROKERS", proxy), ("TRIPLINE__KAFKA__COMMIT_TIMEOUT", WAIT)],
+    )
+}
+
 #[test]
 fn lost_answers_to_commits_lose_and_double_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -132,44 +144,46 @@ fn lost_answers_to_commits_lose_and_double_nothing() {
     });
     let test = &unique("proxy");
     create(&node, test);
-    let folder = setting(&node, test, &format!("{}{RULES}", streams(test)));
-    let config = folder.path().join("tripline.toml");
+    // All read the same; each is a group of its own.
+    let rules = format!("{}{RULES}", streams(test));
+    let groups: [String; SERVICES] =
+        std::array::from_fn(|at| if at == 0 { test.clone() } else { format!("{test}-{at}") });
+    let folders = groups.each_ref().map(|group| setting(&node, group, &rules));
     let through = own.to_string();
-    let wanted = std::env::var_os("TRIPLINE_PROXY_FAULTS").map(|_| count_of("TRIPLINE_PROXY_FAULTS", 50));
+    let wanted = 50 * long();
     let (writer, stop) = (node.producer(), AtomicBool::new(false));
     let begun = Instant::now();
-    let (service, count) = std::thread::scope(|scope| {
+    let (services, count) = std::thread::scope(|scope| {
         let producer = scope.spawn(|| produce(&writer, test, &stop));
-        let service = Service::start_with(
-            folder.path(),
-            &["--config", config.to_str().unwrap()],
-            &[("TRIPLINE__KAFKA__BROKERS", &through), ("TRIPLINE__KAFKA__COMMIT_TIMEOUT", WAIT)],
-        );
-        // Without a number that was asked for, what fits into the time of a test.
-        while plan.struck() < wanted.unwrap_or(50)
-            && (wanted.is_some() || begun.elapsed() < Duration::from_secs(35))
-        {
+        let starting = folders.each_ref().map(|folder| scope.spawn(|| start_through(folder, &through)));
+        let services = starting.map(|service| service.join().unwrap());
+        // In CI, what fits into the time of a test.
+        while plan.struck() < wanted && (long() > 1 || begun.elapsed() < Duration::from_secs(35)) {
             std::thread::sleep(Duration::from_millis(50));
         }
         plan.is_on.store(false, Ordering::Relaxed);
         stop.store(true, Ordering::Release);
-        (service, producer.join().unwrap())
+        (services, producer.join().unwrap())
     });
     let disturbed = begun.elapsed();
     flush(&writer, test, count);
-    let expected = undisturbed(folder.path(), RULES, count);
+    let expected = undisturbed(folders[0].path(), RULES, count);
     check_input(&node, test, count);
-    let found = checked(&settled(&node, &format!("{test}.alerts"), expected.len()));
-    compare(&found, &expected, &["left_open", "burst", "guess", "unpaid"]);
-    check_determinism(&service);
+    let mut unknown = 0;
+    for (group, service) in groups.iter().zip(&services) {
+        let found = checked(&settled(&node, &format!("{group}.alerts"), expected.len()));
+        compare(&found, &expected, &["left_open", "burst", "guess", "unpaid"]);
+        check_determinism(service);
+        let metrics = service.get("/metrics").body;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("tripline_unknown_commits_total "));
+        unknown += count.map_or(0, |count| count.parse::<usize>().unwrap());
+    }
     let [ends, offsets] = [0, 1].map(|which: usize| plan.struck[which].load(Ordering::Relaxed));
     assert!(ends > 0 && offsets > 0, "{ends} ends of transactions and {offsets} offsets were struck");
-    let metrics = service.get("/metrics").body;
-    let unknown = metrics.lines().find(|line| line.starts_with("tripline_unknown_commits_total"));
     println!(
-        "{ends} ends of transactions and {offsets} commits of offsets struck in {disturbed:.1?}, {}: {} events, {} alerts, none lost, none twice",
-        unknown.unwrap_or("no outcome was unknown"),
+        "{ends} ends of transactions and {offsets} commits of offsets struck in {disturbed:.1?}, {unknown} outcomes unknown: {SERVICES} \
+         services, {} events, {} alerts each, none lost, none twice",
         count * 2,
-        found.len(),
+        expected.len(),
     );
 }

@@ -97,6 +97,12 @@ impl Service {
         page["items"].as_array().unwrap().iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub(super) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success(), "kill -{name}");
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
