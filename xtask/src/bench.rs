@@ -90,17 +90,7 @@ fn tables(binary: &Path, quick: bool) -> Result<(String, bool), String> {
         let (lines, ok) = measure(binary, what, quick.then_some(size))?;
         right &= ok;
         for line in &lines {
-            let get = |name| field(line, name).unwrap_or_default();
-            say(format!(
-                "| {} | {} | {}{} | {} | {} | {} |",
-                get("bench"),
-                figure(get("figure")),
-                get("unit"),
-                if ok { "" } else { " WRONG" },
-                get("goal").replace("null", "-"),
-                met(get("met")),
-                get("load"),
-            ));
+            say(cost(line, ok));
         }
     }
     Ok((text, right))
@@ -116,7 +106,7 @@ fn measure(binary: &Path, what: &str, size: Option<u64>) -> Result<(Vec<String>,
     if let Some(size) = size {
         command.args(["--events", &size.to_string()]);
     }
-    let output = command.output().map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+    let output = command.output().map_err(|error| failed_to_start(binary, &error))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -127,8 +117,27 @@ fn measure(binary: &Path, what: &str, size: Option<u64>) -> Result<(Vec<String>,
     Ok((lines, output.status.success()))
 }
 
+pub(crate) fn failed_to_start(binary: &Path, error: &std::io::Error) -> String {
+    format!("cannot start {}: {error}", binary.display())
+}
+
+/// The row of a cost, by its line of JSON.
+pub(crate) fn cost(line: &str, is_right: bool) -> String {
+    let get = |name| field(line, name).unwrap_or_default();
+    format!(
+        "| {} | {} | {}{} | {} | {} | {} |",
+        get("bench"),
+        figure(get("figure")),
+        get("unit"),
+        if is_right { "" } else { " WRONG" },
+        get("goal").replace("null", "-"),
+        met(get("met")),
+        get("load"),
+    )
+}
+
 /// A field of a flat line of JSON whose strings need no escapes.
-fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = line.split_once(&format!("\"{name}\":"))?;
     match after.strip_prefix('"') {
         Some(text) => text.split('"').next(),

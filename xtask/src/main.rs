@@ -3,6 +3,7 @@
 mod bench;
 mod counts;
 mod data;
+mod delivery;
 mod mutants;
 mod tidy;
 
@@ -18,6 +19,8 @@ cargo xtask mutants [CASES [WORDS]]  breaks the matcher in one place after anoth
                              random rules must notice each
 cargo xtask bench [--quick]  every benchmark through the release binary, as a table; also into target/bench.md
 cargo xtask bench --check    instructions inside the matcher against the record (--update writes it); needs valgrind
+cargo xtask bench delivery [--quick] [--json] [--keys N] [PART...]  what delivery costs, on Kafka and embedded, as a table
+                             (into target/delivery.md); needs Java 17 and Maven; PART: kafka, lag, ingest, pause, recovery, keys, json
 cargo xtask kafka start|stop|kill|wipe [DIR]  one Apache Kafka node (DIR: target/kafka); needs Java 17 and Maven
 cargo xtask ci               what CI runs";
 
@@ -34,8 +37,13 @@ fn main() -> ExitCode {
             let words = rest.get(1..).unwrap_or_default().join(" ");
             target_folder().and_then(|target| mutants::check(&root(), &target, cases, &words))
         }
-        "bench" => target_folder()
-            .and_then(|target| bench::run(&root(), &target, &rest, || build_binary(&["--release"]))),
+        "bench" => target_folder().and_then(|target| {
+            let build = || build_binary(&["--release"]);
+            match rest.split_first() {
+                Some((what, rest)) if what == "delivery" => delivery::run(&root(), &target, rest, build),
+                _ => bench::run(&root(), &target, &rest, build),
+            }
+        }),
         "kafka" => run(Command::new(root().join("xtask/kafka")).args(&rest)),
         "ci" => run(Command::new("bash").arg(".ci/run")),
         "" | "help" | "--help" | "-h" => {

@@ -1,5 +1,6 @@
 //! `bench` gives the right answers and says what it measured. No test looks at how long anything took.
 
+use crate::broker::Node;
 use crate::command::{err, folder, out, tripline};
 use serde_json::Value;
 
@@ -44,6 +45,18 @@ fn the_plain_loop_finds_the_same() {
         let line = bench(&[workload, "--events", "40000", "--seed", "7"]);
         assert_eq!(line["verified"], "plain loop");
         assert_ne!(line["matches"], 0, "{line}");
+    }
+}
+
+/// The whole service, without a broker and on one: every alert is compared, else the exit code is 1.
+#[test]
+fn what_is_delivered_is_verified() {
+    assert_ne!(bench(&["ingest", "--events", "40000"])["alerts"], 0.0);
+    assert_eq!(bench(&["recovery", "--events", "2000"])["keys"], 2000.0);
+    let Some(node) = Node::shared() else { return };
+    for what in ["kafka", "lag"] {
+        let line = bench(&[what, "--events", "60000", "--kafka", &node.bootstrap]);
+        assert_eq!((&line["events"], &line["alerts"]), (&60_000.0.into(), &131.0.into()), "{line}");
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, Failure> {
         goal: Goal::AtLeast(0.8),
         detail: vec![
             ("events", events as f64),
-            ("bytes_per_event", (lines.bytes.len() / rows.len().max(1)) as f64),
+            ("bytes_per_event", lines.bytes_per_line()),
             ("matches", expected.matches as f64),
             ("events_per_cpu_s", ours.rate(events).round()),
             ("parse_events_per_cpu_s", parse.rate(events).round()),
@@ -104,7 +104,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    fn new(rows: &[Row]) -> Self {
+    pub(super) fn new(rows: &[Row]) -> Self {
         let mut lines = Self { bytes: Vec::new(), ends: Vec::new() };
         for (at, row) in rows.iter().enumerate() {
             let line = format!(
@@ -122,6 +122,11 @@ impl Lines {
             lines.ends.push(lines.bytes.len());
         }
         lines
+    }
+
+    /// On average.
+    pub(super) fn bytes_per_line(&self) -> f64 {
+        (self.bytes.len() / self.count().max(1)) as f64
     }
 
     /// How many.

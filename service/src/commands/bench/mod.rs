@@ -15,6 +15,7 @@ mod json;
 mod threads;
 mod growth;
 mod latency;
+mod delivery;
 
 use self::workload::Workload;
 use crate::console::tell;
@@ -25,9 +26,9 @@ use serde::Serialize;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// W0, W1, W2, W3, W4:P, W5, W6:P, W7:P; json, keys, state, pause, load or latency
+    /// W0, W1, W2, W3, W4:P, W5, W6:P, W7:P; json, keys, state, pause, load, latency; kafka, lag, ingest or recovery
     what: String,
-    /// How many events (of `state` and `pause`: keys; of `load`: rules)
+    /// How many events (of `state`, `pause` and `recovery`: keys; of `load`: rules)
     #[arg(long)]
     events: Option<u64>,
     /// Seed of the generator
@@ -42,6 +43,9 @@ pub struct BenchArgs {
     /// `keys`: 10,000,000 of them as well
     #[arg(long)]
     full: bool,
+    /// `kafka`, `lag`: the node to measure on
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
     /// One line of JSON for each figure
     #[arg(long)]
     json: bool,
@@ -86,10 +90,14 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         "pause" => growth::pause(args),
         "load" => growth::load(args),
         "latency" => latency::run(args),
+        "kafka" => delivery::kafka(args),
+        "lag" => delivery::lag(args),
+        "ingest" => delivery::ingest(args),
+        "recovery" => delivery::recovery(args),
         what => match Workload::parse(what) {
             Some(workload) => published::run(args, &workload),
             None => Err(Failure::usage(format!(
-                "`{what}`: expected W0 W1 W2 W3 W4:P W5 W6:P W7:P, json, keys, state, pause, load or latency"
+                "`{what}`: expected W0 W1 W2 W3 W4:P W5 W6:P W7:P, json, keys, state, pause, load, latency, kafka, lag, ingest or recovery"
             ))),
         },
     }

@@ -33,8 +33,13 @@ pub(super) fn median(mut rounds: Vec<Spent>) -> Spent {
 fn cpu_seconds() -> f64 {
     // The kernel brings a thread's account up to date when it gives up the processor.
     std::thread::yield_now();
+    cpu_seconds_of("self")
+}
+
+/// CPU seconds of all threads that a process, by its number, has now.
+pub(super) fn cpu_seconds_of(process: &str) -> f64 {
     let mut nanoseconds = 0u64;
-    if let Ok(threads) = std::fs::read_dir("/proc/self/task") {
+    if let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) {
         for thread in threads.flatten() {
             let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
             nanoseconds += text.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
