@@ -8,6 +8,7 @@ pub mod failure;
 pub mod console;
 pub mod telemetry;
 
+mod clock;
 mod frames;
 pub mod files;
 pub mod decode;

@@ -2,7 +2,7 @@
 
 use super::lease::SESSION_MS;
 use super::transactions::offsets;
-use super::{CALL, Context, Trouble, consumer, control};
+use super::{Brokers, CALL, Context, Trouble, consumer, control};
 use crate::config::{Config, Kafka};
 use crate::console::{say, tell};
 use crate::failure::Failure;
@@ -44,7 +44,7 @@ pub fn run(args: RecoverArgs) -> Result<u8, Failure> {
 }
 
 fn recover(kafka: &Kafka, adopt: bool) -> Result<u8, Trouble> {
-    let committed = control::read(kafka)?;
+    let committed = control::read(&Brokers::new(kafka)?, kafka)?;
     let Some((mark, cut)) = committed.head else {
         let group = &kafka.group;
         return Err(Trouble::Refused(format!(

@@ -5,6 +5,7 @@
 //! and a replay needs to know nothing of it.
 
 use super::source::split_name;
+use crate::clock;
 use crate::config::{self, duration};
 use metrics::{counter, gauge};
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ impl Breaker {
                 counter!("tripline_input_pauses_total", "topic" => topic.to_owned()).increment(0);
                 breaker.inputs.push(Input {
                     topic: topic.to_owned(),
-                    since: Instant::now(),
+                    since: clock::now(),
                     records: 0,
                     bad: 0,
                     until: None,

@@ -3,17 +3,14 @@
 //! One partition, compacted: a decision has a key of its own and stays for ever, of heads the last one stays. Each is
 //! written in the transaction of its commit, so what is read here is what is committed.
 
+use super::Trouble;
+use super::cluster::Cluster;
 use super::mark::Mark;
 use super::record::Outgoing;
-use super::{CALL, Context, Trouble, consumer};
 use crate::config::Kafka;
 use crate::serve::core::Cut;
 use crate::store::Control;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
 
 /// A decision and the cut at which it was taken.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,31 +61,16 @@ pub(crate) fn of_head(kafka: &Kafka, mark: &Mark, cut: &Cut) -> Outgoing {
 }
 
 /// Reads all that is committed for the group.
-pub(crate) fn read(kafka: &Kafka) -> Result<Committed, Trouble> {
-    let consumer: BaseConsumer<Context> = consumer(kafka).create_with_context(Context)?;
-    let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(&kafka.control_topic, 0, Offset::Beginning)?;
-    consumer.assign(&assignment)?;
+pub(crate) fn read(cluster: &dyn Cluster, kafka: &Kafka) -> Result<Committed, Trouble> {
     let (own, head_key) = (format!("{}/", kafka.group), head_key(&kafka.group));
     let mut committed = Committed::default();
-    let mut heard = Instant::now();
-    loop {
-        match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                let (true, Some(value)) = (key.starts_with(&own), message.payload()) else { continue };
-                take(&mut committed, key == head_key, value)
-                    .map_err(|why| damaged(kafka, message.offset(), &why))?;
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
-            Some(Err(error)) => tracing::debug!(%error, "reading the control topic"),
-            None => {}
+    cluster.control(&mut |offset, key, value| {
+        let key = String::from_utf8_lossy(key);
+        if !key.starts_with(&own) {
+            return Ok(());
         }
-        if heard.elapsed() > CALL {
-            return Err(Trouble::Away(format!("`{}` cannot be read", kafka.control_topic)));
-        }
-    }
+        take(&mut committed, key == head_key, value).map_err(|why| damaged(kafka, offset, &why))
+    })?;
     Ok(committed)
 }
 
@@ -107,7 +89,7 @@ fn take(committed: &mut Committed, is_head: bool, value: &[u8]) -> Result<(), St
     Ok(())
 }
 
-fn damaged(kafka: &Kafka, offset: i64, why: &str) -> Trouble {
+fn damaged(kafka: &Kafka, offset: u64, why: &str) -> Trouble {
     Trouble::Refused(format!(
         "`{}` at offset {offset} does not hold what group `{}` wrote there: {why}; begin anew with another --group",
         kafka.control_topic, kafka.group

@@ -1,5 +1,8 @@
 //! What the metadata of committed offsets says: which commit this was, and what had been raised by then.
 
+use super::Trouble;
+use super::cluster::Member;
+use crate::serve::core::Cut;
 use crate::serve::snapshot::Reference;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -66,6 +69,34 @@ impl FromStr for Mark {
             snapshot: (taken.parse().map_err(|_| bad())?, attempt.parse().map_err(|_| bad())?),
         })
     }
+}
+
+/// What stands committed for a group's partitions: what the metadata says, and up to where the offsets go.
+pub(crate) fn read_back(
+    member: &dyn Member,
+    group: &str,
+    partitions: &[String],
+) -> Result<Option<(Mark, Cut)>, Trouble> {
+    let mut cut = Cut::new();
+    let mut mark: Option<Mark> = None;
+    for (name, offset, metadata) in member.committed(partitions)? {
+        let own: Mark = metadata.parse().map_err(|why| {
+            Trouble::Refused(format!(
+                "group `{group}`: the committed offset {offset} of {name} was not written by Tripline ({why}); put back \
+                 what it wrote with `tripline recover --adopt`, or choose another --group"
+            ))
+        })?;
+        // A topic that came later has no offset before the commit that opened it.
+        if mark.as_ref().is_some_and(|mark| *mark != own) {
+            return Err(Trouble::Refused(format!(
+                "group `{group}`: the committed offset of {name} is of another commit than those of other partitions; put \
+                 back what Tripline wrote with `tripline recover --adopt`"
+            )));
+        }
+        mark = Some(own);
+        cut.insert(name, offset);
+    }
+    Ok(mark.map(|mark| (mark, cut)))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! It reads the alerts' topics as anybody else does, `read_committed`, so it shows what is committed and nothing else. Its
 //! place in them is written with the copies, in one batch: a restart neither skips nor repeats.
 
+use super::cluster::Purpose;
 use super::record::to_stored;
-use super::topics::{Purpose, Topics};
-use super::{Context, Trouble, consumer};
+use super::topics::Topics;
+use super::{Brokers, Cluster, Context, Trouble, consumer};
 use crate::serve::Shared;
 use crate::store::Commit;
 use metrics::counter;
@@ -44,14 +45,15 @@ fn copy(shared: &Shared) -> Result<(), Trouble> {
     let kafka = &shared.config.kafka;
     let store = &shared.store;
     let failed = |e: crate::store::StoreError| Trouble::Refused(e.to_string());
-    let topics = Topics::new(kafka, shared.config.dev)?;
+    let cluster: Arc<dyn Cluster> = Arc::new(Brokers::new(kafka)?);
+    let topics = Topics::new(&cluster, kafka, shared.config.dev);
     let wanted =
         [(kafka.alerts_topic.as_str(), Purpose::Records), (kafka.shadow_topic.as_str(), Purpose::Records)];
     let mut assignment = TopicPartitionList::new();
     for (topic, count) in topics.ensure(&wanted)? {
         for partition in 0..count as i32 {
             let next = store.place(&place_name(&topic, partition)).map_err(failed)?;
-            let (low, _) = topics.range(&topic, partition)?;
+            let (low, _) = cluster.range(&topic, partition)?;
             assignment.add_partition_offset(&topic, partition, Offset::Offset(next.max(low) as i64))?;
         }
     }

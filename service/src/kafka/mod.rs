@@ -10,6 +10,8 @@
 
 mod adopt;
 mod breaker;
+mod brokers;
+mod cluster;
 mod control;
 mod lease;
 mod mark;
@@ -26,6 +28,8 @@ mod transactions;
 mod worker;
 
 pub use adopt::{RecoverArgs, run as recover_command};
+pub(crate) use brokers::Brokers;
+pub(crate) use cluster::Cluster;
 pub(crate) use mirror::spawn as spawn_mirror;
 pub use probe::{CheckArgs, run as check_command};
 pub(crate) use worker::Worker;

@@ -1,10 +1,11 @@
 //! Which partition to read next: one that is behind in event time, so that little has to wait in memory for its time.
 
 use super::Trouble;
-use super::source::{Next, Record, Source};
+use super::cluster::Record;
+use super::source::{Next, Source};
+use crate::clock;
 use crate::serve::core::{Core, Cut};
 use pattern_dsl::types::Micros;
-use std::time::Instant;
 
 /// How far a partition may be ahead of another that still has records to read.
 const DRIFT: Micros = 60_000_000;
@@ -67,7 +68,7 @@ pub(crate) fn turn(
     let limits: Option<Vec<u64>> =
         gate.limits.map(|cut| core.lanes().map(|name| cut.get(name).copied().unwrap_or(0)).collect());
     let limit = |lane: usize| limits.as_ref().map(|limits| limits.get(lane).copied().unwrap_or(0));
-    let now = Instant::now();
+    let now = clock::now();
     let stands: Vec<Stand> = (0..core.lanes().count())
         .map(|lane| {
             let is_paused = gate.paused.get(lane).copied().unwrap_or_default();

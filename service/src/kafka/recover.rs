@@ -1,13 +1,14 @@
 //! From what stands committed to a task that stands there too: a silent replay, with decisions at their places.
 
 use super::Trouble;
+use super::cluster::{Cluster, Member, Purpose, Record};
 use super::control::{self, Committed, Decision};
-use super::mark::{Mark, Tally};
+use super::mark::{Mark, Tally, read_back};
 use super::point::KafkaPoint;
 use super::reading::{self, Gate, turn};
-use super::source::{Record, Source};
-use super::topics::{Purpose, Topics};
-use super::transactions::Transactions;
+use super::source::Source;
+use super::topics::Topics;
+use crate::clock;
 use crate::commit::CommitPoint;
 use crate::commit::protocol::Protocol;
 use crate::config::{Config, Kafka};
@@ -20,6 +21,7 @@ use engine::alert::ALERTS;
 use metrics::{counter, gauge};
 use pattern_dsl::ir;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long other groups' open transactions may hide our own commits in the control topic.
@@ -93,16 +95,17 @@ impl Behind {
 /// Brings a task to what stands committed. `beat` is called often.
 pub(crate) fn recover(
     config: &Config,
-    transactions: &Transactions,
+    cluster: &Arc<dyn Cluster>,
+    member: &dyn Member,
     beat: &dyn Fn() -> Result<(), Trouble>,
 ) -> Result<Recovered, Trouble> {
-    let begun = Instant::now();
+    let begun = clock::now();
     let kafka = &config.kafka;
     let folder = match &config.rules.folder {
         Some(path) => Some((path, read_folder(path).map_err(refused)?)),
         None => None,
     };
-    let topics = Topics::new(kafka, config.dev)?;
+    let topics = Topics::new(cluster, kafka, config.dev);
     let module = match &folder {
         Some((_, state)) => language::compile_folder(state).map_err(|e| Trouble::Refused(e.rendered))?,
         None => ir::Module::default(),
@@ -111,7 +114,7 @@ pub(crate) fn recover(
     topics.check_sends(&module.rules, &inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
     let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
     let counts = topics.ensure(&wanted)?;
-    let (committed, last) = settled(kafka, transactions, &counts)?;
+    let (committed, last) = settled(kafka, &**cluster, member, &counts)?;
     let epoch = last.as_ref().map_or(0, |(mark, _)| mark.epoch);
     let decisions = committed.decisions.len() as u64;
     let lineage = match &last {
@@ -119,9 +122,15 @@ pub(crate) fn recover(
         None => new_lineage()?,
     };
     let mut snapshots = Snapshots::open(config, &lineage).map_err(Trouble::Refused)?;
-    snapshots.retention = topics.retention(&inputs)?;
-    let fresh =
-        || Replay { kafka, core: new_core(config), tally: Tally::default(), source: None, beat, events: 0 };
+    snapshots.retention = cluster.retention(&inputs)?;
+    let fresh = || Replay {
+        cluster: &**cluster,
+        core: new_core(config),
+        tally: Tally::default(),
+        source: None,
+        beat,
+        events: 0,
+    };
     let mut replay = fresh();
     let mut snapshot = (0, 0);
     if let Some((mark, cut)) = &last {
@@ -140,7 +149,7 @@ pub(crate) fn recover(
             }
             None => 0,
         };
-        let reach = check_reach(&topics, &committed.decisions, &replay.core.cut(), cut);
+        let reach = check_reach(&**cluster, &committed.decisions, &replay.core.cut(), cut);
         reach.map_err(|trouble| match (trouble, &snapshots.unreachable) {
             // A snapshot that cannot be read just now may begin where the input still reaches.
             (Trouble::Refused(why), Some(away)) => Trouble::Away(format!("{why}. The snapshots: {away}")),
@@ -150,10 +159,10 @@ pub(crate) fn recover(
         replay.compare(mark);
     }
     let Replay { mut core, tally, mut source, events, .. } = replay;
-    gauge!("tripline_restore_duration_seconds").set(begun.elapsed().as_secs_f64());
+    gauge!("tripline_restore_duration_seconds").set(clock::since(begun).as_secs_f64());
     counter!("tripline_replayed_events_total").increment(events);
     if epoch > 0 {
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = clock::since(begun).as_secs_f64();
         tracing::info!(events, alerts = tally.alerts, epoch, seconds, "replayed the input");
     }
     let mut point =
@@ -165,7 +174,7 @@ pub(crate) fn recover(
         }
         let count = counts.get(topic).copied().unwrap_or(0) as i32;
         let starts = (0..count)
-            .map(|partition| topics.range(topic, partition).map(|(low, _)| low))
+            .map(|partition| cluster.range(topic, partition).map(|(low, _)| low))
             .collect::<Result<Vec<u64>, _>>()?;
         core.open_topic(topic, starts.clone());
         point.decision(Control::Open { topic: topic.clone(), starts }, &core);
@@ -177,7 +186,7 @@ pub(crate) fn recover(
     take_settings(&mut core, &mut point, config);
     let source = match source {
         Some(source) => source,
-        None => open(kafka, &core)?,
+        None => open(&**cluster, &core)?,
     };
     if events > 0 {
         snapshots.hurry();
@@ -195,11 +204,11 @@ pub(super) fn new_lineage() -> Result<String, Trouble> {
     Ok(hex(&bytes))
 }
 
-fn open(kafka: &Kafka, core: &Core) -> Result<Source, Trouble> {
+fn open(cluster: &dyn Cluster, core: &Core) -> Result<Source, Trouble> {
     let names = core.lanes().enumerate();
     let from: Vec<(String, u64)> =
         names.map(|(lane, name)| (name.to_owned(), core.next_offset(lane))).collect();
-    Source::open(kafka, &from)
+    Source::open(cluster, &from)
 }
 
 /// The topics that the folder's streams are read from.
@@ -232,13 +241,14 @@ pub(crate) fn ensure_outputs(topics: &Topics, kafka: &Kafka) -> Result<(), Troub
 /// What is committed, once both places that name the last commit agree.
 fn settled(
     kafka: &Kafka,
-    transactions: &Transactions,
+    cluster: &dyn Cluster,
+    member: &dyn Member,
     counts: &BTreeMap<String, usize>,
 ) -> Result<(Committed, Option<(Mark, Cut)>), Trouble> {
     let mut behind = Behind::default();
     loop {
-        let looked = Instant::now();
-        let committed = control::read(kafka)?;
+        let looked = clock::now();
+        let committed = control::read(cluster, kafka)?;
         let mut partitions: BTreeSet<String> = counts
             .iter()
             .flat_map(|(topic, count)| (0..*count).map(move |n| partition_name(topic, n)))
@@ -247,15 +257,15 @@ fn settled(
             partitions.extend(cut.keys().cloned());
         }
         let partitions: Vec<String> = partitions.into_iter().collect();
-        let offsets = transactions.read_back(&partitions)?;
+        let offsets = read_back(member, &kafka.group, &partitions)?;
         let head = committed.head.as_ref().map(|(mark, _)| mark.epoch);
         let why = match agree(committed.head.clone(), offsets) {
             Agreement::Fresh if committed.decisions.is_empty() => return Ok((committed, None)),
             Agreement::Same(mark, cut) if mark.decisions == committed.decisions.len() as u64 => {
                 return Ok((committed, Some((mark, cut))));
             }
-            Agreement::Hidden if !behind.again(head, looked, Instant::now()) => {
-                std::thread::sleep(Duration::from_millis(200));
+            Agreement::Hidden if !behind.again(head, looked, clock::now()) => {
+                clock::sleep(Duration::from_millis(200));
                 continue;
             }
             Agreement::Differ(why) => why,
@@ -292,7 +302,7 @@ fn restore<'a>(
 
 /// The input must reach back to where the replay begins, and on to where the task stands.
 pub(super) fn check_reach(
-    topics: &Topics,
+    cluster: &dyn Cluster,
     decisions: &[Decision],
     from: &Cut,
     cut: &Cut,
@@ -301,7 +311,7 @@ pub(super) fn check_reach(
         let Control::Open { topic, starts } = &decision.control else { continue };
         for (partition, start) in (0..).zip(starts) {
             let name = partition_name(topic, partition);
-            let (low, high) = topics.range(topic, partition)?;
+            let (low, high) = cluster.range(topic, partition)?;
             let end = cut.get(&name).copied().unwrap_or(*start);
             let start = from.get(&name).unwrap_or(start);
             if low > *start {
@@ -339,7 +349,7 @@ pub(super) fn check_counts(core: &Core, counts: &BTreeMap<String, usize>) -> Res
 
 /// A silent replay.
 struct Replay<'a> {
-    kafka: &'a Kafka,
+    cluster: &'a dyn Cluster,
     core: Core,
     tally: Tally,
     source: Option<Source>,
@@ -372,7 +382,7 @@ impl Replay<'_> {
         }
         let mut source = match self.source.take() {
             Some(source) => source,
-            None => open(self.kafka, &self.core)?,
+            None => open(self.cluster, &self.core)?,
         };
         while !reading::is_at(&self.core, &source, cut) {
             (self.beat)()?;

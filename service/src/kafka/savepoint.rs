@@ -1,20 +1,21 @@
 //! Savepoints of a group: what goes into one, and a group that begins with one.
 
+use super::cluster::{Cluster, Purpose};
 use super::control::{self, Committed, Decision};
 use super::lease::SESSION_MS;
 use super::mark::Mark;
 use super::point::Burst;
 use super::recover::{check_counts, check_reach, ensure_outputs, new_lineage};
-use super::topics::{Purpose, Topics};
-use super::transactions::Transactions;
-use super::{Lease, Trouble};
+use super::topics::Topics;
+use super::{Brokers, Trouble};
 use crate::commit::protocol::Outcome;
-use crate::config::{Config, Kafka};
+use crate::config::Config;
 use crate::serve::core::Core;
 use crate::serve::recover::new_core;
 use crate::serve::snapshot::{Place, Savepoint, export};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn failed(error: impl std::fmt::Display) -> Trouble {
@@ -23,7 +24,7 @@ fn failed(error: impl std::fmt::Display) -> Trouble {
 
 /// Writes the newest snapshot of the group's task into a file, with the decisions before it. Its name, if there is one.
 pub(crate) fn export_to(config: &Config, place: &Place, file: &Path) -> Result<Option<String>, Trouble> {
-    let Committed { decisions, head } = control::read(&config.kafka)?;
+    let Committed { decisions, head } = control::read(&Brokers::new(&config.kafka)?, &config.kafka)?;
     let Some((last, _)) = head else { return Ok(None) };
     let fits = |text: &str| {
         let mark: Mark = text.parse().ok()?;
@@ -40,16 +41,17 @@ pub(crate) fn import(config: &Config, place: &Place, savepoint: &Savepoint) -> R
     let mark: Mark = savepoint.snapshot.mark.parse().map_err(|_| {
         failed("it is of a service that reads no Kafka: import it into the data folder of that service")
     })?;
-    let topics = Topics::new(kafka, config.dev)?;
+    let cluster: Arc<dyn Cluster> = Arc::new(Brokers::new(kafka)?);
+    let topics = Topics::new(&cluster, kafka, config.dev);
     ensure_outputs(&topics, kafka)?;
-    let committed = control::read(kafka)?;
+    let committed = control::read(&*cluster, kafka)?;
     match committed.head {
         Some((last, _)) if last.lineage == mark.lineage && last.epoch >= mark.epoch => {
             check(config, savepoint, committed.decisions.get(..mark.decisions as usize).unwrap_or_default())?;
             let name = savepoint.put(&place.within(&mark.lineage), mark.epoch, &savepoint.snapshot.mark);
             name.map_err(failed)
         }
-        None if committed.decisions.is_empty() => begin(config, &topics, place, savepoint, mark),
+        None if committed.decisions.is_empty() => begin(config, &*cluster, &topics, place, savepoint, mark),
         _ => Err(failed(format!(
             "group `{}` has a history of its own, which this is not of: import it into a new --group",
             kafka.group
@@ -68,6 +70,7 @@ fn check(config: &Config, savepoint: &Savepoint, decisions: &[Decision]) -> Resu
 /// The first commit of a new group: all that the other had decided, and the offsets up to which it had read.
 fn begin(
     config: &Config,
+    cluster: &dyn Cluster,
     topics: &Topics,
     place: &Place,
     savepoint: &Savepoint,
@@ -82,33 +85,36 @@ fn begin(
     let wanted: Vec<(&str, Purpose)> =
         core.opened().keys().map(|topic| (topic.as_str(), Purpose::Records)).collect();
     check_counts(&core, &topics.ensure(&wanted)?)?;
-    check_reach(topics, &decisions, &cut, &cut)?;
+    check_reach(cluster, &decisions, &cut, &cut)?;
     let mark = Mark { lineage: new_lineage()?, epoch: 1, snapshot: (0, 0), ..other };
     // WHY: first the snapshot, which nothing names yet. If the commit fails, it is of no task.
     let name = savepoint.put(&place.within(&mark.lineage), mark.epoch, &mark.to_string()).map_err(failed)?;
     let mut records: Vec<_> =
         decisions.iter().map(|decision| control::of_decision(kafka, decision)).collect();
     records.push(control::of_head(kafka, &mark, &cut));
-    commit(config, kafka, &Burst { records, mark, cut })?;
+    commit(config, cluster, &Burst { records, mark, cut })?;
     Ok(name)
 }
 
 /// One transaction, as a worker of the group.
-fn commit(config: &Config, kafka: &Kafka, burst: &Burst) -> Result<(), Trouble> {
-    let mut transactions = Transactions::new(kafka, Lease::join(kafka, &config.worker_id())?);
+fn commit(config: &Config, cluster: &dyn Cluster, burst: &Burst) -> Result<(), Trouble> {
+    let mut member = cluster.join(&config.worker_id())?;
     let begun = Instant::now();
-    while !transactions.lease.is_held() {
-        transactions.lease.serve(Duration::from_millis(50))?;
+    while !member.is_held() {
+        member.serve(Duration::from_millis(50))?;
         if begun.elapsed() > Duration::from_millis(SESSION_MS * 2) {
-            return Err(failed(format!("workers of group `{}` are at work: stop them first", kafka.group)));
+            return Err(failed(format!(
+                "workers of group `{}` are at work: stop them first",
+                config.kafka.group
+            )));
         }
     }
-    transactions.renew()?;
+    member.renew()?;
     let done = |outcome| outcome == Outcome::Done;
-    let is_committed = done(transactions.begin())
-        && done(transactions.produce(burst))
-        && done(transactions.send_offsets(burst))
-        && done(transactions.commit());
+    let is_committed = done(member.begin())
+        && done(member.produce(&burst.records))
+        && done(member.send_offsets(&burst.cut, &burst.mark.to_string()))
+        && done(member.commit());
     match is_committed {
         true => Ok(()),
         false => Err(failed("whether it is committed is not known: `tripline recover` shows it")),

@@ -1,29 +1,15 @@
-//! The input: every partition of every topic, each with a queue of its own, read in the order that event time asks for.
+//! The input: every partition of every topic, read in the order that event time asks for.
 //!
-//! A partition is read only as far as it is asked to be; what waits in its queue is bounded, and the client stops fetching
-//! beyond that. So a partition that is ahead waits, and costs no more than its queue.
+//! A partition is read only as far as it is asked to be; what waits before it is bounded, and no more is fetched beyond
+//! that. So a partition that is ahead waits, and costs no more than its queue.
 
-use super::{Context, Trouble, consumer};
-use crate::config::Kafka;
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Message, Offset, TopicPartitionList};
-use std::sync::Arc;
+use super::Trouble;
+use super::cluster::{Cluster, Polled, Reader, Record};
+use crate::clock;
 use std::time::{Duration, Instant};
 
-/// Kilobytes that may wait over all partitions.
-const QUEUED_KB: usize = 64 << 10;
-
-/// A record as it came.
-#[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) offset: u64,
-    /// When it came into its topic, in microseconds.
-    pub(crate) arrived: i64,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-}
+/// For how long the brokers are not trusted after they were away.
+const DOUBTED: Duration = Duration::from_secs(5);
 
 /// What a partition has to offer.
 #[derive(Debug)]
@@ -33,8 +19,8 @@ pub(crate) enum Next {
     Nothing,
 }
 
+#[derive(Default)]
 struct Lane {
-    queue: PartitionQueue<Context>,
     /// Everything that its topic holds has been read.
     at_end: bool,
     /// Read, but beyond the limit.
@@ -43,9 +29,8 @@ struct Lane {
 
 /// The open input.
 pub(crate) struct Source {
-    consumer: Arc<BaseConsumer<Context>>,
+    reader: Box<dyn Reader>,
     lanes: Vec<Lane>,
-    control_topic: String,
     /// When the brokers were last known to be away.
     away: Option<Instant>,
 }
@@ -58,49 +43,28 @@ pub(crate) fn split_name(name: &str) -> Option<(&str, i32)> {
 
 impl Source {
     /// Reads these partitions, each from an offset on.
-    pub(crate) fn open(kafka: &Kafka, from: &[(String, u64)]) -> Result<Self, Trouble> {
-        let mut config = consumer(kafka);
-        let each = (QUEUED_KB / from.len().max(1)).clamp(256, 16 << 10);
-        config.set("queued.max.messages.kbytes", each.to_string());
-        // WHY: a partition whose queue is full is looked at again after so long, and its queue is read in a tenth of a second.
-        config.set("fetch.queue.backoff.ms", "10");
-        let consumer: Arc<BaseConsumer<Context>> = Arc::new(config.create_with_context(Context)?);
-        let mut assignment = TopicPartitionList::new();
-        let mut lanes = Vec::new();
-        for (name, offset) in from {
-            let (topic, partition) = split_name(name)
-                .ok_or_else(|| Trouble::Refused(format!("`{name}` is not a partition of a topic")))?;
-            assignment.add_partition_offset(topic, partition, Offset::Offset(*offset as i64))?;
-            let queue = consumer
-                .split_partition_queue(topic, partition)
-                .ok_or_else(|| Trouble::Refused(format!("`{topic}` is no name of a topic")))?;
-            lanes.push(Lane { queue, at_end: false, kept: None });
-        }
-        consumer.assign(&assignment)?;
-        Ok(Self { consumer, lanes, control_topic: kafka.control_topic.clone(), away: None })
+    pub(crate) fn open(cluster: &dyn Cluster, from: &[(String, u64)]) -> Result<Self, Trouble> {
+        let lanes = from.iter().map(|_| Lane::default()).collect();
+        Ok(Self { reader: cluster.read(from)?, lanes, away: None })
     }
 
     /// The next record of a partition, if it lies before `limit`.
     pub(crate) fn next(&mut self, lane: usize, limit: Option<u64>) -> Result<Next, Trouble> {
-        let Some(lane) = self.lanes.get_mut(lane) else { return Ok(Next::Nothing) };
+        let at = lane;
+        let Some(lane) = self.lanes.get_mut(at) else { return Ok(Next::Nothing) };
         let record = match lane.kept.take() {
             Some(record) => record,
-            None => match lane.queue.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
+            None => match self.reader.poll(at) {
+                Ok(Polled::Record(record)) => {
                     lane.at_end = false;
-                    Record {
-                        offset: message.offset() as u64,
-                        arrived: message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000),
-                        key: message.key().map(<[u8]>::to_vec),
-                        value: message.payload().map(<[u8]>::to_vec),
-                    }
+                    record
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
+                Ok(Polled::End) => {
                     lane.at_end = true;
                     return Ok(Next::Nothing);
                 }
-                Some(Err(error)) => return self.trouble(&error).map_or(Ok(Next::Nothing), Err),
-                None => return Ok(Next::Nothing),
+                Ok(Polled::Nothing) => return Ok(Next::Nothing),
+                Err(trouble) => return self.doubt(trouble).map(|()| Next::Nothing),
             },
         };
         if limit.is_some_and(|limit| record.offset >= limit) {
@@ -122,42 +86,31 @@ impl Source {
 
     /// The brokers answer, as far as is known.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.away.is_none_or(|at| at.elapsed() > Duration::from_secs(5))
+        self.away.is_none_or(|at| clock::since(at) > DOUBTED)
     }
 
     /// Asks a broker for something small: whether it answers.
     pub(crate) fn is_answering(&mut self) -> bool {
-        let answer = self.consumer.fetch_metadata(Some(&self.control_topic), Duration::from_secs(1));
-        if answer.is_err() {
-            self.away = Some(Instant::now());
+        let is_answering = self.reader.is_answering();
+        if !is_answering {
+            self.away = Some(clock::now());
         }
-        answer.is_ok()
+        is_answering
     }
 
-    /// Waits for at most so long; to be called often, for the client's own sake.
+    /// Waits for at most so long; to be called often.
     pub(crate) fn wait(&mut self, most: Duration) -> Result<(), Trouble> {
-        match self.consumer.poll(most) {
-            Some(Err(error)) => self.trouble(&error).map_or(Ok(()), Err),
-            _ => Ok(()),
-        }
+        self.reader.wait(most).or_else(|trouble| self.doubt(trouble))
     }
 
-    fn trouble(&mut self, error: &KafkaError) -> Option<Trouble> {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::TopicAuthorizationFailed,
-            ) => Some(Trouble::Refused(format!("the input cannot be read on: {error}"))),
-            Some(code) => {
-                if matches!(code, RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure)
-                {
-                    self.away = Some(Instant::now());
-                }
-                tracing::debug!(%error, "reading");
-                None
+    /// Brokers that are away are waited for.
+    fn doubt(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+        match trouble {
+            Trouble::Away(_) => {
+                self.away = Some(clock::now());
+                Ok(())
             }
-            None => None,
+            other => Err(other),
         }
     }
 }

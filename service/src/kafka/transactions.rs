@@ -1,8 +1,9 @@
-//! The producer: one transactional id for a group, taken anew whenever an outcome is unknown.
+//! A member of the group on real brokers, and its producer: one transactional id for a group, taken anew whenever an outcome
+//! is unknown.
 
+use super::cluster::Member;
 use super::lease::Lease;
-use super::mark::Mark;
-use super::point::Burst;
+use super::record::Outgoing;
 use super::source::split_name;
 use super::{CALL, Context, TRANSACTION_MS, Trouble, client};
 use crate::commit::protocol::Outcome;
@@ -20,7 +21,7 @@ pub(crate) struct Transactions {
     kafka: Kafka,
     producer: Option<ThreadedProducer<Context>>,
     /// Speaks for the group.
-    pub(crate) lease: Lease,
+    lease: Lease,
 }
 
 impl Transactions {
@@ -28,9 +29,58 @@ impl Transactions {
         Self { kafka: kafka.clone(), producer: None, lease }
     }
 
-    /// Drops the producer and takes its transactional id anew: what the old one left open is settled, and whatever still
-    /// comes from it is refused.
-    pub(crate) fn renew(&mut self) -> Result<(), Trouble> {
+    /// How long one answer of a broker is waited for; the client wants it to be less than a transaction may take.
+    fn answer_ms(&self) -> u128 {
+        self.kafka.commit_wait().as_millis().clamp(10, u128::from(TRANSACTION_MS) - 1_000)
+    }
+
+    /// Calls that do not succeed are unknown, unless the producer was fenced.
+    fn call(
+        &self,
+        work: impl FnOnce(&ThreadedProducer<Context>, &Lease) -> Result<(), KafkaError>,
+    ) -> Outcome {
+        let Some(producer) = &self.producer else { return Outcome::Unknown };
+        match work(producer, &self.lease) {
+            Ok(()) => Outcome::Done,
+            Err(error) => outcome_of(&error),
+        }
+    }
+}
+
+impl Member for Transactions {
+    fn serve(&self, most: Duration) -> Result<(), Trouble> {
+        self.lease.serve(most)
+    }
+
+    fn is_known(&self) -> bool {
+        self.lease.is_known()
+    }
+
+    fn is_held(&self) -> bool {
+        self.lease.is_held()
+    }
+
+    fn grant(&self) -> u64 {
+        self.lease.grant()
+    }
+
+    fn committed(&self, partitions: &[String]) -> Result<Vec<(String, u64, String)>, Trouble> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, partition) in partitions.iter().filter_map(|name| split_name(name)) {
+            asked.add_partition(topic, partition);
+        }
+        let answer = self.lease.consumer.committed_offsets(asked, CALL)?;
+        let mut found = Vec::new();
+        for element in answer.elements() {
+            element.error()?;
+            let Offset::Offset(offset) = element.offset() else { continue };
+            let name = partition_name(element.topic(), element.partition());
+            found.push((name, offset as u64, element.metadata().to_owned()));
+        }
+        Ok(found)
+    }
+
+    fn renew(&mut self) -> Result<(), Trouble> {
         self.producer = None;
         let mut config = client(&self.kafka);
         config
@@ -48,18 +98,13 @@ impl Transactions {
         Ok(())
     }
 
-    /// How long one answer of a broker is waited for; the client wants it to be less than a transaction may take.
-    fn answer_ms(&self) -> u128 {
-        self.kafka.commit_wait().as_millis().clamp(10, u128::from(TRANSACTION_MS) - 1_000)
-    }
-
-    pub(crate) fn begin(&mut self) -> Outcome {
+    fn begin(&mut self) -> Outcome {
         self.call(|producer, _| producer.begin_transaction())
     }
 
-    pub(crate) fn produce(&mut self, burst: &Burst) -> Outcome {
+    fn produce(&mut self, records: &[Outgoing]) -> Outcome {
         self.call(|producer, _| {
-            for record in &burst.records {
+            for record in records {
                 let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
                 for (name, value) in &record.headers {
                     headers = headers.insert(Header { key: name, value: Some(value) });
@@ -74,16 +119,16 @@ impl Transactions {
         })
     }
 
-    pub(crate) fn send_offsets(&mut self, burst: &Burst) -> Outcome {
-        let (metadata, wait) = (burst.mark.to_string(), self.kafka.commit_wait());
+    fn send_offsets(&mut self, cut: &Cut, metadata: &str) -> Outcome {
+        let wait = self.kafka.commit_wait();
         self.call(|producer, group| {
-            let offsets = offsets(&burst.cut, &metadata)?;
+            let offsets = offsets(cut, metadata)?;
             let group = group.metadata().ok_or(KafkaError::Canceled)?;
             producer.send_offsets_to_transaction(&offsets, &group, wait)
         })
     }
 
-    pub(crate) fn commit(&mut self) -> Outcome {
+    fn commit(&mut self) -> Outcome {
         let wait = self.kafka.commit_wait();
         self.call(|producer, _| {
             // WHY: if not all records are there yet, the client looks again after a tenth of a second and not before.
@@ -93,52 +138,6 @@ impl Transactions {
             }
             producer.commit_transaction(wait.saturating_sub(begun.elapsed()))
         })
-    }
-
-    /// The committed offsets of these partitions: what their metadata says, and up to where they go.
-    pub(crate) fn read_back(&self, partitions: &[String]) -> Result<Option<(Mark, Cut)>, Trouble> {
-        let mut asked = TopicPartitionList::new();
-        for (topic, partition) in partitions.iter().filter_map(|name| split_name(name)) {
-            asked.add_partition(topic, partition);
-        }
-        let found = self.lease.consumer.committed_offsets(asked, CALL)?;
-        let mut cut = Cut::new();
-        let mut mark: Option<Mark> = None;
-        for element in found.elements() {
-            element.error()?;
-            let Offset::Offset(offset) = element.offset() else { continue };
-            let name = partition_name(element.topic(), element.partition());
-            let own: Mark = element.metadata().parse().map_err(|why| {
-                Trouble::Refused(format!(
-                    "group `{}`: the committed offset {offset} of {name} was not written by Tripline ({why}); put back \
-                     what it wrote with `tripline recover --adopt`, or choose another --group",
-                    self.kafka.group
-                ))
-            })?;
-            // A topic that came later has no offset before the commit that opened it.
-            if mark.as_ref().is_some_and(|mark| *mark != own) {
-                return Err(Trouble::Refused(format!(
-                    "group `{}`: the committed offset of {name} is of another commit than those of other partitions; put \
-                     back what Tripline wrote with `tripline recover --adopt`",
-                    self.kafka.group
-                )));
-            }
-            mark = Some(own);
-            cut.insert(name, offset as u64);
-        }
-        Ok(mark.map(|mark| (mark, cut)))
-    }
-
-    /// Calls that do not succeed are unknown, unless the producer was fenced.
-    fn call(
-        &self,
-        work: impl FnOnce(&ThreadedProducer<Context>, &Lease) -> Result<(), KafkaError>,
-    ) -> Outcome {
-        let Some(producer) = &self.producer else { return Outcome::Unknown };
-        match work(producer, &self.lease) {
-            Ok(()) => Outcome::Done,
-            Err(error) => outcome_of(&error),
-        }
     }
 }
 

@@ -2,15 +2,16 @@
 
 mod intake;
 
+use super::Trouble;
 use super::breaker::Breaker;
-use super::mark::Mark;
+use super::cluster::{Cluster, Member};
+use super::mark::{Mark, read_back};
 use super::point::{Burst, KafkaPoint};
 use super::recover::{Recovered, ensure_outputs, recover};
 use super::source::Source;
 use super::topics::Topics;
-use super::transactions::Transactions;
-use super::{Lease, Trouble};
 use crate::api::problem::Problem;
+use crate::clock;
 use crate::commit::protocol::{Action, Outcome, Pace, Protocol};
 use crate::serve::core::Cut;
 use crate::serve::crash::{self, Crashes, Verdict};
@@ -43,8 +44,9 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) queue: Receiver<Request>,
     pub(crate) ready: Option<Ready>,
-    /// Who writes, and for whom; none before the group was joined.
-    pub(crate) transactions: Option<Transactions>,
+    pub(crate) cluster: Arc<dyn Cluster>,
+    /// This worker in its group; none before the group was joined.
+    pub(crate) member: Option<Box<dyn Member>>,
     pub(crate) crashes: Crashes,
 }
 
@@ -60,11 +62,11 @@ struct Fenced {
 impl Fenced {
     /// Once more. True if it is too often for an accident.
     fn again(&mut self) -> bool {
-        self.times.push_back(Instant::now());
+        self.times.push_back(clock::now());
         if self.times.len() < FENCED_MAX {
             return false;
         }
-        self.times.pop_front().is_some_and(|first| first.elapsed() < FENCED_WITHIN)
+        self.times.pop_front().is_some_and(|first| clock::since(first) < FENCED_WITHIN)
     }
 }
 
@@ -83,7 +85,7 @@ struct Session<'a> {
     source: Source,
     topics: Topics,
     snapshots: Snapshots,
-    transactions: &'a mut Transactions,
+    member: &'a mut dyn Member,
     /// The lease under which this work is done.
     grant: u64,
     /// Names of the partitions.
@@ -154,7 +156,7 @@ impl Worker {
                 }
                 Err(Trouble::Fenced(why)) => {
                     counter!("tripline_fenced_members_total").increment(1);
-                    self.transactions = None;
+                    self.member = None;
                     if fenced.again() {
                         return self.give_up(format!(
                             "another process works under this worker's name: {why}; give each a `worker.id` of its own"
@@ -186,10 +188,10 @@ impl Worker {
 
     /// Answers requests for so long that there is no task. True if one of them was to stop.
     fn is_stopped(&self, most: Duration) -> bool {
-        let begun = Instant::now();
-        while begun.elapsed() < most {
+        let begun = clock::now();
+        while clock::since(begun) < most {
             self.shared.beat(now_micros());
-            match self.queue.recv_timeout(Duration::from_millis(50)) {
+            match clock::receive(&self.queue, Duration::from_millis(50)) {
                 Ok(request) => {
                     self.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
                     let stop = matches!(request.ask, Ask::Stop);
@@ -215,27 +217,26 @@ impl Worker {
     fn session(&mut self) -> Result<End, Trouble> {
         let shared = self.shared.clone();
         let config = &shared.config;
-        if self.transactions.is_none() {
+        let topics = Topics::new(&self.cluster, &config.kafka, config.dev);
+        if self.member.is_none() {
             shared.beat(now_micros());
-            ensure_outputs(&Topics::new(&config.kafka, config.dev)?, &config.kafka)?;
-            let lease = Lease::join(&config.kafka, &config.worker_id())?;
-            self.transactions = Some(Transactions::new(&config.kafka, lease));
+            ensure_outputs(&topics, &config.kafka)?;
+            self.member = Some(self.cluster.join(&config.worker_id())?);
         }
         if !self.wait_for_lease()? {
             return Ok(End::Stopped);
         }
         shared.standby.store(false, Ordering::Release);
-        let Some(transactions) = &mut self.transactions else { return Ok(End::Recover) };
-        let grant = transactions.lease.grant();
+        let Some(member) = &mut self.member else { return Ok(End::Recover) };
+        let grant = member.grant();
         shared.beat(now_micros());
-        transactions.renew()?;
-        let lease = &transactions.lease;
+        member.renew()?;
         let beat = || {
             shared.beat(now_micros());
-            lease.serve(Duration::ZERO)
+            member.serve(Duration::ZERO)
         };
         let Recovered { mut core, point, protocol, source, snapshots } =
-            recover(config, transactions, &beat)?;
+            recover(config, &self.cluster, &**member, &beat)?;
         core.watch(self.crashes.watch());
         let matcher = Matcher::new(core, point, self.shared.clone());
         matcher.publish();
@@ -247,16 +248,16 @@ impl Worker {
             protocol,
             source,
             snapshots,
-            topics: Topics::new(&config.kafka, config.dev)?,
-            transactions,
+            topics,
+            member: &mut **member,
             grant,
             burst: None,
             last: None,
-            committed_at: Instant::now(),
+            committed_at: clock::now(),
             waiting: Vec::new(),
-            try_again: Instant::now(),
+            try_again: clock::now(),
             failures: 0,
-            last_tick: Instant::now(),
+            last_tick: clock::now(),
             stopping: None,
             verdict: self.crashes.verdict(),
             crashes: &mut self.crashes,
@@ -278,12 +279,12 @@ impl Worker {
     /// Stands by until this worker has the lease. False if it was told to stop.
     fn wait_for_lease(&mut self) -> Result<bool, Trouble> {
         loop {
-            let Some(transactions) = &self.transactions else { return Ok(true) };
-            transactions.lease.serve(Duration::from_millis(20))?;
-            if transactions.lease.is_held() {
+            let Some(member) = &self.member else { return Ok(true) };
+            member.serve(Duration::from_millis(20))?;
+            if member.is_held() {
                 return Ok(true);
             }
-            if transactions.lease.is_known() && !self.shared.standby.swap(true, Ordering::AcqRel) {
+            if member.is_known() && !self.shared.standby.swap(true, Ordering::AcqRel) {
                 tracing::info!("standing by: the group has given the task to no worker, or to another");
                 if let Some(ready) = self.ready.take() {
                     let _ = ready.send(Ok(()));
@@ -301,13 +302,13 @@ impl Session<'_> {
         self.judge();
         loop {
             self.matcher.shared.beat(now_micros());
-            self.transactions.lease.serve(Duration::ZERO)?;
-            if !self.transactions.lease.is_held() {
+            self.member.serve(Duration::ZERO)?;
+            if !self.member.is_held() {
                 return Ok(End::Recover);
             }
-            if self.transactions.lease.grant() != self.grant {
+            if self.member.grant() != self.grant {
                 // WHY: it was gone for a moment, so somebody else may have had it.
-                self.grant = self.transactions.lease.grant();
+                self.grant = self.member.grant();
                 self.protocol.doubt();
             }
             let mut taken = 0;
@@ -328,7 +329,7 @@ impl Session<'_> {
                 return Ok(end);
             }
             if let Some(since) = self.stopping
-                && (self.is_clean() || since.elapsed() > DRAIN)
+                && (self.is_clean() || clock::since(since) > DRAIN)
             {
                 self.leave();
                 return Ok(End::Stopped);
@@ -374,7 +375,7 @@ impl Session<'_> {
                 )),
                 Ask::Finish => Ok((200, Value::Null, None)),
                 Ask::Stop => {
-                    self.stopping = Some(Instant::now());
+                    self.stopping = Some(clock::now());
                     Ok((200, Value::Null, None))
                 }
             };
@@ -405,7 +406,7 @@ impl Session<'_> {
         let point = &mut self.matcher.point;
         let is_urgent =
             point.is_full() || !self.waiting.is_empty() || self.stopping.is_some() || self.ready.is_some();
-        let since = self.committed_at.elapsed().as_millis() as u64;
+        let since = clock::since(self.committed_at).as_millis() as u64;
         let since = if self.stopping.is_some() { u64::MAX } else { since };
         if Pace::default().is_due(since, point.has_words(), cut != self.committed, is_urgent) {
             self.burst = Some(point.seal(self.protocol.epoch(), cut));
@@ -415,27 +416,31 @@ impl Session<'_> {
 
     /// Goes on with the burst, as far as that goes now.
     fn write(&mut self) -> Result<Option<End>, Trouble> {
-        let begun = Instant::now();
-        while Instant::now() >= self.try_again {
+        let begun = clock::now();
+        while clock::now() >= self.try_again {
             self.matcher.shared.beat(now_micros());
             let action = self.protocol.next();
             let outcome = match (action, &self.burst) {
                 (Action::Rest, _) => break,
                 (Action::Recover, _) => return Ok(Some(End::Recover)),
-                (Action::Renew, _) => match self.transactions.renew() {
+                (Action::Renew, _) => match self.member.renew() {
                     Ok(()) => Outcome::Done,
                     Err(Trouble::Away(why)) => self.later(&why),
                     Err(refused) => return Err(refused),
                 },
-                (Action::ReadBack, _) => match self.transactions.read_back(&self.names) {
-                    Ok(found) => Outcome::Committed(found.map(|(mark, _)| mark.epoch)),
-                    Err(Trouble::Away(why)) => self.later(&why),
-                    Err(refused) => return Err(refused),
-                },
-                (Action::Begin, _) => self.transactions.begin(),
-                (Action::Commit, _) => self.transactions.commit(),
-                (Action::Produce, Some(burst)) => self.transactions.produce(burst),
-                (Action::SendOffsets(_), Some(burst)) => self.transactions.send_offsets(burst),
+                (Action::ReadBack, _) => {
+                    match read_back(self.member, &self.matcher.shared.config.kafka.group, &self.names) {
+                        Ok(found) => Outcome::Committed(found.map(|(mark, _)| mark.epoch)),
+                        Err(Trouble::Away(why)) => self.later(&why),
+                        Err(refused) => return Err(refused),
+                    }
+                }
+                (Action::Begin, _) => self.member.begin(),
+                (Action::Commit, _) => self.member.commit(),
+                (Action::Produce, Some(burst)) => self.member.produce(&burst.records),
+                (Action::SendOffsets(_), Some(burst)) => {
+                    self.member.send_offsets(&burst.cut, &burst.mark.to_string())
+                }
                 (Action::Settle, _) => {
                     self.settle(begun);
                     Outcome::Done
@@ -446,7 +451,7 @@ impl Session<'_> {
                 counter!("tripline_unknown_commits_total").increment(1);
                 counter!("tripline_commits_total", "outcome" => "unknown").increment(1);
                 // The first is tried again at once: most are gone by then.
-                self.try_again = Instant::now() + AGAIN * self.failures.min(1);
+                self.try_again = clock::now() + AGAIN * self.failures.min(1);
                 self.failures += 1;
             }
             self.protocol.done(outcome);
@@ -456,7 +461,7 @@ impl Session<'_> {
 
     fn later(&mut self, why: &str) -> Outcome {
         tracing::warn!(why, "waiting for Kafka");
-        self.try_again = Instant::now() + AGAIN;
+        self.try_again = clock::now() + AGAIN;
         Outcome::Unknown
     }
 
@@ -482,13 +487,13 @@ impl Session<'_> {
             histogram!("tripline_transaction_alerts").record(burst.records.len() as f64);
             (self.committed, self.last) = (burst.cut, Some(burst.mark));
         }
-        histogram!("tripline_commit_duration_seconds").record(begun.elapsed().as_secs_f64());
+        histogram!("tripline_commit_duration_seconds").record(clock::since(begun).as_secs_f64());
         counter!("tripline_commits_total", "outcome" => "ok").increment(1);
         gauge!("tripline_commit_epoch").set(self.protocol.epoch() as f64);
         // WHY: an alert waits from one commit to the next, so what a commit takes counts, as long as half of the time is left
         // for reading.
-        self.committed_at =
-            Instant::now() - begun.elapsed().min(Duration::from_millis(Pace::default().speak_ms / 2));
+        let half = Duration::from_millis(Pace::default().speak_ms / 2);
+        self.committed_at = clock::now() - clock::since(begun).min(half);
         self.failures = 0;
         if std::mem::take(&mut self.is_judged) {
             self.crashes.judged();

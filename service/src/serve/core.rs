@@ -8,6 +8,7 @@ mod shared;
 mod silence;
 
 use super::language::{self, CompileError};
+use crate::clock;
 use crate::decode::Decoder;
 use crate::store::{Control, Entry, FolderState};
 use arcstr::ArcStr;
@@ -236,7 +237,7 @@ impl Core {
         let Arrival { lane: at, offset, arrived, raw } = arrival;
         let Some(lane) = self.lanes.get_mut(at) else { return Ok(()) };
         lane.next = offset + 1;
-        lane.heard = Instant::now();
+        lane.heard = clock::now();
         if let [only] = lane.readers.as_slice()
             && self.sources.get(only.as_str()).is_some_and(|source| source.own.is_none())
         {
@@ -287,7 +288,7 @@ impl Core {
         let lane = &mut self.lanes[at];
         let offset = place.map_or(lane.next, |(_, offset)| offset);
         lane.next = offset + 1;
-        lane.heard = Instant::now();
+        lane.heard = clock::now();
         if lane.newest.is_none_or(|n| decoded.ts > n) {
             lane.newest = Some(decoded.ts);
             lane.lag = arrived.saturating_sub(decoded.ts);
@@ -519,7 +520,7 @@ impl Core {
             idle: 0,
             newest: None,
             lag: 0,
-            heard: Instant::now(),
+            heard: clock::now(),
         }));
         first
     }
@@ -528,7 +529,7 @@ impl Core {
     fn open_partition(&mut self, stream: &str) {
         let Some(source) = self.sources.get(stream) else { return };
         for lane in self.lanes.iter_mut().filter(|lane| lane.topic == source.topic && lane.id.is_none()) {
-            lane.heard = Instant::now();
+            lane.heard = clock::now();
             let partition = Partition { name: lane.name.clone(), streams: lane.streams.clone() };
             lane.id = Some(self.task.add_partition(partition));
         }

@@ -23,12 +23,13 @@ use anyhow::Context;
 use matcher::{Answer, Ask, Request};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use view::View;
 
+pub(crate) use crate::clock::micros as now_micros;
 pub use args::{ServeArgs, on_runtime, run_command};
 
 /// What the parts of a running service share.
@@ -66,6 +67,33 @@ pub(crate) enum Refused {
 }
 
 impl Shared {
+    /// What the parts share, and what the matcher is asked.
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        token: Option<String>,
+    ) -> anyhow::Result<(Arc<Self>, Receiver<Request>)> {
+        let (queue, requests) = sync_channel(config.ingest.queue.max(1));
+        let shared = Self {
+            config,
+            token,
+            queued: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            ready: AtomicBool::new(false),
+            standby: AtomicBool::new(false),
+            paused: RwLock::new(None),
+            committed: watch::Sender::new(store.head()?.alerts),
+            stopping: watch::Sender::new(false),
+            endpoints: watch::Sender::new(0),
+            started: now_micros(),
+            beat: AtomicI64::new(now_micros()),
+            view: RwLock::default(),
+            store,
+            queue,
+        };
+        Ok((Arc::new(shared), requests))
+    }
+
     pub(crate) fn view(&self) -> Arc<View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -171,32 +199,17 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
     let is_kafka = config.kafka.is_used();
     let crashes = crash::Crashes::open(&config.store.data);
     let local = if is_kafka { None } else { Some(recover::recover(&store, &config)?) };
-    let (queue, requests) = sync_channel(config.ingest.queue.max(1));
-    let shared = Arc::new(Shared {
-        config,
-        store: store.clone(),
-        token,
-        queued: AtomicUsize::new(0),
-        failed: AtomicBool::new(false),
-        ready: AtomicBool::new(false),
-        standby: AtomicBool::new(false),
-        paused: RwLock::new(None),
-        committed: watch::Sender::new(store.head()?.alerts),
-        stopping: watch::Sender::new(false),
-        endpoints: watch::Sender::new(0),
-        started: now_micros(),
-        beat: AtomicI64::new(now_micros()),
-        view: RwLock::default(),
-        queue,
-    });
+    let (shared, requests) = Shared::new(config, store, token)?;
     let thread = std::thread::Builder::new().name("matcher".into());
     let Some((core, point)) = local else {
         let (say, ready) = oneshot::channel();
+        let cluster = crate::kafka::Brokers::new(&shared.config.kafka).map_err(|e| anyhow::anyhow!("{e}"))?;
         let worker = crate::kafka::Worker {
             shared: shared.clone(),
+            cluster: Arc::new(cluster),
             queue: requests,
             ready: Some(say),
-            transactions: None,
+            member: None,
             crashes,
         };
         return Ok((shared, thread.spawn(move || worker.run())?, Some(ready)));
@@ -259,11 +272,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("draining");
     running.stop().await
-}
-
-/// Microseconds since the epoch, now.
-pub(crate) fn now_micros() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
 /// A time as answers show it.

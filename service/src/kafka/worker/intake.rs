@@ -1,13 +1,14 @@
 //! What the worker takes in: records, each to the task or to the topic of those that are none, and time on quiet streams.
 
 use super::Session;
+use crate::clock;
 use crate::commit::CommitPoint;
 use crate::kafka::Trouble;
+use crate::kafka::cluster::Record;
 use crate::kafka::point::KafkaPoint;
 use crate::kafka::reading::{self, Gate};
 use crate::kafka::record::Origin;
 use crate::kafka::recover::take;
-use crate::kafka::source::Record;
 use crate::serve::core::Core;
 use crate::serve::crash::{self, Place, Verdict};
 use crate::serve::embedded::TICK_EVERY;
@@ -31,20 +32,20 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, held: 0, read: 0, looked: Instant::now() }
+        Self { most, held: 0, read: 0, looked: clock::now() }
     }
 
     /// It is as much as may be. Looks only where that could be so, since it looks at everything that waits.
     fn is_full(&mut self, task: &Task) -> bool {
         let could_be = self.held + self.read > self.most + self.most / 16;
-        if could_be || (self.held > self.most && self.looked.elapsed() > LOOK) {
+        if could_be || (self.held > self.most && clock::since(self.looked) > LOOK) {
             self.look(task);
         }
         self.held > self.most
     }
 
     fn look(&mut self, task: &Task) {
-        (self.held, self.read, self.looked) = (task.waiting_bytes(), 0, Instant::now());
+        (self.held, self.read, self.looked) = (task.waiting_bytes(), 0, clock::now());
         gauge!("tripline_reorder_buffer_bytes", "task" => "0").set(self.held as f64);
     }
 }
@@ -96,7 +97,7 @@ impl Session<'_> {
             self.is_judged = true;
             matcher.changed_rules = true;
         }
-        if breaker.judge(Instant::now()) {
+        if breaker.judge(clock::now()) {
             matcher.shared.pause(breaker.why());
         }
         Ok(taken)
@@ -118,20 +119,23 @@ impl Session<'_> {
 
     /// Moves time on quiet streams: only while the input is known to be whole.
     pub(super) fn tick(&mut self) {
-        if self.stopping.is_some() || self.matcher.point.is_full() || self.last_tick.elapsed() < TICK_EVERY {
+        if self.stopping.is_some()
+            || self.matcher.point.is_full()
+            || clock::since(self.last_tick) < TICK_EVERY
+        {
             return;
         }
-        self.last_tick = Instant::now();
+        self.last_tick = clock::now();
         self.held.look(self.matcher.core.task());
         let healthy = self.source.is_healthy();
         for lane in 0..self.names.len() {
             let is_paused = self.breaker.paused().get(lane).copied().unwrap_or_default();
             if !healthy || is_paused || !self.source.is_at_end(lane) {
-                self.matcher.core.stir(lane, Instant::now());
+                self.matcher.core.stir(lane, clock::now());
             }
         }
         let now = now_micros();
-        if let Some((to, _)) = self.matcher.core.due_tick(Instant::now(), now) {
+        if let Some((to, _)) = self.matcher.core.due_tick(clock::now(), now) {
             // WHY: asked only where time would move, since it costs a call to the broker.
             if self.source.is_answering() {
                 self.crashes.ticking();

@@ -20,6 +20,7 @@ pub(crate) use portable::{Savepoint, export};
 
 use super::core::{Core, Cut};
 use super::now_micros;
+use crate::clock;
 use crate::config::Config;
 use form::Manifest;
 use kept::Fault;
@@ -78,12 +79,12 @@ impl Snapshots {
             every,
             policy,
             writing: None,
-            due: Instant::now() + every,
-            not_before: Instant::now(),
+            due: clock::now() + every,
+            not_before: clock::now(),
             last: None,
             since: now_micros(),
             retention: None,
-            scrub_due: Instant::now() + policy.scrub,
+            scrub_due: clock::now() + policy.scrub,
             unreachable: None,
         }
     }
@@ -92,25 +93,25 @@ impl Snapshots {
     ///
     /// WHY: a service that dies again and again would else replay more each time.
     pub(crate) fn hurry(&mut self) {
-        self.due = Instant::now();
+        self.due = clock::now();
     }
 
     /// Takes a snapshot of a core that stands at a commit, if one is due and none is being written. `mark` is asked for then.
     pub(crate) fn take(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
         self.tell();
-        if Instant::now() < self.due || self.writing.is_some() || self.last == Some(number) {
+        if clock::now() < self.due || self.writing.is_some() || self.last == Some(number) {
             return;
         }
         let Some(mark) = mark() else { return };
         self.last = Some(number);
-        let begun = Instant::now();
+        let begun = clock::now();
         let state = core.save();
-        let pause = begun.elapsed();
+        let pause = clock::since(begun);
         histogram!("tripline_snapshot_pause_seconds").record(pause.as_secs_f64());
         gauge!("tripline_snapshot_bytes").set(state.len() as f64);
         self.write(number, &mark, &core.cut(), state);
-        self.not_before = Instant::now() + pause * SHARE;
-        self.due = self.not_before.max(Instant::now() + self.every);
+        self.not_before = clock::now() + pause * SHARE;
+        self.due = self.not_before.max(clock::now() + self.every);
     }
 
     /// How old the newest is, and how long it can still be used.
@@ -125,9 +126,9 @@ impl Snapshots {
     /// Begins to write a snapshot.
     fn write(&mut self, number: u64, mark: &str, cut: &Cut, state: Vec<u8>) {
         let manifest = Manifest::new(now_micros(), mark, cut);
-        let scrub = Instant::now() >= self.scrub_due;
+        let scrub = clock::now() >= self.scrub_due;
         if scrub {
-            self.scrub_due = Instant::now() + self.policy.scrub;
+            self.scrub_due = clock::now() + self.policy.scrub;
         }
         let reference = (number, self.attempt);
         self.writing =
@@ -136,17 +137,22 @@ impl Snapshots {
 
     /// The one that has been written since this was last asked.
     pub(crate) fn finished(&mut self) -> Option<Reference> {
-        let job = self.writing.take_if(|job| job.is_finished())?;
-        self.ended(job)
+        match self.writing.take()?.finish() {
+            Ok(written) => self.ended(written?),
+            Err(job) => {
+                self.writing = Some(job);
+                None
+            }
+        }
     }
 
-    fn ended(&mut self, job: Job) -> Option<Reference> {
-        let Written { reference, taken, took, is_damaged } = job.outcome()?;
+    fn ended(&mut self, written: Written) -> Option<Reference> {
+        let Written { reference, taken, took, is_damaged } = written;
         histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
         self.since = taken;
         // One that took long to write is old already, and one that is damaged is no use.
         if took > self.every || is_damaged {
-            self.due = self.due.min(self.not_before.max(Instant::now()));
+            self.due = self.due.min(self.not_before.max(clock::now()));
         }
         Some(reference)
     }
@@ -154,7 +160,7 @@ impl Snapshots {
     /// Takes one before the service ends, and waits until it is written: the next start replays nothing. Not for longer than
     /// one request may take: a worker that ends still has the task, which another waits for.
     pub(crate) fn take_last(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
-        let until = Instant::now() + self.policy.last;
+        let until = clock::now() + self.policy.last;
         self.wait(until);
         self.hurry();
         self.take(number, mark, core);
@@ -163,7 +169,7 @@ impl Snapshots {
 
     /// Waits for what is being written, which is tried no more if it fails.
     fn wait(&mut self, until: Instant) -> Option<Reference> {
-        let written = self.writing.take()?.wait(until).and_then(|job| self.ended(job));
+        let written = self.writing.take()?.wait(until).and_then(|written| self.ended(written));
         if written.is_none() {
             tracing::warn!(
                 "the last snapshot was not written within {} s (`[snapshots] timeout`): the next start replays more",

@@ -16,10 +16,13 @@ fn write(snapshots: &mut Snapshots, number: u64) {
     let cut = Cut::from([("a/0".into(), number)]);
     snapshots.write(number, &number.to_string(), &cut, vec![number as u8; 100]);
     // WHY: not `wait`, which ends what is not needed for the next start.
-    while !snapshots.writing.as_ref().unwrap().is_finished() {
-        std::thread::yield_now();
-    }
-    assert_eq!(snapshots.finished(), Some((number, snapshots.attempt)));
+    let written = loop {
+        match snapshots.finished() {
+            None if snapshots.writing.is_some() => std::thread::yield_now(),
+            written => break written,
+        }
+    };
+    assert_eq!(written, Some((number, snapshots.attempt)));
 }
 
 /// The number of the newest up to a commit.

@@ -6,10 +6,10 @@
 use super::form::{Manifest, Part, parts};
 use super::place::Place;
 use super::{Reference, kept};
+use crate::clock;
 use metrics::counter;
 use std::io::{self, ErrorKind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 /// Before the first further try, and at most before any.
@@ -27,7 +27,8 @@ pub(super) struct Written {
 
 /// A snapshot that is being written.
 pub(super) struct Job {
-    thread: JoinHandle<Option<Written>>,
+    /// What became of it; none if it was not written.
+    outcome: Receiver<Option<Written>>,
     /// When this is gone, there are no further tries.
     go_on: Option<Sender<()>>,
 }
@@ -42,51 +43,67 @@ impl Job {
         keep: usize,
         scrub: bool,
     ) -> Self {
-        let (go_on, is_on) = channel();
-        let thread = std::thread::spawn(move || {
-            let begun = Instant::now();
-            let taken = manifest.taken;
-            until_written(&place, reference, manifest, &state, &is_on)?;
-            drop(state);
-            let took = begun.elapsed();
-            if let Err(error) = kept::forget(&place, reference.0, keep) {
-                counter!("tripline_snapshot_failures_total", "reason" => "forget").increment(1);
-                tracing::warn!(%error, "old snapshots in {place} could not be removed");
-            }
-            let is_damaged = scrub && !kept::scrub(&place, &is_on);
-            Some(Written { reference, taken, took, is_damaged })
+        let ((go_on, is_on), (tell, outcome)) = (channel(), channel());
+        clock::beside(move || {
+            // Whoever began it may be gone by then.
+            let _ = tell.send(write_one(&place, reference, manifest, state, (keep, scrub), &is_on));
         });
-        Self { thread, go_on: Some(go_on) }
+        Self { outcome, go_on: Some(go_on) }
     }
 
-    pub(super) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    /// What became of it; itself if it is still being written.
+    pub(super) fn finish(self) -> Result<Option<Written>, Self> {
+        match self.outcome.try_recv() {
+            Ok(written) => Ok(written),
+            Err(TryRecvError::Empty) => Err(self),
+            Err(TryRecvError::Disconnected) => {
+                counter!("tripline_snapshot_failures_total", "reason" => "write").increment(1);
+                Ok(None)
+            }
+        }
     }
 
-    /// What became of it; none if it was not written.
-    pub(super) fn outcome(self) -> Option<Written> {
-        self.thread.join().unwrap_or_else(|_| {
-            counter!("tripline_snapshot_failures_total", "reason" => "write").increment(1);
-            None
-        })
-    }
-
-    /// Waits for it, without further tries. None if it takes longer.
-    pub(super) fn wait(mut self, until: Instant) -> Option<Self> {
+    /// Waits for it, without further tries. None if it was not written, or takes longer.
+    pub(super) fn wait(mut self, until: Instant) -> Option<Written> {
         self.go_on = None;
-        while !self.is_finished() {
-            if Instant::now() >= until {
+        loop {
+            self = match self.finish() {
+                Ok(written) => return written,
+                Err(job) => job,
+            };
+            if clock::now() >= until {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            clock::sleep(Duration::from_millis(5));
         }
-        Some(self)
     }
+}
+
+/// Writes one and forgets old ones; at most `keep` of those up to it stay, and are read again if they are to be.
+fn write_one(
+    place: &Place,
+    reference: Reference,
+    manifest: Manifest,
+    state: Vec<u8>,
+    (keep, scrub): (usize, bool),
+    is_on: &Receiver<()>,
+) -> Option<Written> {
+    let begun = clock::now();
+    let taken = manifest.taken;
+    until_written(place, reference, manifest, &state, is_on)?;
+    drop(state);
+    let took = clock::since(begun);
+    if let Err(error) = kept::forget(place, reference.0, keep) {
+        counter!("tripline_snapshot_failures_total", "reason" => "forget").increment(1);
+        tracing::warn!(%error, "old snapshots in {place} could not be removed");
+    }
+    let is_damaged = scrub && !kept::scrub(place, is_on);
+    Some(Written { reference, taken, took, is_damaged })
 }
 
 /// Whether the one who began it still wants it.
 pub(super) fn is_wanted(is_on: &Receiver<()>, after: Duration) -> bool {
-    matches!(is_on.recv_timeout(after), Err(RecvTimeoutError::Timeout))
+    matches!(clock::receive(is_on, after), Err(RecvTimeoutError::Timeout))
 }
 
 /// Tries until it is written, or not wanted any more.
