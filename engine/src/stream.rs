@@ -2,6 +2,7 @@
 
 use crate::collections::Map;
 use crate::event::EventRef;
+use crate::time::Clock;
 use arcstr::ArcStr;
 use pattern_dsl::ir::Stream;
 use pattern_dsl::types::Micros;
@@ -32,12 +33,11 @@ impl StreamTime {
         }
     }
 
-    /// The event's id was seen less than `dedupe` before it (or after it). Remembers the id otherwise. `watermark`: no earlier
-    /// event is taken any more, of whatever partition.
+    /// The event's id was seen less than `dedupe` before it (or after it). Remembers the id otherwise.
     #[inline(never)]
-    pub(crate) fn is_duplicate(&mut self, event: &EventRef<'_>, watermark: Micros) -> bool {
+    pub(crate) fn is_duplicate(&mut self, event: &EventRef<'_>, clock: &Clock) -> bool {
         let (Some(id), true) = (event.id, self.dedupe > 0) else { return false };
-        let over = watermark.saturating_sub(self.dedupe);
+        let over = clock.watermark().saturating_sub(self.dedupe);
         while self.id_order.front().is_some_and(|(ts, _)| *ts <= over) {
             if let Some((ts, id)) = self.id_order.pop_front()
                 && let Some(times) = self.ids.get_mut(&id)
@@ -48,7 +48,11 @@ impl StreamTime {
                 }
             }
         }
-        if self.ids.get(id).into_iter().flatten().any(|ts| (event.ts - ts).abs() < self.dedupe) {
+        // WHY: how long an id stays in memory hangs on other partitions too. Of one that this partition has left behind nothing
+        // is known any more, or a late event would count as late in one run and as a repeat in the next.
+        let known = clock.watermark_of(event.partition).saturating_sub(self.dedupe);
+        let is_same = |ts: &Micros| *ts > known && (event.ts - ts).abs() < self.dedupe;
+        if self.ids.get(id).into_iter().flatten().any(is_same) {
             return true;
         }
         let id = ArcStr::from(id);

@@ -385,7 +385,7 @@ impl Task {
     #[inline(never)]
     fn admit_any(&mut self, event: &EventRef<'_>, out: &mut Outputs) -> bool {
         let stream = event.id.and_then(|_| self.streams.get_mut(event.stream as usize));
-        if stream.is_some_and(|stream| stream.is_duplicate(event, self.clock.watermark())) {
+        if stream.is_some_and(|stream| stream.is_duplicate(event, &self.clock)) {
             out.duplicates.push((event.partition, event.offset));
             self.remember(event, Some(Drop::Duplicate));
             return false;

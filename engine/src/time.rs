@@ -58,8 +58,8 @@ impl Clock {
 
     /// An event has come: the watermark that it misses, if it is late.
     pub(crate) fn take(&mut self, partition: PartitionId, ts: Micros) -> Option<Micros> {
+        let watermark = self.watermark_of(partition);
         if let Some(time) = self.partitions.get_mut(partition as usize) {
-            let watermark = time.watermark().max(self.released);
             if ts < watermark {
                 return Some(watermark);
             }
@@ -68,6 +68,12 @@ impl Clock {
         }
         self.newest = self.newest.max(Some(ts));
         None
+    }
+
+    /// The time before which every event of a partition is late, however far others have been read.
+    pub(crate) fn watermark_of(&self, partition: PartitionId) -> Micros {
+        let own = self.partitions.get(partition as usize).map_or(Micros::MIN, PartitionTime::watermark);
+        own.max(self.released)
     }
 
     /// Keeps an event until its instant is complete.

@@ -79,6 +79,25 @@ fn an_id_is_known_however_far_another_partition_is() {
 }
 
 #[test]
+fn what_is_late_and_what_is_a_repeat_hangs_on_no_other_partition() {
+    let text = "stream a { id id dedupe 5s time ts late 2s fields { k: string, id: string } }
+                rule r { by k match { a as x } }";
+    let events =
+        [("a", 1, 100, "x"), ("a", 1, 104, "y"), ("a", 1, 100, "x"), ("a", 1, 110, "z"), ("a", 1, 100, "x")];
+    // The other partition is read before all of these, or after them.
+    for at in [0, events.len()] {
+        let (mut task, mut out) = (task(text, 2), Outputs::default());
+        let mut order = events.to_vec();
+        order.insert(at, ("a", 0, 10_000, "o"));
+        for event in order {
+            give(&mut task, event, &mut out);
+        }
+        assert_eq!(out.duplicates, [(1, 100)], "the first to come again");
+        assert_eq!(out.late.iter().map(|late| late.0).collect::<Vec<_>>(), [1], "the second");
+    }
+}
+
+#[test]
 fn a_change_that_is_refused_leaves_the_other_rules_as_they_were() {
     let streams = "stream a { time ts fields { k: string } }\nstream b { time ts fields { k: string } }\n";
     let z = |days| format!("rule z {{ by k match within {days}d {{ a as x then b as y }} overlap all }}");
