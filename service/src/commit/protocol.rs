@@ -38,7 +38,7 @@ pub enum Outcome {
     Done,
     /// It failed, or nobody knows.
     Unknown,
-    /// Another producer has taken the transactional id.
+    /// Another producer has taken the transactional id; of [`Action::ReadBack`]: it has made the commit of this number.
     Fenced,
     /// Of [`Action::ReadBack`]: the epoch that stands committed; none if nothing was ever committed.
     Committed(Option<u64>),

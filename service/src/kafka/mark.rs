@@ -26,7 +26,7 @@ impl Tally {
     }
 }
 
-/// The metadata of every offset of one commit: `v1;lineage;epoch;snap_epoch;snap_attempt;alert_hash;rules`.
+/// The metadata of every offset of one commit: `v1;lineage;epoch;snap_epoch;snap_attempt;alert_hash;rules;writer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// Names this task since it first began.
@@ -39,12 +39,18 @@ pub(crate) struct Mark {
     pub(crate) decisions: u64,
     /// The newest durable snapshot.
     pub(crate) snapshot: Reference,
+    /// Drawn anew with every recovery; empty in commits of older versions.
+    ///
+    /// WHY: a worker that does not know what became of its commit, and was stopped meanwhile, may find one of the same number
+    /// that its successor has made.
+    pub(crate) writer: String,
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lineage, epoch, tally, decisions, snapshot: (taken, attempt) } = self;
-        write!(f, "v1;{lineage};{epoch};{taken};{attempt};{}-{:032x};{decisions}", tally.alerts, tally.sum)
+        let Self { lineage, epoch, tally, decisions, snapshot: (taken, attempt), writer } = self;
+        let Tally { alerts, sum } = tally;
+        write!(f, "v1;{lineage};{epoch};{taken};{attempt};{alerts}-{sum:032x};{decisions};{writer}")
     }
 }
 
@@ -54,8 +60,13 @@ impl FromStr for Mark {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("`{text}` is not the metadata of a commit of Tripline");
         let parts: Vec<&str> = text.split(';').collect();
-        let ["v1", lineage, epoch, taken, attempt, hash, decisions] = parts.as_slice() else {
+        let ["v1", lineage, epoch, taken, attempt, hash, decisions, rest @ ..] = parts.as_slice() else {
             return Err(bad());
+        };
+        let writer = match rest {
+            [] => "",
+            [writer] => writer,
+            _ => return Err(bad()),
         };
         let (alerts, sum) = hash.split_once('-').ok_or_else(bad)?;
         Ok(Self {
@@ -67,6 +78,7 @@ impl FromStr for Mark {
             },
             decisions: decisions.parse().map_err(|_| bad())?,
             snapshot: (taken.parse().map_err(|_| bad())?, attempt.parse().map_err(|_| bad())?),
+            writer: writer.to_owned(),
         })
     }
 }
@@ -108,9 +120,18 @@ mod tests {
         let mut tally = Tally::default();
         tally.add("b");
         tally.add("a");
-        let mark = Mark { lineage: "k3".into(), epoch: 17, tally, decisions: 4, snapshot: (12, 3) };
+        let mark = Mark {
+            lineage: "k3".into(),
+            epoch: 17,
+            tally,
+            decisions: 4,
+            snapshot: (12, 3),
+            writer: "w".into(),
+        };
         let text = mark.to_string();
-        assert_eq!(text.parse(), Ok(mark));
+        assert_eq!(text.parse(), Ok(mark.clone()));
+        let older = text.strip_suffix(";w").unwrap();
+        assert_eq!(older.parse(), Ok(Mark { writer: String::new(), ..mark }), "of an older version");
         assert!(text.len() < 256, "{text}");
         let mut other = Tally::default();
         other.add("a");

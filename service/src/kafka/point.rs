@@ -22,6 +22,8 @@ pub(crate) struct KafkaPoint {
     kafka: Kafka,
     structured: bool,
     lineage: String,
+    /// Whose commits these are.
+    writer: String,
     /// With all that was gathered.
     tally: Tally,
     decisions: u64,
@@ -43,12 +45,12 @@ impl KafkaPoint {
     pub(crate) fn new(
         kafka: Kafka,
         structured: bool,
-        lineage: String,
+        (lineage, writer): (String, String),
         tally: Tally,
         decisions: u64,
         snapshot: Reference,
     ) -> Self {
-        Self { kafka, structured, lineage, tally, decisions, snapshot, records: Vec::new(), bytes: 0 }
+        Self { kafka, structured, lineage, writer, tally, decisions, snapshot, records: Vec::new(), bytes: 0 }
     }
 
     /// There is more to say than offsets.
@@ -83,6 +85,7 @@ impl KafkaPoint {
             tally: self.tally,
             decisions: self.decisions,
             snapshot: self.snapshot,
+            writer: self.writer.clone(),
         };
         self.push(control::of_head(&self.kafka, &mark, &cut));
         self.bytes = 0;

@@ -119,7 +119,7 @@ pub(crate) fn recover(
     let decisions = committed.decisions.len() as u64;
     let lineage = match &last {
         Some((mark, _)) => mark.lineage.clone(),
-        None => new_lineage()?,
+        None => new_name()?,
     };
     let mut snapshots = Snapshots::open(config, &lineage).map_err(Trouble::Refused)?;
     snapshots.retention = cluster.retention(&inputs)?;
@@ -165,8 +165,9 @@ pub(crate) fn recover(
         let seconds = clock::since(begun).as_secs_f64();
         tracing::info!(events, alerts = tally.alerts, epoch, seconds, "replayed the input");
     }
+    let names = (lineage, new_name()?);
     let mut point =
-        KafkaPoint::new(kafka.clone(), config.alerts.is_structured(), lineage, tally, decisions, snapshot);
+        KafkaPoint::new(kafka.clone(), config.alerts.is_structured(), names, tally, decisions, snapshot);
     check_counts(&core, &counts)?;
     for topic in &inputs {
         if core.opened().contains_key(topic) {
@@ -198,7 +199,8 @@ fn refused(error: anyhow::Error) -> Trouble {
     Trouble::Refused(format!("{error:#}"))
 }
 
-pub(super) fn new_lineage() -> Result<String, Trouble> {
+/// A name that nothing else has.
+pub(super) fn new_name() -> Result<String, Trouble> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|e| Trouble::Refused(e.to_string()))?;
     Ok(hex(&bytes))
@@ -427,8 +429,14 @@ mod tests {
     use super::*;
 
     fn commit(epoch: u64, offset: u64) -> Option<(Mark, Cut)> {
-        let mark =
-            Mark { lineage: "l".into(), epoch, tally: Tally::default(), decisions: 2, snapshot: (0, 0) };
+        let mark = Mark {
+            lineage: "l".into(),
+            epoch,
+            tally: Tally::default(),
+            decisions: 2,
+            snapshot: (0, 0),
+            writer: "w".into(),
+        };
         Some((mark, Cut::from([("a/0".to_owned(), offset)])))
     }
 

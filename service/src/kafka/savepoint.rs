@@ -5,7 +5,7 @@ use super::control::{self, Committed, Decision};
 use super::lease::SESSION_MS;
 use super::mark::Mark;
 use super::point::Burst;
-use super::recover::{check_counts, check_reach, ensure_outputs, new_lineage};
+use super::recover::{check_counts, check_reach, ensure_outputs, new_name};
 use super::topics::Topics;
 use super::{Brokers, Trouble};
 use crate::commit::protocol::Outcome;
@@ -86,7 +86,7 @@ fn begin(
         core.opened().keys().map(|topic| (topic.as_str(), Purpose::Records)).collect();
     check_counts(&core, &topics.ensure(&wanted)?)?;
     check_reach(cluster, &decisions, &cut, &cut)?;
-    let mark = Mark { lineage: new_lineage()?, epoch: 1, snapshot: (0, 0), ..other };
+    let mark = Mark { lineage: new_name()?, epoch: 1, snapshot: (0, 0), writer: new_name()?, ..other };
     // WHY: first the snapshot, which nothing names yet. If the commit fails, it is of no task.
     let name = savepoint.put(&place.within(&mark.lineage), mark.epoch, &mark.to_string()).map_err(failed)?;
     let mut records: Vec<_> =

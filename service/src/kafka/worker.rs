@@ -430,6 +430,8 @@ impl Session<'_> {
                 },
                 (Action::ReadBack, _) => {
                     match read_back(self.member, &self.matcher.shared.config.kafka.group, &self.names) {
+                        // One of the same number that another worker has made.
+                        Ok(Some((mark, _))) if self.is_of_another(&mark) => Outcome::Fenced,
                         Ok(found) => Outcome::Committed(found.map(|(mark, _)| mark.epoch)),
                         Err(Trouble::Away(why)) => self.later(&why),
                         Err(refused) => return Err(refused),
@@ -457,6 +459,12 @@ impl Session<'_> {
             self.protocol.done(outcome);
         }
         Ok(None)
+    }
+
+    /// A commit of the burst's number, and not the burst.
+    fn is_of_another(&self, mark: &Mark) -> bool {
+        let own = self.burst.as_ref().map(|burst| &burst.mark);
+        own.is_some_and(|own| own.epoch == mark.epoch && own.writer != mark.writer)
     }
 
     fn later(&mut self, why: &str) -> Outcome {

@@ -180,6 +180,18 @@ fn an_unknown_commit_is_settled_by_what_stands_committed() {
 }
 
 #[test]
+fn a_commit_of_the_same_number_that_another_has_made_is_not_ours() {
+    let mut protocol = Protocol::new(7);
+    protocol.offer();
+    for outcome in [Outcome::Done, Outcome::Done, Outcome::Done, Outcome::Unknown, Outcome::Done] {
+        protocol.done(outcome);
+    }
+    assert_eq!(protocol.next(), Action::ReadBack);
+    protocol.done(Outcome::Fenced);
+    assert_eq!((protocol.next(), protocol.epoch()), (Action::Recover, 7));
+}
+
+#[test]
 fn words_are_committed_soon_and_offsets_seldom() {
     let pace = Pace::default();
     assert!(!pace.is_due(199, true, true, false));
