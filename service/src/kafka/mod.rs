@@ -22,6 +22,8 @@ mod reading;
 mod record;
 mod recover;
 pub(crate) mod savepoint;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod topics;
 mod transactions;

@@ -11,6 +11,8 @@ mod form;
 mod kept;
 mod place;
 mod portable;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod writer;
 
 pub(crate) use form::Snapshot;

@@ -1,6 +1,8 @@
 //! Where snapshots are kept: a folder, or a prefix in a bucket. Names are paths with `/` in both.
 
 use super::bucket::Bucket;
+#[cfg(test)]
+use super::simulated::{self, Shelf};
 use crate::config::Config;
 use std::fmt;
 use std::fs;
@@ -18,6 +20,9 @@ pub(crate) enum Place {
     Folder(PathBuf),
     /// The bucket, and what all names begin with.
     Bucket(Arc<Bucket>, String),
+    /// The same of a simulation.
+    #[cfg(test)]
+    Simulated(Arc<dyn Shelf>, String),
 }
 
 /// What a url says.
@@ -64,6 +69,10 @@ fn scheme(url: &str) -> Option<(&str, &str)> {
 impl Place {
     /// Where a service keeps its snapshots.
     pub(crate) fn of(config: &Config) -> Result<Self, String> {
+        #[cfg(test)]
+        if let Some(shelf) = simulated::here() {
+            return Ok(Self::Simulated(shelf, String::new()));
+        }
         match &config.snapshots.url {
             Some(url) => Self::open(url, config.snapshots.timeout()),
             None => Ok(Self::Folder(config.store.data.join("snapshots"))),
@@ -91,6 +100,8 @@ impl Place {
         match self {
             Self::Folder(folder) => Self::Folder(folder.join(name)),
             Self::Bucket(bucket, prefix) => Self::Bucket(bucket.clone(), joined(prefix, name)),
+            #[cfg(test)]
+            Self::Simulated(shelf, prefix) => Self::Simulated(shelf.clone(), joined(prefix, name)),
         }
     }
 
@@ -100,6 +111,8 @@ impl Place {
         match self {
             Self::Folder(folder) => walk(folder, "", &mut names)?,
             Self::Bucket(bucket, prefix) => names = bucket.names(prefix)?,
+            #[cfg(test)]
+            Self::Simulated(shelf, prefix) => names = shelf.names(&format!("{prefix}/"))?,
         }
         names.sort();
         Ok(names)
@@ -109,6 +122,8 @@ impl Place {
         match self {
             Self::Folder(folder) => fs::read(folder.join(name)),
             Self::Bucket(bucket, prefix) => bucket.read(&joined(prefix, name)),
+            #[cfg(test)]
+            Self::Simulated(shelf, prefix) => shelf.read(&joined(prefix, name)),
         }
     }
 
@@ -117,6 +132,8 @@ impl Place {
         match self {
             Self::Folder(folder) => write_file(&folder.join(name), &bytes, |from, to| fs::rename(from, to)),
             Self::Bucket(bucket, prefix) => bucket.put(&joined(prefix, name), bytes, false),
+            #[cfg(test)]
+            Self::Simulated(shelf, prefix) => shelf.put(&joined(prefix, name), bytes, false),
         }
     }
 
@@ -128,6 +145,8 @@ impl Place {
         match self {
             Self::Folder(folder) => write_file(&folder.join(name), &bytes, rename_new),
             Self::Bucket(bucket, prefix) => bucket.put(&joined(prefix, name), bytes, true),
+            #[cfg(test)]
+            Self::Simulated(shelf, prefix) => shelf.put(&joined(prefix, name), bytes, true),
         }
     }
 
@@ -142,6 +161,8 @@ impl Place {
                 Ok(())
             }
             Self::Bucket(bucket, prefix) => missing_is_fine(bucket.delete(&joined(prefix, name))),
+            #[cfg(test)]
+            Self::Simulated(shelf, prefix) => missing_is_fine(shelf.delete(&joined(prefix, name))),
         }
     }
 }
@@ -151,6 +172,8 @@ impl fmt::Display for Place {
         match self {
             Self::Folder(folder) => write!(f, "{}", folder.display()),
             Self::Bucket(bucket, prefix) => write!(f, "s3://{}/{prefix}", bucket.name()),
+            #[cfg(test)]
+            Self::Simulated(_, prefix) => write!(f, "simulated/{prefix}"),
         }
     }
 }

@@ -1,0 +1,198 @@
+//! What an undisturbed run over the same input, with the same decisions at their places, would have written.
+
+use super::broker::Entry;
+use super::client::Simulated;
+use super::load::{PARTITIONS, TOPICS};
+use super::network::{Network, name_of};
+use crate::config::Config;
+use crate::kafka::control::{self, Committed, Decision};
+use crate::kafka::record::{self, Outgoing};
+use crate::kafka::recover::take;
+use crate::serve::core::{Core, Cut};
+use crate::serve::recover::new_core;
+use crate::store::{Control, Entry as Logged};
+use pattern_dsl::ir::Mode;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// By what names it: how often, and what it was last.
+type Found<T> = BTreeMap<String, (usize, T)>;
+
+/// All that was written, or should have been.
+#[derive(Debug, Default)]
+struct Written {
+    alerts: Found<(Vec<u8>, Vec<u8>)>,
+    late: Found<()>,
+    dead: Found<String>,
+}
+
+fn add<T>(found: &mut Found<T>, name: String, what: T) {
+    let entry = found.entry(name).or_insert((0, what));
+    entry.0 += 1;
+}
+
+/// Where the input ends: the offset after the last committed record of each partition.
+pub(super) fn input_end(net: &Network) -> Cut {
+    let broker = net.broker();
+    let all = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|number| ((*topic).to_owned(), number)));
+    let end = |(topic, number): &(String, usize)| {
+        let log = broker.log(topic, *number)?;
+        log.committed().last().map(|(at, _)| at + 1)
+    };
+    all.filter_map(|partition| Some((name_of(&partition), end(&partition)?))).collect()
+}
+
+/// Compares what readers of committed records see with an undisturbed run. How many alerts there are.
+///
+/// # Errors
+/// What is missing, doubled, other than it should be, or out of order.
+pub(super) fn check(net: &Arc<Network>, config: &Config) -> Result<u64, String> {
+    let cluster = Simulated(net.clone());
+    let Committed { decisions, head } = control::read(&cluster, &config.kafka).map_err(|e| e.to_string())?;
+    let Some((mark, cut)) = head else { return Err("nothing was committed".to_owned()) };
+    net.world.note(format_args!("the last commit: {} at {cut:?}", mark.epoch));
+    show_input(net);
+    let mut wanted = Written::default();
+    let mut core = new_core(config);
+    for decision in &decisions {
+        net.world.note(format_args!("decided: {}", told(decision)));
+        feed(net, &mut core, &decision.cut, config, &mut wanted);
+        core.replay(&Logged::Control(Box::new(decision.control.clone())))?;
+        collect(&mut core, config, &mut wanted);
+    }
+    feed(net, &mut core, &cut, config, &mut wanted);
+    let found = written(net, config)?;
+    compare("alerts", &found.alerts, &wanted.alerts)?;
+    compare("late events", &found.late, &wanted.late)?;
+    compare("dead letters", &found.dead, &wanted.dead)?;
+    if mark.tally.alerts != wanted.alerts.len() as u64 {
+        return Err(format!(
+            "the last commit counts {} alerts, not {}",
+            mark.tally.alerts,
+            wanted.alerts.len()
+        ));
+    }
+    for (name, offset) in &cut {
+        let committed = net.broker().offset(name);
+        if committed != *offset {
+            return Err(format!("{name}: offset {committed}, and the last commit says {offset}"));
+        }
+    }
+    Ok(mark.tally.alerts)
+}
+
+/// Rules that were put, as decisions say.
+pub(super) fn rules_put(net: &Arc<Network>, config: &Config) -> Vec<(String, String)> {
+    let cluster = Simulated(net.clone());
+    let decisions = control::read(&cluster, &config.kafka).map(|committed| committed.decisions);
+    let put = |control| match control {
+        Control::Put { id, text, .. } => Some((id, text)),
+        _ => None,
+    };
+    decisions.unwrap_or_default().into_iter().filter_map(|decision| put(decision.control)).collect()
+}
+
+/// For the trace: what was read.
+fn show_input(net: &Network) {
+    let broker = net.broker();
+    for (topic, logs) in TOPICS.iter().filter_map(|topic| broker.logs.get_key_value(*topic)) {
+        for (number, log) in logs.iter().enumerate() {
+            for (at, entry) in log.committed() {
+                let text = String::from_utf8_lossy(&entry.record.value);
+                net.world.note(format_args!("{topic}/{number}/{at} {text}"));
+            }
+        }
+    }
+}
+
+/// For the trace: a decision, without its texts.
+fn told(decision: &Decision) -> String {
+    let what = match &decision.control {
+        Control::Folder { at, .. } => format!("the folder from {at:?}"),
+        other => format!("{other:?}"),
+    };
+    format!("{what} at {:?}", decision.cut)
+}
+
+/// The records up to a cut, one partition after the other.
+fn feed(net: &Network, core: &mut Core, cut: &Cut, config: &Config, wanted: &mut Written) {
+    let names: Vec<String> = core.lanes().map(str::to_owned).collect();
+    for (lane, name) in names.iter().enumerate() {
+        let limit = cut.get(name).copied().unwrap_or(0);
+        let Some((topic, number)) = name.rsplit_once('/') else { continue };
+        let broker = net.broker();
+        let Some(log) = broker.log(topic, number.parse().unwrap_or_default()) else { continue };
+        while let Some((at, entry)) = log.next(core.next_offset(lane)).filter(|(at, _)| *at < limit) {
+            let place = format!("{name}/{at}");
+            if let Some((code, _)) = take(core, lane, &entry.to_record(at)) {
+                add(&mut wanted.dead, place.clone(), code);
+            }
+            core.out.late.iter().for_each(|_| add(&mut wanted.late, place.clone(), ()));
+            collect(core, config, wanted);
+        }
+    }
+}
+
+fn collect(core: &mut Core, config: &Config, wanted: &mut Written) {
+    core.out.late.clear();
+    core.out.duplicates.clear();
+    for alert in core.out.alerts.drain(..).filter(|alert| alert.mode != Mode::Off) {
+        let Outgoing { key, value, .. } =
+            record::of_alert(&alert, &config.kafka.alerts_topic, config.alerts.is_structured());
+        add(&mut wanted.alerts, alert.id.clone(), (key, value));
+    }
+}
+
+/// What readers of committed records see.
+fn written(net: &Network, config: &Config) -> Result<Written, String> {
+    let mut found = Written::default();
+    let broker = net.broker();
+    let all = |topic: &str| -> Vec<&Entry> {
+        let logs = broker.logs.get(topic).into_iter().flatten();
+        logs.flat_map(|log| log.committed().into_iter().map(|(_, entry)| entry)).collect()
+    };
+    // By key: the time of its last alert.
+    let mut last: BTreeMap<&[u8], String> = BTreeMap::new();
+    for entry in all(&config.kafka.alerts_topic) {
+        let Outgoing { key, value, .. } = &entry.record;
+        // Without the `Z` texts of times are in the order of times.
+        let (id, time) = (entry.header("ce_id"), entry.header("ce_time").trim_end_matches('Z').to_owned());
+        if last.get(key.as_slice()).is_some_and(|before| *before > time) {
+            return Err(format!("alert {id} of {time} comes after one of a later time of its key"));
+        }
+        last.insert(key, time);
+        add(&mut found.alerts, id, (key.clone(), value.clone()));
+    }
+    let place = |entry: &Entry| {
+        let of = |name: &str| entry.header(&format!("tripline_origin_{name}"));
+        format!("{}/{}/{}", of("topic"), of("partition"), of("offset"))
+    };
+    for entry in all(&config.kafka.late_topic) {
+        add(&mut found.late, place(entry), ());
+    }
+    for entry in all(&config.kafka.dead_letters_topic) {
+        add(&mut found.dead, place(entry), entry.header("tripline_error_code"));
+    }
+    Ok(found)
+}
+
+fn compare<T: PartialEq + Debug>(what: &str, found: &Found<T>, wanted: &Found<T>) -> Result<(), String> {
+    let missing: Vec<&String> = wanted.keys().filter(|name| !found.contains_key(*name)).collect();
+    let extra: Vec<&String> = found.keys().filter(|name| !wanted.contains_key(*name)).collect();
+    let count = |name: &String| wanted.get(name).map_or(1, |(count, _)| *count);
+    let doubled: Vec<&String> =
+        found.iter().filter(|(name, (times, _))| *times > count(name)).map(|(name, _)| name).collect();
+    let other: Vec<&String> = found
+        .iter()
+        .filter(|(name, (times, own))| {
+            let wanted = wanted.get(*name);
+            wanted.is_some_and(|(count, wanted)| times < count || own != wanted)
+        })
+        .map(|(name, _)| name)
+        .collect();
+    if missing.is_empty() && extra.is_empty() && doubled.is_empty() && other.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{what}: missing {missing:?}, unexpected {extra:?}, doubled {doubled:?}, other {other:?}"))
+}
