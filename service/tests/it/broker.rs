@@ -258,7 +258,12 @@ impl Writer {
     /// Hands a record over; it may wait while the broker is away.
     pub(super) fn send(&self, topic: &str, partition: i32, key: &str, value: &str) {
         let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
-        while let Err((_, back)) = self.0.send(record) {
+        let begun = Instant::now();
+        while let Err((error, back)) = self.0.send(record) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(120),
+                "{topic}/{partition} is not written: {error}"
+            );
             record = back;
             std::thread::sleep(Duration::from_millis(10));
         }
