@@ -138,15 +138,17 @@ pub(super) fn checked(records: &[Record]) -> BTreeSet<(String, String)> {
     found
 }
 
-/// Waits until the reader has found as many alerts as there should be, or no more come.
+/// Waits until the reader has found as many alerts as there should be, or no more come. After many kills of the broker a
+/// worker may need longer than a session, and a call to the broker, and once more, before it goes on.
 pub(super) fn settled(node: &Node, topic: &str, wanted: usize) -> Vec<Record> {
+    let patience = Duration::from_secs(if long() > 1 { 120 } else { 20 });
     let (mut before, mut since) = (0, Instant::now());
     loop {
         let records = node.committed(topic);
         if records.len() != before {
             (before, since) = (records.len(), Instant::now());
         }
-        if records.len() >= wanted || since.elapsed() > Duration::from_secs(20) {
+        if records.len() >= wanted || since.elapsed() > patience {
             return records;
         }
         std::thread::sleep(Duration::from_millis(200));
