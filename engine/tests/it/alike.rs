@@ -34,7 +34,14 @@ fn alerts(rules: &str, events: &[(&str, i64, &str)]) -> Vec<String> {
             .collect();
         let ts = second * SECOND;
         task.step(
-            Input::Event(EventRef { stream: 0, ts, partition: 0, offset: ts as u64, id: None, slots: &slots }),
+            Input::Event(EventRef {
+                stream: 0,
+                ts,
+                partition: 0,
+                offset: ts as u64,
+                id: None,
+                slots: &slots,
+            }),
             &mut out,
         );
     }
@@ -65,8 +72,7 @@ fn each_has_its_own_words_and_limits() {
         rule("three", "x", "v", 5, "2"),
         rule("four", "x", "y", 1, "2.00"),
     ];
-    let events =
-        [("x", 2, "1.5"), ("u", 2, "1"), ("y", 0, "4"), ("v", 0, "4"), ("x", 6, "1"), ("v", 0, "4")];
+    let events = [("x", 2, "1.5"), ("u", 2, "1"), ("y", 0, "4"), ("v", 0, "4"), ("x", 6, "1"), ("v", 0, "4")];
     let mut told = alerts(&rules.concat(), &events);
     told.sort();
     assert_eq!(
