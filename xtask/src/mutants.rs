@@ -21,7 +21,12 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     ),
     ("the end of `then within` is left out", "fit.rs", "passed > within", "passed >= within"),
     ("the end of `then after` is left out", "fit.rs", "passed < after", "passed <= after"),
-    ("`no X for D` may end with its step", "fit.rs", "row.ts - last.ts <= wait", "row.ts - last.ts < wait"),
+    (
+        "`no X for D` may end with its step",
+        "fit.rs",
+        "is_none_or(|wait| row.ts - last.ts <= wait)",
+        "is_none_or(|wait| row.ts - last.ts < wait)",
+    ),
     (
         "a gap of just D ends `until quiet`",
         "fit.rs",
@@ -61,7 +66,7 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "taken > min",
     ),
     ("`cancel on` drops nothing", "step.rs", "self.state.cancel();", ""),
-    ("`per start` marks nothing", "overlap.rs", "row.marked = true;", "row.marked = false;"),
+    ("`per start` marks nothing", "overlap.rs", "row.mark(true);", "row.mark(false);"),
     ("an alert uses nothing up", "overlap.rs", "Overlap::None => moment.end,", "Overlap::None => 0,"),
     (
         "a cool-down includes its end",
@@ -109,8 +114,8 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     (
         "the event that closed a latch opens it again",
         "advance.rs",
-        "let closed = self.closed_at == pos;",
-        "let closed = self.closed_at == pos && pos == 0;",
+        "!program.latches.is_empty() && self.closed_at != pos;",
+        "!program.latches.is_empty();",
     ),
     ("an alert of one revision uses nothing up for another", "revision.rs", "held.use_up(used.last);", ""),
     (
@@ -127,16 +132,33 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "what an earlier end has barred begins again",
-        "search.rs",
+        "plain.rs",
         "if step.bars {",
         "if step.bars && lower.is_empty() {",
     ),
-    ("an event is given the rules of those before it", "ahead.rs", "start = *end;", ""),
+    (
+        "a key added since the look ahead is not seen",
+        "keys.rs",
+        "matches!(near, Near::Absent(added) if added == self.added)",
+        "matches!(near, Near::Absent(_))",
+    ),
+    (
+        "an end that is known closes choices that are out of bound",
+        "plain.rs",
+        "plain && self.is_last(number + 1) && !self.out_of_bound(ending)",
+        "plain && self.is_last(number + 1)",
+    ),
+    (
+        "a word that a step asks for is the next one of the rule",
+        "row.rs",
+        "known.words.get(*word)",
+        "known.words.get(*word + 1)",
+    ),
     (
         "a limit leaves out its own value",
-        "index.rs",
-        "BinaryOp::LessOrEqual => value <= limit,",
-        "BinaryOp::LessOrEqual => value < limit,",
+        "predicate.rs",
+        "Value::Int(value) => Some(low <= value && value <= high),",
+        "Value::Int(value) => Some(low <= value && value < high),",
     ),
     ("a rule of one event forgets its cool-down", "shape.rs", "&& rule.cooldown.is_none()", ""),
     (
