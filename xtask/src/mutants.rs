@@ -143,12 +143,6 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "matches!(near, Near::Absent(_))",
     ),
     (
-        "an end that is known closes choices that are out of bound",
-        "plain.rs",
-        "plain && self.is_last(number + 1) && !self.out_of_bound(ending)",
-        "plain && self.is_last(number + 1)",
-    ),
-    (
         "a word that a step asks for is the next one of the rule",
         "row.rs",
         "known.words.get(*word)",

@@ -122,3 +122,23 @@ fn a_change_that_is_refused_leaves_the_other_rules_as_they_were() {
     assert_eq!(of_c, 1, "{:?}", out.alerts.iter().map(|alert| &alert.rule).collect::<Vec<_>>());
     assert!(!task.save().is_empty());
 }
+
+#[test]
+fn an_end_counts_from_each_first_event_also_while_silence_after_it_is_waited_for() {
+    let mut task = task(
+        "stream a { time ts in order fields { k: string, id: string } }
+         rule r { by k match within 10s {
+           a as x where id == \"x\" then a as y where id == \"y\" then a as z where id == \"z\"
+           then no a for 60s where id == \"n\"
+         } overlap all }",
+        1,
+    );
+    let mut out = Outputs::default();
+    // The first `x` is 12 s before the end, the second 6 s.
+    for event in [("a", 0, 100, "x"), ("a", 0, 106, "x"), ("a", 0, 108, "y"), ("a", 0, 112, "z")] {
+        give(&mut task, event, &mut out);
+    }
+    task.step(Input::Time(300 * SECOND), &mut out);
+    let begun: Vec<i64> = out.alerts.iter().map(|alert| alert.started / SECOND).collect();
+    assert_eq!(begun, [106]);
+}
