@@ -1,8 +1,7 @@
 //! `bench ingest`: events over HTTP into the embedded service, each answer after a commit that was synced to the disk.
 
-use super::kafka::rows_and_lines;
 use super::served::Served;
-use super::{Alerts, RULE, Reader, middle, stream};
+use super::{Reader, events_of, middle, pair_of};
 use crate::commands::bench::BenchArgs;
 use crate::commands::bench::events::BASE_MS;
 use crate::commands::bench::json::Lines;
@@ -25,14 +24,15 @@ const SENDERS: usize = 4;
 /// The service does not start, or refuses events.
 pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let events = args.events.unwrap_or(2_000_000);
-    let (rows, lines) = rows_and_lines(args, events)?;
-    let expected = Alerts::expected(rows.iter());
+    let (_, lines, expected) = events_of(args, events)?;
     let bodies = bodies(&lines);
     let (mut right, mut rounds) = (true, Vec::new());
     for _ in 0..args.rounds {
         // Requests overtake each other, by less than that.
-        let rules = format!("{}{RULE}", stream("time ts as epoch_ms late 1m"));
-        let served = Served::start(&rules, "[limits]\nalerts_per_rule_day = 1000000000\n")?;
+        let served = Served::start(
+            &pair_of("time ts as epoch_ms late 1m"),
+            "[limits]\nalerts_per_rule_day = 1000000000\n",
+        )?;
         let (begun, cpu) = (Instant::now(), served.cpu_seconds());
         let accepted = send_all(&served.address, &bodies)?;
         let seconds = begun.elapsed().as_secs_f64();

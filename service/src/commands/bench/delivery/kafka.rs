@@ -2,12 +2,9 @@
 
 use super::node::{Next, Node, PARTITIONS, await_alerts, next, read_on};
 use super::served::Served;
-use super::{Alerts, KEYS, RULE, middle, stream};
+use super::{Alerts, events_of, middle, pair_of};
 use crate::commands::bench::BenchArgs;
-use crate::commands::bench::events::{Generator, Row};
-use crate::commands::bench::json::Lines;
 use crate::commands::bench::report::{Cost, Goal};
-use crate::commands::bench::workload::Workload;
 use crate::console::say;
 use crate::failure::Failure;
 use std::time::Instant;
@@ -19,8 +16,7 @@ use std::time::Instant;
 pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let node = Node::of(args)?;
     let events = args.events.unwrap_or(1_000_000);
-    let (rows, lines) = rows_and_lines(args, events)?;
-    let expected = Alerts::expected(rows.iter());
+    let (rows, lines, expected) = events_of(args, events)?;
     let topic = node.topic("ev");
     node.create(&[(&topic, PARTITIONS)])?;
     node.writer(5)?.send_all(&rows, &lines)?;
@@ -48,15 +44,6 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     }
     .show(args)?;
     Ok(u8::from(!right))
-}
-
-/// Events of W1's generator, and the same as lines of JSON.
-pub(super) fn rows_and_lines(args: &BenchArgs, events: u64) -> Result<(Vec<Row>, Lines), Failure> {
-    let workload = Workload { number: 1, parameter: 0, name: "delivery".to_owned(), keys: KEYS };
-    let mut generator = Generator::new(&workload, args.seed()?);
-    let rows: Vec<Row> = (0..events).map(|_| generator.row()).collect();
-    let lines = Lines::new(&rows);
-    Ok((rows, lines))
 }
 
 /// Records a second, from the first to the last.
@@ -87,8 +74,7 @@ fn worked(node: &Node, round: &str, events: u64, expected: &Alerts) -> Result<(f
     let alerts = node.alerts_topic(round);
     node.create(&[(&alerts, 1)])?;
     let consumer = node.reader(&alerts, 10)?;
-    let rules =
-        format!("{}{RULE}", stream(&format!("topic \"{}\" time ts in order as epoch_ms", node.topic("ev"))));
+    let rules = pair_of(&format!("topic \"{}\" time ts in order as epoch_ms", node.topic("ev")));
     let served = Served::start(&rules, &node.config(round))?;
     let before = served.metric(READ)?;
     let (begun, cpu) = (Instant::now(), served.cpu_seconds());

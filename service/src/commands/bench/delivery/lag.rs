@@ -1,9 +1,8 @@
 //! `bench lag`: how long after an event was handed to the client its alert can be read, committed, at a fixed pace.
 
-use super::kafka::rows_and_lines;
 use super::node::{Node, PARTITIONS, await_alerts, read_on};
 use super::served::Served;
-use super::{Alerts, RULE, place_of, stream};
+use super::{events_of, pair_of, place_of};
 use crate::commands::bench::BenchArgs;
 use crate::commands::bench::report::{Cost, Goal};
 use crate::commit::protocol::Pace;
@@ -23,16 +22,15 @@ const MORE_MS: f64 = 25.0;
 pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let node = Node::of(args)?;
     let events = args.events.unwrap_or(15 * PER_SECOND);
-    let (rows, lines) = rows_and_lines(args, events)?;
-    let expected = Alerts::expected(rows.iter());
+    let (rows, lines, expected) = events_of(args, events)?;
     let (topic, alerts) = (node.topic("ev"), node.alerts_topic("lag"));
     node.create(&[(&topic, PARTITIONS), (&alerts, 1)])?;
     let consumer = node.reader(&alerts, 5)?;
-    let rules = format!("{}{RULE}", stream(&format!("topic \"{topic}\" time ts in order as epoch_ms")));
+    let rules = pair_of(&format!("topic \"{topic}\" time ts in order as epoch_ms"));
     let served = Served::start(&rules, &node.config("lag"))?;
     let writer = node.writer(1)?;
     let mut seen = Vec::new();
-    let (sent, reader) = std::thread::scope(|scope| {
+    let (sent, mut reader) = std::thread::scope(|scope| {
         let sender = scope.spawn(|| -> Result<Vec<Instant>, Failure> {
             let (mut sent, begun) = (Vec::with_capacity(rows.len()), Instant::now());
             for (at, row) in rows.iter().enumerate() {
@@ -51,7 +49,6 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
         let sent = sender.join().unwrap_or_else(|_| Err(Failure::finding("the sender panicked")));
         Ok::<_, Failure>((sent?, reader?))
     })?;
-    let mut reader = reader;
     read_on(&consumer, &mut reader)?;
     let right = reader.is_right("lag", &expected);
     let paced = sent.last().zip(sent.first()).map_or(0.0, |(last, first)| (*last - *first).as_secs_f64());

@@ -13,8 +13,12 @@ pub(super) use kafka::run as kafka;
 pub(super) use lag::run as lag;
 pub(super) use recovery::run as recovery;
 
-use super::events::{BASE_MS, Row};
+use super::BenchArgs;
+use super::events::{BASE_MS, Generator, Row};
+use super::json::Lines;
+use super::workload::Workload;
 use crate::console::say;
+use crate::failure::Failure;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Keys of the events.
@@ -36,6 +40,20 @@ fn stream(how: &str) -> String {
     format!(
         "stream ev {{ {how} key key fields {{ key: string, type: string, amount: float, country: string }} }}\n"
     )
+}
+
+/// The rule with its stream.
+fn pair_of(how: &str) -> String {
+    stream(how) + RULE
+}
+
+/// Events of W1's generator, the same as lines of JSON, and the alerts that they raise.
+fn events_of(args: &BenchArgs, events: u64) -> Result<(Vec<Row>, Lines, Alerts), Failure> {
+    let workload = Workload { number: 1, parameter: 0, name: "delivery".to_owned(), keys: KEYS };
+    let mut generator = Generator::new(&workload, args.seed()?);
+    let rows: Vec<Row> = (0..events).map(|_| generator.row()).collect();
+    let (lines, expected) = (Lines::new(&rows), Alerts::expected(rows.iter()));
+    Ok((rows, lines, expected))
 }
 
 /// Alerts by key and time, each as often as it is raised.
