@@ -1,10 +1,9 @@
 //! Rules that are alike but for names, words, limits and masks: each keeps to its own.
 
 use engine::event::EventRef;
-use engine::task::{Input, Limits, Options, Outputs, Partition, Task};
+use engine::task::{Input, Outputs};
 use engine::value::Value;
 use pattern_dsl::decimal::Decimal;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const SECOND: i64 = 1_000_000;
@@ -14,12 +13,7 @@ const STREAM: &str =
 /// Gives a task events of one second each: `kind`, `n`, `amount`. What the alerts emit, `rule: name=value ..`.
 fn alerts(rules: &str, events: &[(&str, i64, &str)]) -> Vec<String> {
     let module = super::compile(&format!("{STREAM}{rules}"));
-    let options =
-        Options { limits: Limits::default(), count_only: false, sorted_input: true, keep_history: false };
-    let mut task = Task::new(options);
-    let streams = module.streams.iter().map(|stream| task.add_stream(stream)).collect();
-    task.add_partition(Partition { name: "p".to_owned(), streams });
-    task.activate(&module, &BTreeMap::new(), None).expect("it activates");
+    let mut task = super::task(&module, super::Feed::Sorted, false);
     let mut out = Outputs::default();
     for (second, (kind, n, amount)) in (1..).zip(events) {
         let slots: Vec<Value> = task.layout().streams[0]
@@ -101,11 +95,10 @@ fn many_rules_of_many_forms_keep_apart() {
         .chain(std::iter::repeat_n(("z", 0, "0"), 48))
         .chain(std::iter::once(("y", 0, "0")))
         .collect();
-    let told = alerts(&rules, &events);
+    let mut told = alerts(&rules, &events);
     // The first event is 50 s before the last, the second 49 s.
     let expected = |turn: u32, from: u32| (from..=100).map(move |s| format!("r{turn}_{s}: first=x{turn}"));
     let mut expected: Vec<String> = expected(0, 50).chain(expected(1, 49)).collect();
-    let mut told = told;
     expected.sort();
     told.sort();
     assert_eq!(told, expected);
