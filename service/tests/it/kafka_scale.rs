@@ -12,8 +12,10 @@ use super::kafka_crash::{
     check_input, checked, create, flush, over_http, produce, settled, streams, undisturbed,
 };
 use super::serve::{Service, terminate};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Which of them has the task.
 fn holder(workers: &[Option<Service>]) -> usize {
@@ -55,37 +57,59 @@ fn come_and_go(folders: &[tempfile::TempDir], rounds: usize) -> (Vec<Option<Serv
     (workers, handed_over)
 }
 
-#[test]
-fn workers_that_come_and_go_lose_and_double_nothing() {
-    let Some(node) = Node::shared() else { return };
-    let test = &unique("scale");
+/// What is there after events have flowed while workers were disturbed.
+struct Aftermath<R> {
+    /// What the disturbance gave: the workers, and what else.
+    left: R,
+    /// Of an undisturbed run.
+    wanted: BTreeSet<(String, String)>,
+    /// Events, alerts, and how long it took: to be printed.
+    told: String,
+}
+
+/// Lets events flow while `disturb` starts workers of one group on these folders and does with them what it will; then what a
+/// reader finds must be what an undisturbed run gives.
+fn disturbed<const N: usize, R>(
+    node: &Node,
+    test: &str,
+    disturb: impl FnOnce(&[TempDir; N]) -> R,
+) -> Aftermath<R> {
     create(node, test);
     let rules = format!("{}{RULES}", streams(test));
-    let folders = [(); 3].map(|()| setting(node, test, &rules));
-    let rounds = 2 * long();
+    let folders = [(); N].map(|()| setting(node, test, &rules));
     let (writer, stop) = (node.producer(), AtomicBool::new(false));
     let begun = Instant::now();
-    let (workers, handed_over, count) = std::thread::scope(|scope| {
+    let (left, count) = std::thread::scope(|scope| {
         let producer = scope.spawn(|| produce(&writer, test, &stop));
-        let (workers, handed_over) = come_and_go(&folders, rounds);
+        let left = disturb(&folders);
         stop.store(true, Ordering::Release);
-        (workers, handed_over, producer.join().unwrap())
+        (left, producer.join().unwrap())
     });
     flush(&writer, test, count);
     let wanted = undisturbed(folders[0].path(), RULES, count);
     check_input(node, test, count);
     let found = checked(&settled(node, &format!("{test}.alerts"), wanted.len()));
     compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
-    assert_eq!(handed_over, rounds, "the task stayed where it was");
-    let at_work = workers[holder(&workers)].as_ref().unwrap();
-    assert_eq!(over_http(at_work, wanted.len()), wanted);
-    workers.iter().flatten().for_each(check_determinism);
-    println!(
-        "1-3-2-3 workers, {rounds} rounds in {:.1?}: {} events, {} alerts, none lost, none twice",
+    let told = format!(
+        "in {:.1?}: {} events, {} alerts, none lost, none twice",
         begun.elapsed(),
         count * 2,
-        found.len(),
+        found.len()
     );
+    Aftermath { left, wanted, told }
+}
+
+#[test]
+fn workers_that_come_and_go_lose_and_double_nothing() {
+    let Some(node) = Node::shared() else { return };
+    let rounds = 2 * long();
+    let after = disturbed(node, &unique("scale"), |folders: &[_; 3]| come_and_go(folders, rounds));
+    let (workers, handed_over) = after.left;
+    assert_eq!(handed_over, rounds, "the task stayed where it was");
+    let at_work = workers[holder(&workers)].as_ref().unwrap();
+    assert_eq!(over_http(at_work, after.wanted.len()), after.wanted);
+    workers.iter().flatten().for_each(check_determinism);
+    println!("1-3-2-3 workers, {rounds} rounds {}", after.told);
 }
 
 /// How long a worker is stopped: one and a half times what the group waits for a member that says nothing.
@@ -116,30 +140,12 @@ fn stop_and_go_on(workers: &[Service; 2], round: usize) {
 #[test]
 fn workers_that_are_stopped_and_go_on_lose_and_double_nothing() {
     let Some(node) = Node::shared() else { return };
-    let test = &unique("stopped");
-    create(node, test);
-    let rules = format!("{}{RULES}", streams(test));
-    let folders = [(); 2].map(|()| setting(node, test, &rules));
     let rounds = long();
-    let (writer, stop) = (node.producer(), AtomicBool::new(false));
-    let begun = Instant::now();
-    let (workers, count) = std::thread::scope(|scope| {
-        let producer = scope.spawn(|| produce(&writer, test, &stop));
+    let after = disturbed(node, &unique("stopped"), |folders: &[_; 2]| {
         let workers = folders.each_ref().map(start);
         (0..rounds).for_each(|round| stop_and_go_on(&workers, round));
-        stop.store(true, Ordering::Release);
-        (workers, producer.join().unwrap())
+        workers
     });
-    flush(&writer, test, count);
-    let wanted = undisturbed(folders[0].path(), RULES, count);
-    check_input(node, test, count);
-    let found = checked(&settled(node, &format!("{test}.alerts"), wanted.len()));
-    compare(&found, &wanted, &["left_open", "burst", "guess", "unpaid"]);
-    workers.iter().for_each(check_determinism);
-    println!(
-        "the worker with the task stopped {rounds} times in {:.1?}: {} events, {} alerts, none lost, none twice",
-        begun.elapsed(),
-        count * 2,
-        found.len(),
-    );
+    after.left.iter().for_each(check_determinism);
+    println!("the worker with the task stopped {rounds} times {}", after.told);
 }
