@@ -1,4 +1,4 @@
-//! Rules that are alike but for names, words, limits and masks: each keeps to its own.
+//! Rules that are alike but for names, words and limits: each keeps to its own.
 
 use engine::event::EventRef;
 use engine::task::{Input, Outputs};
