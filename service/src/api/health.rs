@@ -57,7 +57,7 @@ pub(super) async fn readyz(State(shared): App) -> Response {
 /// For people.
 pub(super) async fn statusz(State(shared): App) -> Response {
     let view = shared.view();
-    let usual = if shared.standby.load(Ordering::Acquire) { "standby" } else { "ready" };
+    let usual = if shared.stands_by() { "standby" } else { "ready" };
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "state": not_ready(&shared).unwrap_or_else(|| usual.into()),
@@ -66,6 +66,7 @@ pub(super) async fn statusz(State(shared): App) -> Response {
         "rules": view.rules.len(),
         "quarantined": view.quarantined(),
         "alerts_committed": *shared.committed.borrow(),
+        "tasks": shared.tasks_told(),
         "bytes_waiting": shared.queued.load(Ordering::Relaxed),
     });
     (StatusCode::OK, Json(body)).into_response()

@@ -1,6 +1,6 @@
 //! `tripline snapshot export` and `import`: a snapshot as one file that can be taken elsewhere.
 
-use crate::config::Config;
+use crate::config::{Config, Tasks};
 use crate::console::say;
 use crate::failure::Failure;
 use crate::kafka::savepoint as of_group;
@@ -29,6 +29,9 @@ pub(super) struct SavepointArgs {
     /// Its group
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    /// Which of the group's tasks, with `kafka.tasks = "partitions"`: its number
+    #[arg(long, value_name = "NUMBER")]
+    task: Option<u16>,
 }
 
 impl SavepointArgs {
@@ -49,6 +52,18 @@ impl SavepointArgs {
         Ok((config, place))
     }
 
+    /// The number of the task.
+    fn number(&self, config: &Config) -> Result<i32, Failure> {
+        match (config.kafka.is_used() && config.kafka.tasks == Tasks::Partitions, self.task) {
+            (true, Some(task)) => Ok(i32::from(task)),
+            (true, None) => {
+                Err(Failure::usage("a savepoint is of one task: say of which with --task NUMBER"))
+            }
+            (false, None) => Ok(0),
+            (false, Some(_)) => Err(Failure::usage("--task: the service has only one")),
+        }
+    }
+
     fn failed(&self, why: impl std::fmt::Display) -> Failure {
         Failure::finding(format!("{}: {why}", self.file.display()))
     }
@@ -57,8 +72,9 @@ impl SavepointArgs {
 /// Writes the newest snapshot into the file; 1 if there is none.
 pub(super) fn export(args: &SavepointArgs) -> Result<u8, Failure> {
     let (config, place) = args.service()?;
+    let task = args.number(&config)?;
     let written = match config.kafka.is_used() {
-        true => of_group::export_to(&config, &place, &args.file).map_err(|why| args.failed(why))?,
+        true => of_group::export_to(&config, task, &place, &args.file).map_err(|why| args.failed(why))?,
         false => of_store::export_to(&config, &place, &args.file).map_err(|why| args.failed(why))?,
     };
     match &written {
@@ -71,9 +87,10 @@ pub(super) fn export(args: &SavepointArgs) -> Result<u8, Failure> {
 /// Puts what is in the file where the service finds it at its next start; 1 if it does not fit.
 pub(super) fn import(args: &SavepointArgs) -> Result<u8, Failure> {
     let (config, place) = args.service()?;
+    let task = args.number(&config)?;
     let savepoint = Savepoint::read(&args.file).map_err(|why| args.failed(why))?;
     let name = match config.kafka.is_used() {
-        true => of_group::import(&config, &place, &savepoint).map_err(|why| args.failed(why))?,
+        true => of_group::import(&config, task, &place, &savepoint).map_err(|why| args.failed(why))?,
         false => of_store::import(&config, &place, &savepoint).map_err(|why| args.failed(why))?,
     };
     say!("{place}: snapshot {name}, taken by version {}", savepoint.program);

@@ -28,8 +28,32 @@ pub struct Kafka {
     pub control_topic: String,
     /// How long an answer to a commit is waited for; after that its outcome is found out in another way.
     pub commit_timeout: String,
+    /// What is one task: all partitions, or each partition number; fixed when the group begins.
+    pub tasks: Tasks,
     /// Settings of the Kafka client that say how to reach and to trust brokers: `security.protocol` and its kin.
     pub client: BTreeMap<String, String>,
+}
+
+/// What the tasks of a group are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tasks {
+    /// One task reads all partitions; one worker has it, the others stand by.
+    #[default]
+    One,
+    /// A task for each partition number reads that partition of every topic; workers share them.
+    Partitions,
+}
+
+impl Tasks {
+    /// As it is set.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Partitions => "partitions",
+        }
+    }
 }
 
 /// This process among those of its group.
@@ -120,6 +144,7 @@ impl Default for Kafka {
             dead_letters_topic: "tripline.dead-letters".into(),
             control_topic: "tripline.control".into(),
             commit_timeout: "10s".into(),
+            tasks: Tasks::One,
             client: BTreeMap::new(),
         }
     }
@@ -144,6 +169,12 @@ impl Kafka {
     #[must_use]
     pub fn commit_wait(&self) -> Duration {
         duration(&self.commit_timeout).unwrap_or(Duration::from_secs(10))
+    }
+
+    /// The one partition of each topic that a task reads; none = all of them.
+    #[must_use]
+    pub fn only(&self, task: i32) -> Option<i32> {
+        (self.tasks == Tasks::Partitions).then_some(task)
     }
 
     /// Names the source of events, so that a data folder is not used with two.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use kafka::{Alerts, Breaker, Content, Kafka, Worker};
+pub use kafka::{Alerts, Breaker, Content, Kafka, Tasks, Worker};
 pub use snapshots::Snapshots;
 pub use units::{Network, Retry, duration};
 

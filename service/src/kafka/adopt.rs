@@ -1,6 +1,8 @@
 //! `tripline recover`: what stands committed for a group, and its offsets put back where they were lost.
 
+use super::cluster::Cluster;
 use super::lease::SESSION_MS;
+use super::mark::Mark;
 use super::transactions::offsets;
 use super::{Brokers, CALL, Context, Trouble, consumer, control};
 use crate::config::{Config, Kafka};
@@ -44,36 +46,44 @@ pub fn run(args: RecoverArgs) -> Result<u8, Failure> {
 }
 
 fn recover(kafka: &Kafka, adopt: bool) -> Result<u8, Trouble> {
-    let committed = control::read(&Brokers::new(kafka)?, kafka)?;
-    let Some((mark, cut)) = committed.head else {
-        let group = &kafka.group;
-        return Err(Trouble::Refused(format!(
-            "`{}` holds no commit of group `{group}`",
-            kafka.control_topic
-        )));
-    };
-    cut.iter().for_each(|(name, offset)| tell!("{name}\t{offset}"));
-    let offsets = offsets(&cut, &mark.to_string())?;
-    let consumer: BaseConsumer<Context> = consumer(kafka).create_with_context(Context)?;
-    let (epoch, alerts) = (mark.epoch, mark.tally.alerts);
+    let brokers = Brokers::new(kafka)?;
+    let tasks = brokers.partitions(&kafka.control_topic)?.unwrap_or(0) as i32;
+    let mut found = Vec::new();
+    for task in 0..tasks {
+        let committed = control::read(&brokers, kafka, task)?;
+        found.extend(committed.head.map(|(mark, cut)| (task, mark, cut)));
+    }
+    let group = &kafka.group;
+    if found.is_empty() {
+        let why = format!("`{}` holds no commit of group `{group}`", kafka.control_topic);
+        return Err(Trouble::Refused(why));
+    }
+    let whose = |task: i32| if tasks > 1 { format!("task {task}: ") } else { String::new() };
+    found.iter().flat_map(|(.., cut)| cut).for_each(|(name, offset)| tell!("{name}\t{offset}"));
     if !adopt {
-        say!(
-            "commit {epoch}, {alerts} alerts, {} decisions; --adopt puts these offsets back",
-            mark.decisions
-        );
+        for (task, Mark { epoch, tally, decisions, .. }, _) in &found {
+            let (whose, alerts) = (whose(*task), tally.alerts);
+            say!(
+                "{whose}commit {epoch}, {alerts} alerts, {decisions} decisions; --adopt puts these offsets back"
+            );
+        }
         return Ok(0);
     }
+    let consumer: BaseConsumer<Context> = consumer(kafka).create_with_context(Context)?;
     let begun = Instant::now();
     // The name of a worker that has just ended stays in the group for the length of a session.
-    while has_members(&consumer, &kafka.group)? {
+    while has_members(&consumer, group)? {
         if begun.elapsed() > Duration::from_millis(SESSION_MS * 2) {
-            let why = format!("workers of group `{}` are at work: stop them first", kafka.group);
+            let why = format!("workers of group `{group}` are at work: stop them first");
             return Err(Trouble::Refused(why));
         }
         std::thread::sleep(Duration::from_millis(500));
     }
-    consumer.commit(&offsets, CommitMode::Sync)?;
-    say!("commit {epoch}, {alerts} alerts: its offsets stand again for group `{}`", kafka.group);
+    for (task, mark, cut) in &found {
+        consumer.commit(&offsets(cut, &mark.to_string())?, CommitMode::Sync)?;
+        let (whose, epoch, alerts) = (whose(*task), mark.epoch, mark.tally.alerts);
+        say!("{whose}commit {epoch}, {alerts} alerts: its offsets stand again for group `{group}`");
+    }
     Ok(0)
 }
 

@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Kilobytes that may wait over all partitions.
@@ -20,6 +20,8 @@ const QUEUED_KB: usize = 64 << 10;
 /// The brokers that the configuration names.
 pub(crate) struct Brokers {
     kafka: Kafka,
+    /// This process in its group, as long as some task has a place there.
+    lease: Mutex<Weak<Lease>>,
     /// Asks for what is known of topics.
     consumer: BaseConsumer<Context>,
 }
@@ -27,24 +29,32 @@ pub(crate) struct Brokers {
 impl Brokers {
     pub(crate) fn new(kafka: &Kafka) -> Result<Self, Trouble> {
         let consumer = consumer(kafka).create_with_context(Context)?;
-        Ok(Self { kafka: kafka.clone(), consumer })
+        Ok(Self { kafka: kafka.clone(), lease: Mutex::default(), consumer })
     }
 }
 
 impl Cluster for Brokers {
-    fn join(&self, worker: &str) -> Result<Box<dyn Member>, Trouble> {
-        let lease = Lease::join(&self.kafka, worker)?;
-        Ok(Box::new(Transactions::new(&self.kafka, lease)))
+    fn join(&self, worker: &str, task: i32) -> Result<Box<dyn Member>, Trouble> {
+        let mut known = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        let lease = match known.upgrade().filter(|lease| !lease.is_fenced()) {
+            Some(lease) => lease,
+            None => {
+                let lease = Arc::new(Lease::join(&self.kafka, worker)?);
+                *known = Arc::downgrade(&lease);
+                lease
+            }
+        };
+        Ok(Box::new(Transactions::new(&self.kafka, task, lease)))
     }
 
     fn read(&self, from: &[(String, u64)]) -> Result<Box<dyn Reader>, Trouble> {
         Ok(Box::new(Queues::open(&self.kafka, from)?))
     }
 
-    fn control(&self, each: &mut ControlRecord<'_>) -> Result<(), Trouble> {
+    fn control(&self, task: i32, each: &mut ControlRecord<'_>) -> Result<(), Trouble> {
         let consumer: BaseConsumer<Context> = consumer(&self.kafka).create_with_context(Context)?;
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&self.kafka.control_topic, 0, Offset::Beginning)?;
+        assignment.add_partition_offset(&self.kafka.control_topic, task, Offset::Beginning)?;
         consumer.assign(&assignment)?;
         let mut heard = Instant::now();
         loop {
@@ -88,7 +98,7 @@ impl Cluster for Brokers {
         let topics: Vec<NewTopic<'_>> = missing
             .iter()
             .map(|(name, purpose)| match purpose {
-                Purpose::Control => NewTopic::new(name, 1, TopicReplication::Fixed(-1))
+                Purpose::Control(tasks) => NewTopic::new(name, *tasks, TopicReplication::Fixed(-1))
                     .set("cleanup.policy", "compact")
                     .set("segment.bytes", "16777216"),
                 Purpose::Records => NewTopic::new(name, -1, TopicReplication::Fixed(-1)),

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 /// The brokers, for one group.
 pub(crate) trait Cluster: Send + Sync {
-    /// Joins the group as the member of that name.
-    fn join(&self, worker: &str) -> Result<Box<dyn Member>, Trouble>;
+    /// Joins the group as the member of that name, for one of its tasks. Tasks of one process share a member.
+    fn join(&self, worker: &str, task: i32) -> Result<Box<dyn Member>, Trouble>;
 
     /// Reads partitions, `topic/partition` each, from an offset on.
     fn read(&self, from: &[(String, u64)]) -> Result<Box<dyn Reader>, Trouble>;
 
-    /// Shows offset, key and value of every record that the control topic holds.
-    fn control(&self, each: &mut ControlRecord<'_>) -> Result<(), Trouble>;
+    /// Shows offset, key and value of every record that the control topic holds for a task.
+    fn control(&self, task: i32, each: &mut ControlRecord<'_>) -> Result<(), Trouble>;
 
     /// The number of partitions of a topic; none if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<usize>, Trouble>;
@@ -40,13 +40,13 @@ pub(crate) type ControlRecord<'a> = dyn FnMut(u64, &[u8], &[u8]) -> Result<(), T
 /// What a topic is made for, which says how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Decisions and heads: one partition, and the last of each key for ever.
-    Control,
+    /// Decisions and heads: so many partitions, one for each task, and the last of each key for ever.
+    Control(i32),
     /// Anything else, as the broker sees fit.
     Records,
 }
 
-/// A member of the group, with the transactional producer that speaks for it.
+/// A task's place in the group, with the transactional producer that speaks for it.
 pub(crate) trait Member: Send {
     /// Serves the group's events; to be called often.
     fn serve(&self, most: Duration) -> Result<(), Trouble>;
@@ -54,11 +54,14 @@ pub(crate) trait Member: Send {
     /// Whether it is known who has the lease.
     fn is_known(&self) -> bool;
 
-    /// This member has the lease, as far as it knows.
-    fn is_held(&self) -> bool;
+    /// The number of the lease that this member has, as far as it knows. Every lease that is given has another.
+    fn grant(&self) -> Option<u64>;
 
-    /// Changes with every lease that is given.
-    fn grant(&self) -> u64;
+    /// The group asks for the lease, and waits until it is given back.
+    fn is_wanted_back(&self) -> bool;
+
+    /// The group may give the lease to another member.
+    fn give_back(&self);
 
     /// What stands committed for partitions: name, offset, metadata. Waits for what is being committed.
     fn committed(&self, partitions: &[String]) -> Result<Vec<(String, u64, String)>, Trouble>;

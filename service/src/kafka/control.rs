@@ -1,7 +1,7 @@
 //! The control topic: every decision, with the cut at which it was taken, and the head of the last commit.
 //!
-//! One partition, compacted: a decision has a key of its own and stays for ever, of heads the last one stays. Each is
-//! written in the transaction of its commit, so what is read here is what is committed.
+//! A partition for each task, compacted: a decision has a key of its own and stays for ever, of heads the last one stays.
+//! Each is written in the transaction of its commit, so what is read here is what is committed.
 
 use super::Trouble;
 use super::cluster::Cluster;
@@ -28,7 +28,7 @@ pub(crate) struct Head {
     pub(crate) cut: Cut,
 }
 
-/// All that stands committed for a group.
+/// All that stands committed for a task of a group.
 #[derive(Debug, Default)]
 pub(crate) struct Committed {
     pub(crate) decisions: Vec<Decision>,
@@ -40,9 +40,10 @@ fn head_key(group: &str) -> String {
 }
 
 /// The record of a decision.
-pub(crate) fn of_decision(kafka: &Kafka, decision: &Decision) -> Outgoing {
+pub(crate) fn of_decision(kafka: &Kafka, task: i32, decision: &Decision) -> Outgoing {
     Outgoing {
         topic: kafka.control_topic.clone(),
+        partition: Some(task),
         key: format!("{}/{:020}", kafka.group, decision.seq).into_bytes(),
         value: serde_json::to_vec(decision).unwrap_or_default(),
         headers: Vec::new(),
@@ -50,26 +51,27 @@ pub(crate) fn of_decision(kafka: &Kafka, decision: &Decision) -> Outgoing {
 }
 
 /// The record of a commit's head.
-pub(crate) fn of_head(kafka: &Kafka, mark: &Mark, cut: &Cut) -> Outgoing {
+pub(crate) fn of_head(kafka: &Kafka, task: i32, mark: &Mark, cut: &Cut) -> Outgoing {
     let head = Head { mark: mark.to_string(), cut: cut.clone() };
     Outgoing {
         topic: kafka.control_topic.clone(),
+        partition: Some(task),
         key: head_key(&kafka.group).into_bytes(),
         value: serde_json::to_vec(&head).unwrap_or_default(),
         headers: Vec::new(),
     }
 }
 
-/// Reads all that is committed for the group.
-pub(crate) fn read(cluster: &dyn Cluster, kafka: &Kafka) -> Result<Committed, Trouble> {
+/// Reads all that is committed for a task of the group.
+pub(crate) fn read(cluster: &dyn Cluster, kafka: &Kafka, task: i32) -> Result<Committed, Trouble> {
     let (own, head_key) = (format!("{}/", kafka.group), head_key(&kafka.group));
     let mut committed = Committed::default();
-    cluster.control(&mut |offset, key, value| {
+    cluster.control(task, &mut |offset, key, value| {
         let key = String::from_utf8_lossy(key);
         if !key.starts_with(&own) {
             return Ok(());
         }
-        take(&mut committed, key == head_key, value).map_err(|why| damaged(kafka, offset, &why))
+        take(&mut committed, key == head_key, value).map_err(|why| damaged(kafka, (task, offset), &why))
     })?;
     Ok(committed)
 }
@@ -89,9 +91,9 @@ fn take(committed: &mut Committed, is_head: bool, value: &[u8]) -> Result<(), St
     Ok(())
 }
 
-fn damaged(kafka: &Kafka, offset: u64, why: &str) -> Trouble {
+fn damaged(kafka: &Kafka, (task, offset): (i32, u64), why: &str) -> Trouble {
     Trouble::Refused(format!(
-        "`{}` at offset {offset} does not hold what group `{}` wrote there: {why}; begin anew with another --group",
+        "`{}/{task}` at offset {offset} does not hold what group `{}` wrote there: {why}; begin anew with another --group",
         kafka.control_topic, kafka.group
     ))
 }

@@ -1,29 +1,86 @@
-//! Who of a group has the task: the member that Kafka gives the control topic's one partition to.
+//! Who of a group has which task: the member that Kafka gives the task's partition of the control topic to.
 //!
-//! The others stand by, and one of them takes over when the holder leaves or falls silent. A commit carries the holder's
-//! generation, so a holder that was taken for dead can commit nothing more. A worker that comes back under its name gets
-//! its lease back at once.
+//! A process is one member, whatever number of tasks it has: their threads share it. Tasks that nobody has given back go to
+//! another member when theirs leaves or falls silent. A commit carries its member's generation, so a member that was taken
+//! for dead can commit nothing more. A worker that comes back under its name gets its leases back at once.
+//!
+//! Where the group wants a task elsewhere it asks for the lease, and waits for it: the task is brought to its end first.
 
 use super::{Context, Trouble, consumer};
 use crate::config::Kafka;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// After this much silence another member takes over.
 pub(super) const SESSION_MS: u64 = 10_000;
+
+/// A lease that this member has.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// Which of all that were given.
+    grant: u64,
+    /// The group has asked for it.
+    is_wanted: bool,
+}
+
+/// The leases of a member, by task.
+#[derive(Debug, Default)]
+struct Leases {
+    /// How many were given so far.
+    grants: u64,
+    held: BTreeMap<i32, Held>,
+    /// Tasks with a thread that will give back what it is asked for.
+    seated: BTreeSet<i32>,
+    /// What the group has asked for; answered when none of it is held any more.
+    wanted: Vec<i32>,
+}
+
+impl Leases {
+    fn give(&mut self, tasks: &[i32]) {
+        for task in tasks {
+            self.grants += 1;
+            self.held.insert(*task, Held { grant: self.grants, is_wanted: false });
+        }
+    }
+
+    /// The group asks for leases, or, if they are lost, has given them to others already.
+    fn ask(&mut self, tasks: &[i32], are_lost: bool) {
+        for task in tasks {
+            match self.held.get_mut(task).filter(|_| !are_lost && self.seated.contains(task)) {
+                Some(held) => held.is_wanted = true,
+                None => drop(self.held.remove(task)),
+            }
+        }
+        self.wanted = tasks.to_vec();
+    }
+
+    /// Takes what the group has asked for, if all of it is free now.
+    fn freed(&mut self) -> Option<Vec<i32>> {
+        let is_free = !self.wanted.iter().any(|task| self.held.contains_key(task));
+        (is_free && !self.wanted.is_empty()).then(|| std::mem::take(&mut self.wanted))
+    }
+}
 
 /// What the group's coordinator has said.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
     /// It has said something at all.
     known: AtomicBool,
-    held: AtomicBool,
-    /// How often the lease was given.
-    grants: AtomicU64,
+    leases: Mutex<Leases>,
+    /// Another member has this one's place.
+    fenced: OnceLock<String>,
+}
+
+impl Word {
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Word {
@@ -38,19 +95,19 @@ impl ClientContext for Word {
 
 impl ConsumerContext for Word {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let tasks: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         let outcome = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            if list.count() > 0 {
-                self.grants.fetch_add(1, Ordering::AcqRel);
-                self.held.store(true, Ordering::Release);
-            }
+            self.leases().give(&tasks);
             // The partition stands for the task; its records are read elsewhere.
             let assigned = list.set_all_offsets(Offset::End).and_then(|()| consumer.incremental_assign(list));
             assigned.and_then(|()| consumer.pause(list))
         } else {
-            if list.count() > 0 {
-                self.held.store(false, Ordering::Release);
-            }
-            consumer.incremental_unassign(list)
+            let mut leases = self.leases();
+            leases.ask(&tasks, consumer.assignment_lost());
+            let is_free = leases.freed().is_some() || tasks.is_empty();
+            drop(leases);
+            // Else the answer comes from the task that is the last to give its lease back.
+            if is_free { consumer.incremental_unassign(list) } else { Ok(()) }
         };
         self.known.store(true, Ordering::Release);
         if let Err(error) = outcome {
@@ -62,6 +119,7 @@ impl ConsumerContext for Word {
 /// Membership in the group.
 pub(crate) struct Lease {
     pub(super) consumer: BaseConsumer<Word>,
+    control_topic: String,
 }
 
 impl Lease {
@@ -70,44 +128,108 @@ impl Lease {
         let mut config = consumer(kafka);
         config
             .set("group.instance.id", worker)
-            // Sticky: a member that joins does not take the lease from its holder.
+            // Sticky: a member that joins takes no more leases from their holders than make its share.
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", SESSION_MS.to_string())
             .set("heartbeat.interval.ms", "1000");
         let consumer: BaseConsumer<Word> = config.create_with_context(Word::default())?;
         consumer.subscribe(&[&kafka.control_topic])?;
-        Ok(Self { consumer })
+        Ok(Self { consumer, control_topic: kafka.control_topic.clone() })
+    }
+
+    fn word(&self) -> &Word {
+        self.consumer.context()
     }
 
     /// Serves the group's events; to be called often.
     pub(crate) fn serve(&self, most: Duration) -> Result<(), Trouble> {
         match self.consumer.poll(most) {
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => Err(Trouble::Fenced(code.to_string())),
-            Some(Err(error)) => {
-                tracing::debug!(%error, "the group");
-                Ok(())
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                let _ = self.word().fenced.set(code.to_string());
             }
-            _ => Ok(()),
+            Some(Err(error)) => tracing::debug!(%error, "the group"),
+            _ => {}
+        }
+        match self.word().fenced.get() {
+            Some(why) => Err(Trouble::Fenced(why.clone())),
+            None => Ok(()),
         }
     }
 
-    /// Whether it is known who has the lease.
+    /// Another member has this one's place.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.word().fenced.get().is_some()
+    }
+
+    /// Whether it is known who has the leases.
     pub(crate) fn is_known(&self) -> bool {
-        self.consumer.context().known.load(Ordering::Acquire)
+        self.word().known.load(Ordering::Acquire)
     }
 
-    /// This member has the lease, as far as it knows.
-    pub(crate) fn is_held(&self) -> bool {
-        self.consumer.context().held.load(Ordering::Acquire)
+    /// Which lease of a task this member has, as far as it knows: its number among all that were given, and whether the group
+    /// has asked for it.
+    pub(crate) fn of(&self, task: i32) -> Option<(u64, bool)> {
+        self.word().leases().held.get(&task).map(|held| (held.grant, held.is_wanted))
     }
 
-    /// Changes with every lease that is given.
-    pub(crate) fn grant(&self) -> u64 {
-        self.consumer.context().grants.load(Ordering::Acquire)
+    /// A task has a thread from now on, which gives back what it is asked for.
+    pub(super) fn seat(&self, task: i32) {
+        self.word().leases().seated.insert(task);
     }
 
-    /// What a commit shows, so that it is refused if another member has the lease by now.
+    /// It has none any more.
+    pub(super) fn unseat(&self, task: i32) {
+        self.word().leases().seated.remove(&task);
+        if self.of(task).is_some_and(|(_, is_wanted)| is_wanted) {
+            self.give_back(task);
+        }
+    }
+
+    /// The task is at its end here: gives its lease back, if the group still asks for it.
+    pub(super) fn give_back(&self, task: i32) {
+        let mut leases = self.word().leases();
+        if !leases.held.get(&task).is_some_and(|held| held.is_wanted) {
+            return;
+        }
+        leases.held.remove(&task);
+        let freed = leases.freed();
+        drop(leases);
+        if let Some(Err(error)) = freed.map(|tasks| self.unassign(&tasks)) {
+            tracing::warn!(%error, "giving leases back");
+        }
+    }
+
+    fn unassign(&self, tasks: &[i32]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for task in tasks {
+            list.add_partition(&self.control_topic, *task);
+        }
+        self.consumer.incremental_unassign(&list)
+    }
+
+    /// What a commit shows, so that it is refused if this member is none any more.
     pub(super) fn metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.consumer.group_metadata()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_has_its_answer_when_the_last_task_has_given_its_lease_back() {
+        let mut leases = Leases { seated: BTreeSet::from([0, 1, 2]), ..Leases::default() };
+        leases.give(&[0, 1, 2, 3]);
+        leases.ask(&[1, 2, 3], false);
+        assert!(!leases.held.contains_key(&3), "nobody sits there");
+        assert_eq!(leases.freed(), None);
+        leases.held.remove(&2);
+        assert_eq!(leases.freed(), None, "one is still at work");
+        leases.held.remove(&1);
+        assert_eq!(leases.freed(), Some(vec![1, 2, 3]));
+        assert_eq!(leases.freed(), None, "once");
+        leases.ask(&[0], true);
+        assert_eq!(leases.freed(), Some(vec![0]), "what is lost is not waited for");
     }
 }

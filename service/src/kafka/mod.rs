@@ -13,6 +13,7 @@ mod breaker;
 mod brokers;
 mod cluster;
 mod control;
+mod door;
 mod lease;
 mod mark;
 mod mirror;
@@ -21,10 +22,13 @@ mod probe;
 mod reading;
 mod record;
 mod recover;
+mod rounds;
 pub(crate) mod savepoint;
+mod share;
 #[cfg(test)]
 mod simulation;
 mod source;
+mod tasks;
 mod topics;
 mod transactions;
 mod worker;
@@ -32,9 +36,10 @@ mod worker;
 pub use adopt::{RecoverArgs, run as recover_command};
 pub(crate) use brokers::Brokers;
 pub(crate) use cluster::Cluster;
+pub(crate) use door::Door;
 pub(crate) use mirror::spawn as spawn_mirror;
 pub use probe::{CheckArgs, run as check_command};
-pub(crate) use worker::Worker;
+pub(crate) use tasks::work;
 
 use lease::Lease;
 

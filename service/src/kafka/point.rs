@@ -20,6 +20,7 @@ const BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct KafkaPoint {
     kafka: Kafka,
+    task: i32,
     structured: bool,
     lineage: String,
     /// Whose commits these are.
@@ -43,14 +44,25 @@ pub(crate) struct Burst {
 
 impl KafkaPoint {
     pub(crate) fn new(
-        kafka: Kafka,
+        (kafka, task): (Kafka, i32),
         structured: bool,
         (lineage, writer): (String, String),
         tally: Tally,
         decisions: u64,
         snapshot: Reference,
     ) -> Self {
-        Self { kafka, structured, lineage, writer, tally, decisions, snapshot, records: Vec::new(), bytes: 0 }
+        Self {
+            kafka,
+            task,
+            structured,
+            lineage,
+            writer,
+            tally,
+            decisions,
+            snapshot,
+            records: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// There is more to say than offsets.
@@ -87,7 +99,7 @@ impl KafkaPoint {
             snapshot: self.snapshot,
             writer: self.writer.clone(),
         };
-        self.push(control::of_head(&self.kafka, &mark, &cut));
+        self.push(control::of_head(&self.kafka, self.task, &mark, &cut));
         self.bytes = 0;
         Burst { records: std::mem::take(&mut self.records), mark, cut }
     }
@@ -102,7 +114,7 @@ impl CommitPoint for KafkaPoint {
     fn decision(&mut self, control: Control, core: &Core) {
         let decision = Decision { seq: self.decisions, cut: core.cut(), control };
         self.decisions += 1;
-        self.push(control::of_decision(&self.kafka, &decision));
+        self.push(control::of_decision(&self.kafka, self.task, &decision));
     }
 
     /// An alert goes to the alerts' topic, and to those that its rule names as well.

@@ -19,6 +19,8 @@ const STRUCTURED: &str = "application/cloudevents+json";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outgoing {
     pub(crate) topic: String,
+    /// Where it is to stand; none = where its key says.
+    pub(crate) partition: Option<i32>,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
     pub(crate) headers: Vec<(Cow<'static, str>, Vec<u8>)>,
@@ -76,7 +78,7 @@ pub(crate) fn passed_on(origin: Origin<'_>, topic: &str, why: &[(&'static str, S
         topic: topic.to_owned(),
         key: origin.key.unwrap_or_default().to_vec(),
         value: origin.value.unwrap_or_default().to_vec(),
-        headers: Vec::new(),
+        ..Outgoing::default()
     };
     record.header("tripline_origin_topic", origin.topic);
     record.header("tripline_origin_partition", origin.partition);

@@ -6,6 +6,7 @@ use super::control::{self, Committed, Decision};
 use super::mark::{Mark, Tally, read_back};
 use super::point::KafkaPoint;
 use super::reading::{self, Gate, turn};
+use super::share::{self, TaskNumber};
 use super::source::Source;
 use super::topics::Topics;
 use crate::clock;
@@ -95,6 +96,7 @@ impl Behind {
 /// Brings a task to what stands committed. `beat` is called often.
 pub(crate) fn recover(
     config: &Config,
+    task: TaskNumber,
     cluster: &Arc<dyn Cluster>,
     member: &dyn Member,
     beat: &dyn Fn() -> Result<(), Trouble>,
@@ -114,7 +116,11 @@ pub(crate) fn recover(
     topics.check_sends(&module.rules, &inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
     let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
     let counts = topics.ensure(&wanted)?;
-    let (committed, last) = settled(kafka, &**cluster, member, &counts)?;
+    let only = kafka.only(task.number);
+    if only.is_some() {
+        share::check(&module, &counts, task.of).map_err(Trouble::Refused)?;
+    }
+    let (committed, last) = settled(kafka, task.number, &**cluster, member, &counts)?;
     let epoch = last.as_ref().map_or(0, |(mark, _)| mark.epoch);
     let decisions = committed.decisions.len() as u64;
     let lineage = match &last {
@@ -125,7 +131,7 @@ pub(crate) fn recover(
     snapshots.retention = cluster.retention(&inputs)?;
     let fresh = || Replay {
         cluster: &**cluster,
-        core: new_core(config),
+        core: new_core(config).read_only(only),
         tally: Tally::default(),
         source: None,
         beat,
@@ -149,7 +155,7 @@ pub(crate) fn recover(
             }
             None => 0,
         };
-        let reach = check_reach(&**cluster, &committed.decisions, &replay.core.cut(), cut);
+        let reach = check_reach(&**cluster, &committed.decisions, only, &replay.core.cut(), cut);
         reach.map_err(|trouble| match (trouble, &snapshots.unreachable) {
             // A snapshot that cannot be read just now may begin where the input still reaches.
             (Trouble::Refused(why), Some(away)) => Trouble::Away(format!("{why}. The snapshots: {away}")),
@@ -166,8 +172,8 @@ pub(crate) fn recover(
         tracing::info!(events, alerts = tally.alerts, epoch, seconds, "replayed the input");
     }
     let names = (lineage, new_name()?);
-    let mut point =
-        KafkaPoint::new(kafka.clone(), config.alerts.is_structured(), names, tally, decisions, snapshot);
+    let (whose, structured) = ((kafka.clone(), task.number), config.alerts.is_structured());
+    let mut point = KafkaPoint::new(whose, structured, names, tally, decisions, snapshot);
     check_counts(&core, &counts)?;
     for topic in &inputs {
         if core.opened().contains_key(topic) {
@@ -195,7 +201,7 @@ pub(crate) fn recover(
     Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots })
 }
 
-fn refused(error: anyhow::Error) -> Trouble {
+pub(super) fn refused(error: anyhow::Error) -> Trouble {
     Trouble::Refused(format!("{error:#}"))
 }
 
@@ -214,7 +220,7 @@ fn open(cluster: &dyn Cluster, core: &Core) -> Result<Source, Trouble> {
 }
 
 /// The topics that the folder's streams are read from.
-fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, Trouble> {
+pub(super) fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, Trouble> {
     let mut topics = BTreeSet::new();
     for stream in module.streams.iter().filter(|stream| stream.name != ALERTS) {
         let topic = stream.topic.clone().unwrap_or_else(|| stream.name.clone());
@@ -230,10 +236,10 @@ fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, 
 }
 
 /// The topics that Tripline writes are there.
-pub(crate) fn ensure_outputs(topics: &Topics, kafka: &Kafka) -> Result<(), Trouble> {
+pub(crate) fn ensure_outputs(topics: &Topics, kafka: &Kafka, tasks: i32) -> Result<(), Trouble> {
     let own = kafka.own_topics();
     let purpose = |name: &str| match name == kafka.control_topic {
-        true => Purpose::Control,
+        true => Purpose::Control(tasks),
         false => Purpose::Records,
     };
     let wanted: Vec<(&str, Purpose)> = own.iter().map(|name| (*name, purpose(name))).collect();
@@ -243,6 +249,7 @@ pub(crate) fn ensure_outputs(topics: &Topics, kafka: &Kafka) -> Result<(), Troub
 /// What is committed, once both places that name the last commit agree.
 fn settled(
     kafka: &Kafka,
+    task: i32,
     cluster: &dyn Cluster,
     member: &dyn Member,
     counts: &BTreeMap<String, usize>,
@@ -250,10 +257,12 @@ fn settled(
     let mut behind = Behind::default();
     loop {
         let looked = clock::now();
-        let committed = control::read(cluster, kafka)?;
+        let committed = control::read(cluster, kafka, task)?;
         let mut partitions: BTreeSet<String> = counts
             .iter()
-            .flat_map(|(topic, count)| (0..*count).map(move |n| partition_name(topic, n)))
+            .flat_map(|(topic, count)| (0..*count as i32).map(move |number| (topic, number)))
+            .filter(|(_, number)| kafka.only(task).is_none_or(|only| only == *number))
+            .map(|(topic, number)| partition_name(topic, number))
             .collect();
         if let Some((_, cut)) = &committed.head {
             partitions.extend(cut.keys().cloned());
@@ -306,12 +315,14 @@ fn restore<'a>(
 pub(super) fn check_reach(
     cluster: &dyn Cluster,
     decisions: &[Decision],
+    only: Option<i32>,
     from: &Cut,
     cut: &Cut,
 ) -> Result<(), Trouble> {
     for decision in decisions {
         let Control::Open { topic, starts } = &decision.control else { continue };
-        for (partition, start) in (0..).zip(starts) {
+        let own = (0..).zip(starts).filter(|(number, _)| only.is_none_or(|only| only == *number));
+        for (partition, start) in own {
             let name = partition_name(topic, partition);
             let (low, high) = cluster.range(topic, partition)?;
             let end = cut.get(&name).copied().unwrap_or(*start);

@@ -47,9 +47,13 @@ impl Topics {
             if count == 0 {
                 return Err(Trouble::Away(format!("topic `{name}` is not there yet")));
             }
-            if *purpose == Purpose::Control && count != 1 {
+            if let Purpose::Control(tasks) = purpose
+                && count != *tasks as usize
+            {
                 return Err(Trouble::Refused(format!(
-                    "topic `{name}` has {count} partitions, but decisions need one, for their order"
+                    "topic `{name}` has {count} partitions, one for each task of the groups that keep their decisions                      there; with `kafka.tasks = \"{}\"` group `{}` has {tasks}. A group keeps the tasks that it began with:                      put the setting back; or begin anew with another --group and `kafka.control_topic`",
+                    self.kafka.tasks.name(),
+                    self.kafka.group,
                 )));
             }
         }

@@ -1,5 +1,5 @@
-//! A member of the group on real brokers, and its producer: one transactional id for a group, taken anew whenever an outcome
-//! is unknown.
+//! A task's place in the group on real brokers, and its producer: one transactional id for a task, taken anew whenever an
+//! outcome is unknown.
 
 use super::cluster::Member;
 use super::lease::Lease;
@@ -14,19 +14,30 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Writes bursts; the order of its calls is the protocol's.
 pub(crate) struct Transactions {
     kafka: Kafka,
+    task: i32,
     producer: Option<ThreadedProducer<Context>>,
-    /// Speaks for the group.
-    lease: Lease,
+    /// Speaks for the group; all tasks of the process share it.
+    lease: Arc<Lease>,
+}
+
+/// The transactional id of a task. A group's name has no `/`, so no two tasks have one id.
+fn transactional_id(group: &str, task: i32) -> String {
+    match task {
+        0 => format!("tripline-{group}"),
+        task => format!("tripline-{group}/{task}"),
+    }
 }
 
 impl Transactions {
-    pub(crate) fn new(kafka: &Kafka, lease: Lease) -> Self {
-        Self { kafka: kafka.clone(), producer: None, lease }
+    pub(crate) fn new(kafka: &Kafka, task: i32, lease: Arc<Lease>) -> Self {
+        lease.seat(task);
+        Self { kafka: kafka.clone(), task, producer: None, lease }
     }
 
     /// How long one answer of a broker is waited for; the client wants it to be less than a transaction may take.
@@ -47,6 +58,12 @@ impl Transactions {
     }
 }
 
+impl Drop for Transactions {
+    fn drop(&mut self) {
+        self.lease.unseat(self.task);
+    }
+}
+
 impl Member for Transactions {
     fn serve(&self, most: Duration) -> Result<(), Trouble> {
         self.lease.serve(most)
@@ -56,12 +73,16 @@ impl Member for Transactions {
         self.lease.is_known()
     }
 
-    fn is_held(&self) -> bool {
-        self.lease.is_held()
+    fn grant(&self) -> Option<u64> {
+        self.lease.of(self.task).map(|(grant, _)| grant)
     }
 
-    fn grant(&self) -> u64 {
-        self.lease.grant()
+    fn is_wanted_back(&self) -> bool {
+        self.lease.of(self.task).is_some_and(|(_, is_wanted)| is_wanted)
+    }
+
+    fn give_back(&self) {
+        self.lease.give_back(self.task);
     }
 
     fn committed(&self, partitions: &[String]) -> Result<Vec<(String, u64, String)>, Trouble> {
@@ -84,7 +105,7 @@ impl Member for Transactions {
         self.producer = None;
         let mut config = client(&self.kafka);
         config
-            .set("transactional.id", format!("tripline-{}", self.kafka.group))
+            .set("transactional.id", transactional_id(&self.kafka.group, self.task))
             .set("transaction.timeout.ms", TRANSACTION_MS.to_string())
             // WHY: the client waits for the answer about offsets as long as for any, whatever the call allows.
             .set("socket.timeout.ms", self.answer_ms().to_string())
@@ -109,10 +130,11 @@ impl Member for Transactions {
                 for (name, value) in &record.headers {
                     headers = headers.insert(Header { key: name, value: Some(value) });
                 }
-                let outgoing = BaseRecord::to(&record.topic)
+                let mut outgoing = BaseRecord::to(&record.topic)
                     .key(record.key.as_slice())
                     .payload(record.value.as_slice())
                     .headers(headers);
+                outgoing.partition = record.partition;
                 producer.send(outgoing).map_err(|(error, _)| error)?;
             }
             Ok(())

@@ -1,13 +1,15 @@
-//! The thread that owns the task in Kafka mode: reads, steps, commits, answers; and recovers when it has to.
+//! The thread of a task in Kafka mode: reads, steps, commits, answers; and recovers when it has to.
 
 mod intake;
 
 use super::Trouble;
 use super::breaker::Breaker;
 use super::cluster::{Cluster, Member};
+use super::door::Door;
 use super::mark::{Mark, read_back};
 use super::point::{Burst, KafkaPoint};
 use super::recover::{Recovered, ensure_outputs, recover};
+use super::share::TaskNumber;
 use super::source::Source;
 use super::topics::Topics;
 use crate::api::problem::Problem;
@@ -15,39 +17,36 @@ use crate::clock;
 use crate::commit::protocol::{Action, Outcome, Pace, Protocol};
 use crate::serve::core::Cut;
 use crate::serve::crash::{self, Crashes, Verdict};
-use crate::serve::matcher::{Answer, Ask, Matcher, Request, RulesAsk};
+use crate::serve::matcher::{Answer, Ask, Matcher, RulesAsk};
+use crate::serve::now_micros;
 use crate::serve::snapshot::Snapshots;
-use crate::serve::{Shared, now_micros};
+use crate::serve::status::State;
 use intake::Waiting;
 use metrics::{counter, gauge, histogram};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How long to wait before something that failed is tried again.
-const AGAIN: Duration = Duration::from_millis(500);
-/// How long a stopping worker goes on trying to commit.
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
+/// How long a task that ends here goes on trying to commit.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// So many times within so long, and the name is another process's.
 const FENCED_MAX: usize = 4;
 const FENCED_WITHIN: Duration = Duration::from_secs(60);
 
-/// Says once that the service is ready, or why it never will be.
-pub(crate) type Ready = oneshot::Sender<Result<(), String>>;
-
 /// The thread's state between recoveries.
 pub(crate) struct Worker {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) queue: Receiver<Request>,
-    pub(crate) ready: Option<Ready>,
-    pub(crate) cluster: Arc<dyn Cluster>,
-    /// This worker in its group; none before the group was joined.
-    pub(crate) member: Option<Box<dyn Member>>,
-    pub(crate) crashes: Crashes,
+    door: Door,
+    task: TaskNumber,
+    cluster: Arc<dyn Cluster>,
+    /// The task's place in its group; none before the group was joined.
+    member: Option<Box<dyn Member>>,
+    crashes: Crashes,
 }
 
 /// How often the group has put another member in this one's place.
@@ -73,6 +72,8 @@ impl Fenced {
 /// How a session ended without trouble.
 enum End {
     Stopped,
+    /// The group has asked for the task, and it is at its end here.
+    HandedOver,
     Recover,
     /// The matcher panicked: the task is not to be trusted.
     Crashed,
@@ -88,6 +89,7 @@ struct Session<'a> {
     member: &'a mut dyn Member,
     /// The lease under which this work is done.
     grant: u64,
+    door: &'a mut Door,
     /// Names of the partitions.
     names: Vec<String>,
     /// What is being written.
@@ -103,7 +105,10 @@ struct Session<'a> {
     /// Unknown outcomes since the last commit.
     failures: u32,
     last_tick: Instant,
+    /// Nothing is read any more, since then.
     stopping: Option<Instant>,
+    /// The process is to end.
+    is_told_to_stop: bool,
     crashes: &'a mut Crashes,
     /// What the matcher has crashed at twice, until it is passed over.
     verdict: Option<Verdict>,
@@ -113,11 +118,15 @@ struct Session<'a> {
     breaker: Breaker,
     /// What waits in memory for its time.
     held: Waiting,
-    queue: &'a Receiver<Request>,
-    ready: &'a mut Option<Ready>,
+    /// When the record that was read last came into its topic.
+    arrived: i64,
 }
 
 impl Worker {
+    pub(crate) fn new(door: Door, task: TaskNumber, cluster: Arc<dyn Cluster>, crashes: Crashes) -> Self {
+        Self { door, task, cluster, member: None, crashes }
+    }
+
     /// Works until told to stop.
     pub(crate) fn run(mut self) {
         self.work();
@@ -131,18 +140,23 @@ impl Worker {
                 self.crashes.panicked(None, &why);
                 Ok(End::Crashed)
             });
-            self.shared.pause(None);
+            self.door.status.enter(State::Starting);
             match end {
                 Ok(End::Stopped) => return,
                 Ok(End::Crashed) => {
                     if let Some(verdict) = self.crashes.verdict().filter(Verdict::is_blank) {
                         self.crashes.judged();
                         return self
+                            .door
                             .give_up(format!("the matcher panicked twice, at no record: {}", verdict.why));
                     }
-                    if self.is_stopped(AGAIN) {
+                    if self.door.is_stopped(AGAIN) {
                         return;
                     }
+                }
+                Ok(End::HandedOver) => {
+                    tracing::info!(task = self.task.number, "the group has asked for the task: handed over");
+                    self.member.iter().for_each(|member| member.give_back());
                 }
                 Ok(End::Recover) => {
                     counter!("tripline_fenced_commits_total").increment(1);
@@ -150,7 +164,7 @@ impl Worker {
                 }
                 Err(Trouble::Away(why)) => {
                     tracing::warn!(why, "waiting for Kafka");
-                    if self.is_stopped(AGAIN) {
+                    if self.door.is_stopped(AGAIN) {
                         return;
                     }
                 }
@@ -158,7 +172,7 @@ impl Worker {
                     counter!("tripline_fenced_members_total").increment(1);
                     self.member = None;
                     if fenced.again() {
-                        return self.give_up(format!(
+                        return self.door.give_up(format!(
                             "another process works under this worker's name: {why}; give each a `worker.id` of its own"
                         ));
                     }
@@ -166,80 +180,47 @@ impl Worker {
                         why,
                         "the group knows a newer member of this worker's name: joining again"
                     );
-                    if self.is_stopped(AGAIN) {
+                    if self.door.is_stopped(AGAIN) {
                         return;
                     }
                 }
-                Err(Trouble::Refused(why)) => return self.give_up(why),
+                Err(Trouble::Refused(why)) => return self.door.give_up(why),
             }
         }
-    }
-
-    /// Does nothing but answer until told to stop.
-    fn give_up(&mut self, why: String) {
-        if let Some(ready) = self.ready.take() {
-            let _ = ready.send(Err(why));
-            return;
-        }
-        tracing::error!(why, "stopped: nothing is read or written until a restart");
-        self.shared.failed.store(true, Ordering::Release);
-        while !self.is_stopped(AGAIN) {}
-    }
-
-    /// Answers requests for so long that there is no task. True if one of them was to stop.
-    fn is_stopped(&self, most: Duration) -> bool {
-        let begun = clock::now();
-        while clock::since(begun) < most {
-            self.shared.beat(now_micros());
-            match clock::receive(&self.queue, Duration::from_millis(50)) {
-                Ok(request) => {
-                    self.shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
-                    let stop = matches!(request.ask, Ask::Stop);
-                    let _ = request.reply.send(match stop {
-                        true => Ok((200, Value::Null, None)),
-                        false => {
-                            Err(Problem::new(503, "this worker stands by; ask the one that has the task")
-                                .retry_after(1))
-                        }
-                    });
-                    if stop {
-                        return true;
-                    }
-                }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return true,
-            }
-        }
-        false
     }
 
     /// Joins the group, waits for the lease, recovers, and works for as long as it has the lease.
     fn session(&mut self) -> Result<End, Trouble> {
-        let shared = self.shared.clone();
+        let (shared, status, task) = (self.door.shared.clone(), self.door.status.clone(), self.task);
         let config = &shared.config;
         let topics = Topics::new(&self.cluster, &config.kafka, config.dev);
         if self.member.is_none() {
-            shared.beat(now_micros());
-            ensure_outputs(&topics, &config.kafka)?;
-            self.member = Some(self.cluster.join(&config.worker_id())?);
+            status.beat(now_micros());
+            ensure_outputs(&topics, &config.kafka, task.of)?;
+            self.member = Some(self.cluster.join(&config.worker_id(), task.number)?);
         }
         if !self.wait_for_lease()? {
             return Ok(End::Stopped);
         }
-        shared.standby.store(false, Ordering::Release);
+        status.enter(State::Starting);
         let Some(member) = &mut self.member else { return Ok(End::Recover) };
-        let grant = member.grant();
-        shared.beat(now_micros());
+        let Some(grant) = member.grant() else { return Ok(End::Recover) };
+        status.beat(now_micros());
         member.renew()?;
         let beat = || {
-            shared.beat(now_micros());
-            member.serve(Duration::ZERO)
+            status.beat(now_micros());
+            member.serve(Duration::ZERO)?;
+            match member.grant().is_some() && !member.is_wanted_back() {
+                true => Ok(()),
+                false => Err(Trouble::Away("the group has given the task to another worker".to_owned())),
+            }
         };
         let Recovered { mut core, point, protocol, source, snapshots } =
-            recover(config, &self.cluster, &**member, &beat)?;
+            recover(config, task, &self.cluster, &**member, &beat)?;
         core.watch(self.crashes.watch());
-        let matcher = Matcher::new(core, point, self.shared.clone());
+        let matcher = Matcher::new(core, point, shared.clone(), status.clone());
         matcher.publish();
+        status.enter(State::Working);
         let breaker = Breaker::new(&config.breaker, matcher.core.lanes());
         let mut session = Session {
             names: matcher.core.lanes().map(str::to_owned).collect(),
@@ -259,14 +240,15 @@ impl Worker {
             failures: 0,
             last_tick: clock::now(),
             stopping: None,
+            is_told_to_stop: false,
             verdict: self.crashes.verdict(),
             crashes: &mut self.crashes,
             is_judged: false,
             is_crashed: false,
             breaker,
             held: Waiting::new(config.limits.reorder_buffer_bytes),
-            queue: &self.queue,
-            ready: &mut self.ready,
+            arrived: now_micros(),
+            door: &mut self.door,
         };
         let end = session.run();
         for (reply, _) in session.waiting {
@@ -281,16 +263,17 @@ impl Worker {
         loop {
             let Some(member) = &self.member else { return Ok(true) };
             member.serve(Duration::from_millis(20))?;
-            if member.is_held() {
+            if member.is_wanted_back() {
+                member.give_back();
+            } else if member.grant().is_some() {
                 return Ok(true);
             }
-            if member.is_known() && !self.shared.standby.swap(true, Ordering::AcqRel) {
-                tracing::info!("standing by: the group has given the task to no worker, or to another");
-                if let Some(ready) = self.ready.take() {
-                    let _ = ready.send(Ok(()));
-                }
+            if member.is_known() && self.door.status.enter(State::Standby) {
+                let task = self.task.number;
+                tracing::info!(task, "standing by: the group has given the task to no worker, or to another");
+                self.door.is_ready();
             }
-            if self.is_stopped(Duration::from_millis(30)) {
+            if self.door.is_stopped(Duration::from_millis(30)) {
                 return Ok(false);
             }
         }
@@ -300,16 +283,18 @@ impl Worker {
 impl Session<'_> {
     fn run(&mut self) -> Result<End, Trouble> {
         self.judge();
+        self.tell();
         loop {
-            self.matcher.shared.beat(now_micros());
+            self.matcher.status.beat(now_micros());
             self.member.serve(Duration::ZERO)?;
-            if !self.member.is_held() {
-                return Ok(End::Recover);
-            }
-            if self.member.grant() != self.grant {
+            let Some(grant) = self.member.grant() else { return Ok(End::Recover) };
+            if grant != self.grant {
                 // WHY: it was gone for a moment, so somebody else may have had it.
-                self.grant = self.member.grant();
+                self.grant = grant;
                 self.protocol.doubt();
+            }
+            if self.member.is_wanted_back() {
+                self.stopping.get_or_insert_with(clock::now);
             }
             let mut taken = 0;
             if self.protocol.is_resting() {
@@ -332,10 +317,10 @@ impl Session<'_> {
                 && (self.is_clean() || clock::since(since) > DRAIN)
             {
                 self.leave();
-                return Ok(End::Stopped);
+                return Ok(if self.is_told_to_stop { End::Stopped } else { End::HandedOver });
             }
-            if self.ready.is_some() && self.is_clean() {
-                self.say_ready();
+            if self.is_clean() {
+                self.door.is_ready();
             }
             if taken == 0 {
                 self.source.wait(Duration::from_millis(5))?;
@@ -349,16 +334,10 @@ impl Session<'_> {
         self.protocol.is_resting() && !point.has_words() && self.committed == self.matcher.core.cut()
     }
 
-    fn say_ready(&mut self) {
-        if let Some(ready) = self.ready.take() {
-            let _ = ready.send(Ok(()));
-        }
-    }
-
     /// Serves the requests that wait. False if there will be no more.
     fn requests(&mut self) -> bool {
         loop {
-            let request = match self.queue.try_recv() {
+            let request = match self.door.queue.try_recv() {
                 Ok(request) => request,
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -375,7 +354,8 @@ impl Session<'_> {
                 )),
                 Ask::Finish => Ok((200, Value::Null, None)),
                 Ask::Stop => {
-                    self.stopping = Some(clock::now());
+                    self.is_told_to_stop = true;
+                    self.stopping.get_or_insert_with(clock::now);
                     Ok((200, Value::Null, None))
                 }
             };
@@ -404,8 +384,10 @@ impl Session<'_> {
     fn seal_if_due(&mut self) {
         let cut = self.matcher.core.cut();
         let point = &mut self.matcher.point;
-        let is_urgent =
-            point.is_full() || !self.waiting.is_empty() || self.stopping.is_some() || self.ready.is_some();
+        let is_urgent = point.is_full()
+            || !self.waiting.is_empty()
+            || self.stopping.is_some()
+            || self.door.ready.is_some();
         let since = clock::since(self.committed_at).as_millis() as u64;
         let since = if self.stopping.is_some() { u64::MAX } else { since };
         if Pace::default().is_due(since, point.has_words(), cut != self.committed, is_urgent) {
@@ -418,7 +400,7 @@ impl Session<'_> {
     fn write(&mut self) -> Result<Option<End>, Trouble> {
         let begun = clock::now();
         while clock::now() >= self.try_again {
-            self.matcher.shared.beat(now_micros());
+            self.matcher.status.beat(now_micros());
             let action = self.protocol.next();
             let outcome = match (action, &self.burst) {
                 (Action::Rest, _) => break,

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: live work and replay go through the same methods with the same arguments, so they reach the same state.
 
+mod lanes;
 mod poison;
 mod saved;
 mod shared;
@@ -14,7 +15,7 @@ use crate::store::{Control, Entry, FolderState};
 use arcstr::ArcStr;
 use engine::alert::ALERTS;
 use engine::event::{EventRef, PartitionId, StreamId, StreamLayout, WantedField};
-use engine::task::{Input, Options, Outputs, Partition, Task};
+use engine::task::{Input, Options, Outputs, Task};
 use engine::watch::Watch;
 use pattern_dsl::ir::{self, Content};
 use pattern_dsl::types::Micros;
@@ -117,6 +118,8 @@ pub(crate) struct Core {
     lanes: Vec<Lane>,
     /// Topics with several partitions: the offset at which each begins.
     opened: BTreeMap<String, Vec<u64>>,
+    /// The number of the one partition of each topic that is read; none = all of them.
+    only: Option<u32>,
     rules: BTreeMap<String, ActiveRule>,
     folder: Option<FolderState>,
     last_tick: Micros,
@@ -155,6 +158,7 @@ impl Core {
             sources: BTreeMap::new(),
             lanes: Vec::new(),
             opened: BTreeMap::new(),
+            only: None,
             rules: BTreeMap::new(),
             folder: None,
             last_tick: Micros::MIN,
@@ -186,50 +190,6 @@ impl Core {
     /// Streams with their topic.
     pub(crate) fn stream_topics(&self) -> BTreeMap<String, String> {
         self.sources.iter().map(|(n, s)| (n.clone(), s.topic.clone())).collect()
-    }
-
-    /// Names of all partitions, in the order in which the task knows them.
-    pub(crate) fn lanes(&self) -> impl Iterator<Item = &str> {
-        self.lanes.iter().map(|lane| lane.name.as_str())
-    }
-
-    /// How far each partition has been read.
-    pub(crate) fn cut(&self) -> Cut {
-        self.lanes.iter().map(|lane| (lane.name.clone(), lane.next)).collect()
-    }
-
-    /// The offset to read next in a partition.
-    pub(crate) fn next_offset(&self, lane: usize) -> u64 {
-        self.lanes.get(lane).map_or(0, |lane| lane.next)
-    }
-
-    /// The newest event time of a partition.
-    pub(crate) fn newest_of(&self, lane: usize) -> Option<Micros> {
-        self.lanes.get(lane).and_then(|lane| lane.newest)
-    }
-
-    /// Topics that were opened with all their partitions, and where each began.
-    pub(crate) fn opened(&self) -> &BTreeMap<String, Vec<u64>> {
-        &self.opened
-    }
-
-    /// From now on the topic's events come along these partitions, each from its offset on.
-    pub(crate) fn open_topic(&mut self, topic: &str, starts: Vec<u64>) {
-        self.opened.insert(topic.to_owned(), starts);
-    }
-
-    /// What lies before the cut and was not read is not there any more.
-    pub(crate) fn skip_to(&mut self, cut: &Cut) {
-        for lane in &mut self.lanes {
-            lane.next = lane.next.max(cut.get(&lane.name).copied().unwrap_or(0));
-        }
-    }
-
-    /// A partition is not known to be silent: there may be events that were not read yet.
-    pub(crate) fn stir(&mut self, lane: usize, now: Instant) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.heard = now;
-        }
     }
 
     /// Takes a record of a topic: it is behind the cut from now on, whether it is an event or not.
@@ -495,44 +455,6 @@ impl Core {
         source.rebuild(&layout);
         self.sources.insert(stream.name.clone(), source);
         Ok(())
-    }
-
-    /// Lanes for the partitions of a topic; the one of a local topic bears its name. Returns the first.
-    fn add_lanes(&mut self, topic: &str) -> usize {
-        if let Some(known) = self.lanes.iter().position(|lane| lane.topic == topic) {
-            return known;
-        }
-        let first = self.lanes.len();
-        let partitions = match self.opened.get(topic) {
-            Some(starts) => {
-                (0u32..).zip(starts).map(|(number, start)| (partition_name(topic, number), *start)).collect()
-            }
-            None => vec![(topic.to_owned(), 0)],
-        };
-        self.lanes.extend(partitions.into_iter().map(|(name, next)| Lane {
-            topic: topic.to_owned(),
-            name,
-            streams: Vec::new(),
-            readers: Vec::new(),
-            id: None,
-            next,
-            late: 0,
-            idle: 0,
-            newest: None,
-            lag: 0,
-            heard: clock::now(),
-        }));
-        first
-    }
-
-    /// Declares the partitions of a stream that a rule reads.
-    fn open_partition(&mut self, stream: &str) {
-        let Some(source) = self.sources.get(stream) else { return };
-        for lane in self.lanes.iter_mut().filter(|lane| lane.topic == source.topic && lane.id.is_none()) {
-            lane.heard = clock::now();
-            let partition = Partition { name: lane.name.clone(), streams: lane.streams.clone() };
-            lane.id = Some(self.task.add_partition(partition));
-        }
     }
 
     fn refresh_decoders(&mut self) {

@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -199,7 +199,18 @@ pub(crate) struct Crashes {
 impl Crashes {
     /// In a data folder. What the process before was at, if it was careful and died, is a crash.
     pub(crate) fn open(data: &Path) -> Self {
-        let path = data.join("crashes.json");
+        Self::open_file(data.join("crashes.json"))
+    }
+
+    /// The same of one task of several. The first has the file that a task has that is the only one.
+    pub(crate) fn of_task(data: &Path, number: i32) -> Self {
+        match number {
+            0 => Self::open(data),
+            number => Self::open_file(data.join(format!("crashes-{number}.json"))),
+        }
+    }
+
+    fn open_file(path: PathBuf) -> Self {
         let mut notes = notes_in(&path).unwrap_or_else(|why| {
             set_aside(&path, &why);
             // Whatever it said: perhaps that the process died.

@@ -10,6 +10,7 @@ use super::matcher::{Answer, Ask, Batch, Line, Matcher, Rejected, Request, store
 use super::now_micros;
 use super::recover::{self, Stand};
 use super::snapshot::Snapshots;
+use super::status::State;
 use crate::api::problem::Problem;
 use crate::commit::CommitPoint;
 use crate::store::{Commit, Control, Entry, Head, IdempotentReply, Store};
@@ -119,6 +120,7 @@ impl Embedded {
 
     /// Works until told to stop or until the queue is closed.
     pub(crate) fn run(mut self, queue: &Receiver<Request>) {
+        self.matcher.status.enter(State::Working);
         self.judge();
         self.work(queue);
         self.crashes.ended();
@@ -139,7 +141,7 @@ impl Embedded {
                 bytes += next.bytes();
                 requests.push(next);
             }
-            self.matcher.shared.beat(now_micros());
+            self.matcher.status.beat(now_micros());
             let tick = (last_tick.elapsed() >= TICK)
                 .then(|| self.matcher.core.due_tick(Instant::now(), now_micros()))
                 .flatten()
@@ -172,7 +174,7 @@ impl Embedded {
         let rebuilt = crash::caught(|| recover::rebuild(&shared.store, &shared.config));
         match rebuilt.unwrap_or_else(|why| Err(anyhow::anyhow!("it panicked again: {why}"))) {
             Ok((core, point)) => {
-                self.matcher = Matcher::new(core, point, shared);
+                self.matcher = Matcher::new(core, point, shared, self.matcher.status.clone());
                 self.is_broken = false;
                 self.judge();
             }

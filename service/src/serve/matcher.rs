@@ -5,6 +5,7 @@
 
 use super::core::{ActiveRule, Core, Origin};
 use super::language::CompileError;
+use super::status::Status;
 use super::view::View;
 use super::{Shared, stats};
 use crate::api::problem::Problem;
@@ -93,13 +94,14 @@ pub(crate) struct Matcher<P> {
     pub(crate) core: Core,
     pub(crate) point: P,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) status: Arc<Status>,
     /// Rules have changed since readers were shown them.
     pub(crate) changed_rules: bool,
 }
 
 impl<P: CommitPoint> Matcher<P> {
-    pub(crate) fn new(core: Core, point: P, shared: Arc<Shared>) -> Self {
-        Self { core, point, shared, changed_rules: false }
+    pub(crate) fn new(core: Core, point: P, shared: Arc<Shared>, status: Arc<Status>) -> Self {
+        Self { core, point, shared, status, changed_rules: false }
     }
 
     /// Requests about rules, at `now`. An answer may leave when what it caused is committed.
@@ -229,7 +231,7 @@ impl<P: CommitPoint> Matcher<P> {
         let aside = all.values().filter(|active| active.quarantine.is_some()).count();
         gauge!("tripline_rules", "state" => "active").set((all.len() - aside) as f64);
         gauge!("tripline_rules", "state" => "quarantined").set(aside as f64);
-        self.shared.set_view(View::of(&self.core));
+        self.shared.set_view(&self.status, View::of(&self.core));
     }
 }
 

@@ -14,15 +14,17 @@ pub(crate) mod matcher;
 pub(crate) mod snapshot;
 pub(crate) mod recover;
 pub(crate) mod savepoint;
-mod stats;
+pub(crate) mod stats;
+pub(crate) mod status;
 pub(crate) mod view;
 
 use crate::config::Config;
 use crate::store::Store;
 use anyhow::Context;
 use matcher::{Answer, Ask, Request};
+use status::Status;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -42,10 +44,6 @@ pub(crate) struct Shared {
     /// The store or Kafka refused to go on: nothing is taken any more.
     pub(crate) failed: AtomicBool,
     pub(crate) ready: AtomicBool,
-    /// Another worker of the group has the task.
-    pub(crate) standby: AtomicBool,
-    /// Why some input is not read just now.
-    paused: RwLock<Option<String>>,
     /// Alerts committed so far.
     pub(crate) committed: watch::Sender<u64>,
     /// True when the service drains.
@@ -53,7 +51,8 @@ pub(crate) struct Shared {
     /// Changes when an endpoint was put.
     pub(crate) endpoints: watch::Sender<u64>,
     pub(crate) started: i64,
-    beat: AtomicI64,
+    /// What the tasks tell; one, unless there are more.
+    tasks: RwLock<Arc<[Arc<Status>]>>,
     view: RwLock<Arc<View>>,
     queue: SyncSender<Request>,
 }
@@ -80,13 +79,11 @@ impl Shared {
             queued: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             ready: AtomicBool::new(false),
-            standby: AtomicBool::new(false),
-            paused: RwLock::new(None),
             committed: watch::Sender::new(store.head()?.alerts),
             stopping: watch::Sender::new(false),
             endpoints: watch::Sender::new(0),
             started: now_micros(),
-            beat: AtomicI64::new(now_micros()),
+            tasks: RwLock::new(Arc::new([Arc::new(Status::new(0))])),
             view: RwLock::default(),
             store,
             queue,
@@ -98,28 +95,21 @@ impl Shared {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_view(&self, view: View) {
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    /// What each task tells.
+    pub(crate) fn tasks(&self) -> Arc<[Arc<Status>]> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Why some input is not read just now, if that is so.
-    pub(crate) fn pause(&self, why: Option<String>) {
-        *self.paused.write().unwrap_or_else(PoisonError::into_inner) = why;
+    /// There are so many tasks, and this is where they tell what they do.
+    pub(crate) fn has_tasks(&self, count: i32) -> Arc<[Arc<Status>]> {
+        let tasks: Arc<[Arc<Status>]> = (0..count).map(|number| Arc::new(Status::new(number))).collect();
+        *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = tasks.clone();
+        tasks
     }
 
-    /// What was said with [`Self::pause`].
-    pub(crate) fn why_paused(&self) -> Option<String> {
-        self.paused.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The matcher's sign of life.
-    pub(crate) fn beat(&self, now: i64) {
-        self.beat.store(now, Ordering::Relaxed);
-    }
-
-    /// Microseconds since the matcher's last sign of life.
-    pub(crate) fn silence(&self) -> i64 {
-        now_micros() - self.beat.load(Ordering::Relaxed)
+    /// Of the first task, or the only one.
+    pub(crate) fn first_task(&self) -> Arc<Status> {
+        self.tasks().first().cloned().unwrap_or_else(|| Arc::new(Status::new(0)))
     }
 
     /// Asks the matcher and waits for its answer.
@@ -204,17 +194,11 @@ fn open(config: Config, token: Option<String>) -> anyhow::Result<Opened> {
     let Some((core, point)) = local else {
         let (say, ready) = oneshot::channel();
         let cluster = crate::kafka::Brokers::new(&shared.config.kafka).map_err(|e| anyhow::anyhow!("{e}"))?;
-        let worker = crate::kafka::Worker {
-            shared: shared.clone(),
-            cluster: Arc::new(cluster),
-            queue: requests,
-            ready: Some(say),
-            member: None,
-            crashes,
-        };
-        return Ok((shared, thread.spawn(move || worker.run())?, Some(ready)));
+        let door = crate::kafka::Door::new(shared.clone(), shared.first_task(), requests, say);
+        let cluster = Arc::new(cluster);
+        return Ok((shared, thread.spawn(move || crate::kafka::work(door, cluster, crashes))?, Some(ready)));
     };
-    let matcher = matcher::Matcher::new(core, point, shared.clone());
+    let matcher = matcher::Matcher::new(core, point, shared.clone(), shared.first_task());
     let embedded = embedded::Embedded::new(matcher, crashes);
     Ok((shared, thread.spawn(move || embedded.run(&requests))?, None))
 }

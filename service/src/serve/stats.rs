@@ -47,8 +47,40 @@ pub(crate) fn of_rule(core: &Core, id: &str) -> Option<Value> {
         "searches": own.searches,
         "rows_walked": own.rows_walked,
         "no_deadline": own.no_deadline,
+        "work_of_all": total,
         "share_of_work": if total == 0 { 0.0 } else { work(own) as f64 / total as f64 },
     }))
+}
+
+/// Counters of a rule in one more task, added to those of others.
+pub(crate) fn with(known: Option<Shown>, (status, more, tag): Shown) -> Shown {
+    let Some((_, mut all, _)) = known else { return (status, more, tag) };
+    add(&mut all, &more);
+    let number = |name: &str| all[name].as_u64().unwrap_or(0);
+    let (own, total) = (number("wanted") + number("rows_walked"), number("work_of_all"));
+    all["share_of_work"] = json!(if total == 0 { 0.0 } else { own as f64 / total as f64 });
+    (status, all, tag)
+}
+
+/// An answer: status, body, ETag.
+type Shown = (u16, Value, Option<String>);
+
+/// Adds counters, wherever they stand. A revision is none.
+fn add(all: &mut Value, more: &Value) {
+    match (all, more) {
+        (Value::Object(all), Value::Object(more)) => {
+            let counters = all.iter_mut().filter(|(name, _)| *name != "revision");
+            counters.for_each(|(name, value)| add(value, more.get(name).unwrap_or(&Value::Null)));
+        }
+        (Value::Array(all), Value::Array(more)) => {
+            all.iter_mut().zip(more).for_each(|(value, more)| add(value, more));
+        }
+        (all, more) => {
+            if let (Some(one), Some(other)) = (all.as_u64(), more.as_u64()) {
+                *all = json!(one + other);
+            }
+        }
+    }
 }
 
 /// Events and rows looked at.

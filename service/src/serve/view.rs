@@ -5,9 +5,10 @@ use super::matcher::etag;
 use pattern_dsl::ir::Mode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Rules and streams at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     pub(crate) rules: BTreeMap<String, ActiveRule>,
     /// Stream -> topic.
@@ -17,6 +18,22 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn of(core: &Core) -> Self {
         Self { rules: core.rules().clone(), streams: core.stream_topics() }
+    }
+
+    /// What several tasks with the same rules have: a rule that one of them has put aside is shown so.
+    pub(crate) fn of_tasks(views: &[Arc<Self>]) -> Arc<Self> {
+        let mut known = views.iter().filter(|view| !view.streams.is_empty() || !view.rules.is_empty());
+        let Some(first) = known.next() else { return Arc::default() };
+        let mut all = first.clone();
+        for other in known {
+            for (id, rule) in &other.rules {
+                let is_other = |shown: &ActiveRule| shown.quarantine.is_none() && rule.quarantine.is_some();
+                if all.rules.get(id).is_none_or(is_other) {
+                    Arc::make_mut(&mut all).rules.insert(id.clone(), rule.clone());
+                }
+            }
+        }
+        all
     }
 
     /// A rule as `GET /v1/rules/{id}` shows it, with its ETag.

@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -137,6 +137,15 @@ impl Node {
             assert!(begun.elapsed() < Duration::from_secs(60), "the node does not come up");
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Gives a topic more partitions.
+    pub(super) fn grow(&self, topic: &str, count: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let more = NewPartitions::new(topic, count);
+        let results = runtime.block_on(admin.create_partitions([&more], &AdminOptions::new())).unwrap();
+        results.into_iter().for_each(|result| drop(result.unwrap()));
     }
 
     /// Names of all topics.

@@ -15,14 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Partitions of each topic.
-const PARTITIONS: i32 = 2;
+pub(super) const PARTITIONS: i32 = 4;
 
-/// The streams with a topic each.
+/// The streams with a topic each, keyed by user.
 pub(super) fn streams(test: &str) -> String {
     let mut text = STREAMS.to_owned();
     for name in NAMES {
-        text =
-            text.replace(&format!("stream {name} {{"), &format!("stream {name} {{ topic \"{test}.{name}\""));
+        text = text.replace(
+            &format!("stream {name} {{"),
+            &format!("stream {name} {{ topic \"{test}.{name}\" key user"),
+        );
     }
     text
 }

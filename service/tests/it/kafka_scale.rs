@@ -58,18 +58,18 @@ fn come_and_go(folders: &[tempfile::TempDir], rounds: usize) -> (Vec<Option<Serv
 }
 
 /// What is there after events have flowed while workers were disturbed.
-struct Aftermath<R> {
+pub(super) struct Aftermath<R> {
     /// What the disturbance gave: the workers, and what else.
-    left: R,
+    pub(super) left: R,
     /// Of an undisturbed run.
-    wanted: BTreeSet<(String, String)>,
+    pub(super) wanted: BTreeSet<(String, String)>,
     /// Events, alerts, and how long it took: to be printed.
-    told: String,
+    pub(super) told: String,
 }
 
 /// Lets events flow while `disturb` starts workers of one group on these folders and does with them what it will; then what a
 /// reader finds must be what an undisturbed run gives.
-fn disturbed<const N: usize, R>(
+pub(super) fn disturbed<const N: usize, R>(
     node: &Node,
     test: &str,
     disturb: impl FnOnce(&[TempDir; N]) -> R,
@@ -113,7 +113,7 @@ fn workers_that_come_and_go_lose_and_double_nothing() {
 }
 
 /// How long a worker is stopped: one and a half times what the group waits for a member that says nothing.
-const STOPPED: Duration = Duration::from_secs(15);
+pub(super) const STOPPED: Duration = Duration::from_secs(15);
 
 /// The one that has the task is stopped, wherever it is just then; the other takes over; and it goes on as if nothing had been.
 fn stop_and_go_on(workers: &[Service; 2], round: usize) {

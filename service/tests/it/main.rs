@@ -15,6 +15,7 @@ mod fmt;
 mod kafka;
 mod kafka_crash;
 mod kafka_scale;
+mod kafka_tasks;
 mod masked;
 mod poison;
 mod proxy;

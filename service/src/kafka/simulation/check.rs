@@ -49,7 +49,8 @@ pub(super) fn input_end(net: &Network) -> Cut {
 /// What is missing, doubled, other than it should be, or out of order.
 pub(super) fn check(net: &Arc<Network>, config: &Config) -> Result<u64, String> {
     let cluster = Simulated(net.clone());
-    let Committed { decisions, head } = control::read(&cluster, &config.kafka).map_err(|e| e.to_string())?;
+    let Committed { decisions, head } =
+        control::read(&cluster, &config.kafka, 0).map_err(|e| e.to_string())?;
     let Some((mark, cut)) = head else { return Err("nothing was committed".to_owned()) };
     net.world.note(format_args!("the last commit: {} at {cut:?}", mark.epoch));
     show_input(net);
@@ -85,7 +86,7 @@ pub(super) fn check(net: &Arc<Network>, config: &Config) -> Result<u64, String> 
 /// Rules that were put, as decisions say.
 pub(super) fn rules_put(net: &Arc<Network>, config: &Config) -> Vec<(String, String)> {
     let cluster = Simulated(net.clone());
-    let decisions = control::read(&cluster, &config.kafka).map(|committed| committed.decisions);
+    let decisions = control::read(&cluster, &config.kafka, 0).map(|committed| committed.decisions);
     let put = |control| match control {
         Control::Put { id, text, .. } => Some((id, text)),
         _ => None,

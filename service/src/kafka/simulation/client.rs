@@ -26,7 +26,7 @@ fn away(what: &str) -> Trouble {
 pub(super) struct Simulated(pub(super) Arc<Network>);
 
 impl Cluster for Simulated {
-    fn join(&self, worker: &str) -> Result<Box<dyn Member>, Trouble> {
+    fn join(&self, worker: &str, _: i32) -> Result<Box<dyn Member>, Trouble> {
         Ok(Box::new(Seat {
             net: self.0.clone(),
             name: worker.to_owned(),
@@ -43,11 +43,11 @@ impl Cluster for Simulated {
         Ok(Box::new(Lanes { net: self.0.clone(), lanes: lanes.collect() }))
     }
 
-    fn control(&self, each: &mut ControlRecord<'_>) -> Result<(), Trouble> {
+    fn control(&self, task: i32, each: &mut ControlRecord<'_>) -> Result<(), Trouble> {
         let topic = self.0.control.clone();
         let records = self.0.call("control", CALL, move |net| {
             let broker = net.broker();
-            let log = broker.log(&topic, 0)?;
+            let log = broker.log(&topic, task as usize)?;
             let all = log.committed().into_iter();
             Some(all.map(|(at, entry)| (at, entry.record.clone())).collect::<Vec<_>>())
         });
@@ -64,7 +64,10 @@ impl Cluster for Simulated {
     fn create(&self, topics: &[(&str, Purpose)]) -> Result<(), Trouble> {
         let topics: Vec<(String, usize)> = topics
             .iter()
-            .map(|(name, purpose)| ((*name).to_owned(), if *purpose == Purpose::Control { 1 } else { MADE }))
+            .map(|(name, purpose)| match purpose {
+                Purpose::Control(tasks) => ((*name).to_owned(), *tasks as usize),
+                Purpose::Records => ((*name).to_owned(), MADE),
+            })
             .collect();
         let made = self.0.call("create", CALL, move |net| {
             topics.iter().for_each(|(name, count)| net.broker().create(name, *count));
@@ -91,6 +94,7 @@ struct Word {
     id: Option<MemberId>,
     is_known: bool,
     is_held: bool,
+    is_wanted: bool,
     grants: u64,
     lease: u64,
 }
@@ -137,20 +141,19 @@ impl Seat {
                     word.grants += 1;
                     word.lease = lease;
                 }
-                (word.is_held, word.is_known) = (true, true);
+                (word.is_held, word.is_wanted, word.is_known) = (true, false, true);
             }
             Heard::Waits(is_known) => {
                 word.is_known |= is_known;
-                word.is_held = false;
+                (word.is_held, word.is_wanted) = (false, false);
             }
+            Heard::Revoked if word.is_held => word.is_wanted = true,
             Heard::Revoked => {
-                word.is_held = false;
                 broker.group.give_back(id);
                 drop(broker);
-                self.net.world.count("leases taken away", 1);
                 self.net.rearrange();
             }
-            Heard::Unknown => (word.id, word.is_held) = (None, false),
+            Heard::Unknown => (word.id, word.is_held, word.is_wanted) = (None, false, false),
             Heard::Fenced => return Err(Trouble::Fenced("another member of that name".to_owned())),
         }
         Ok(())
@@ -226,12 +229,27 @@ impl Member for Seat {
         self.word().is_known
     }
 
-    fn is_held(&self) -> bool {
-        self.word().is_held
+    fn grant(&self) -> Option<u64> {
+        let word = self.word();
+        word.is_held.then_some(word.grants)
     }
 
-    fn grant(&self) -> u64 {
-        self.word().grants
+    fn is_wanted_back(&self) -> bool {
+        self.word().is_wanted
+    }
+
+    fn give_back(&self) {
+        let mut word = self.word();
+        if !std::mem::take(&mut word.is_wanted) {
+            return;
+        }
+        word.is_held = false;
+        if let Some(id) = word.id {
+            self.net.broker().group.give_back(id);
+        }
+        drop(word);
+        self.net.world.count("leases given back", 1);
+        self.net.rearrange();
     }
 
     fn committed(&self, partitions: &[String]) -> Result<Vec<(String, u64, String)>, Trouble> {
@@ -270,7 +288,8 @@ impl Member for Seat {
             let count = self.net.broker().logs.get(&record.topic).map_or(1, Vec::len);
             let hash =
                 record.key.iter().fold(7usize, |hash, byte| hash.wrapping_mul(31) ^ usize::from(*byte));
-            batches.entry((record.topic.clone(), hash % count)).or_default().push(record.clone());
+            let partition = record.partition.map_or(hash % count, |partition| partition as usize);
+            batches.entry((record.topic.clone(), partition)).or_default().push(record.clone());
         }
         let count = batches.len();
         if let Some(producer) = &mut self.producer {

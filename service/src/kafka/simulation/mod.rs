@@ -39,7 +39,7 @@ const MUST: [&str; 14] = [
     "sessions that ran out",
     "tasks taken away",
     "members fenced",
-    "leases taken away",
+    "leases given back",
     "processes killed at a call",
     "damaged snapshots found",
     "parts of snapshots read",

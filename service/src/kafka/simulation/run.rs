@@ -7,7 +7,7 @@ use super::network::{Faults, Network};
 use super::shelf::{Store as Shelf, Wear};
 use super::world::{At, Dice, Pid, World, ms, pid, secs};
 use crate::config::Config;
-use crate::kafka::Worker;
+use crate::kafka::{Door, work};
 use crate::serve::crash::Crashes;
 use crate::serve::matcher::{Answer, Ask, Condition, RulesAsk};
 use crate::serve::{Refused, Shared};
@@ -276,8 +276,8 @@ impl Run<'_> {
         self.world.spawn(pid, move || {
             let (say, mut ready) = oneshot::channel();
             let crashes = Crashes::open(&data);
-            let worker = Worker { shared, cluster, queue, ready: Some(say), member: None, crashes };
-            metrics::with_local_recorder(&Counts(world.clone()), || worker.run());
+            let door = Door::new(shared.clone(), shared.first_task(), queue, say);
+            metrics::with_local_recorder(&Counts(world.clone()), || work(door, cluster, crashes));
             if let Ok(Err(why)) = ready.try_recv() {
                 world.fail(format!("a worker does not start: {why}"));
             }

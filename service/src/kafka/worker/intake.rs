@@ -13,6 +13,7 @@ use crate::serve::core::Core;
 use crate::serve::crash::{self, Place, Verdict};
 use crate::serve::embedded::TICK_EVERY;
 use crate::serve::matcher::Matcher;
+use crate::serve::status::Progress;
 use crate::serve::{now_micros, rfc3339};
 use crate::store::Control;
 use engine::task::Task;
@@ -36,29 +37,29 @@ impl Waiting {
     }
 
     /// It is as much as may be. Looks only where that could be so, since it looks at everything that waits.
-    fn is_full(&mut self, task: &Task) -> bool {
+    fn is_full(&mut self, task: &Task, label: &str) -> bool {
         let could_be = self.held + self.read > self.most + self.most / 16;
         if could_be || (self.held > self.most && clock::since(self.looked) > LOOK) {
-            self.look(task);
+            self.look(task, label);
         }
         self.held > self.most
     }
 
-    fn look(&mut self, task: &Task) {
+    fn look(&mut self, task: &Task, label: &str) {
         (self.held, self.read, self.looked) = (task.waiting_bytes(), 0, clock::now());
-        gauge!("tripline_reorder_buffer_bytes", "task" => "0").set(self.held as f64);
+        gauge!("tripline_reorder_buffer_bytes", "task" => label.to_owned()).set(self.held as f64);
     }
 }
 
 impl Session<'_> {
     /// Takes records and what they cause. How many there were.
     pub(super) fn read(&mut self) -> Result<usize, Trouble> {
-        let Self { matcher, source, names, crashes, verdict, breaker, held, .. } = self;
-        let Matcher { core, point, .. } = matcher;
+        let Self { matcher, source, names, crashes, verdict, breaker, held, arrived, .. } = self;
+        let Matcher { core, point, status, .. } = matcher;
         let now = now_micros();
         let (mut records, mut bytes) = (0u64, 0usize);
         let (mut panicked, mut is_judged) = (None, false);
-        let is_full = held.is_full(core.task());
+        let is_full = held.is_full(core.task(), &status.label);
         let paused = breaker.paused().to_vec();
         let gate = Gate { limits: None, paused: &paused, is_full };
         let taken = reading::turn(core, source, &gate, &mut |core, lane, record| {
@@ -67,6 +68,7 @@ impl Session<'_> {
                 return;
             }
             records += 1;
+            *arrived = record.arrived;
             let raw = record.value.as_deref().unwrap_or_default();
             bytes += raw.len();
             let name = names.get(lane).map_or("", String::as_str);
@@ -90,7 +92,8 @@ impl Session<'_> {
             held.read += bytes;
             counter!("tripline_source_records_total").increment(records);
             counter!("tripline_source_bytes_total").increment(bytes as u64);
-            counter!("tripline_events_processed_total", "task" => "0").increment(records);
+            counter!("tripline_events_processed_total", "task" => matcher.status.label.clone())
+                .increment(records);
             matcher.collect(now);
         }
         if is_judged {
@@ -98,7 +101,7 @@ impl Session<'_> {
             matcher.changed_rules = true;
         }
         if breaker.judge(clock::now()) {
-            matcher.shared.pause(breaker.why());
+            matcher.status.pause(breaker.why());
         }
         Ok(taken)
     }
@@ -126,7 +129,8 @@ impl Session<'_> {
             return;
         }
         self.last_tick = clock::now();
-        self.held.look(self.matcher.core.task());
+        self.held.look(self.matcher.core.task(), &self.matcher.status.label);
+        self.tell();
         let healthy = self.source.is_healthy();
         for lane in 0..self.names.len() {
             let is_paused = self.breaker.paused().get(lane).copied().unwrap_or_default();
@@ -143,6 +147,17 @@ impl Session<'_> {
                 self.crashes.passed(&mut self.matcher.core);
             }
         }
+    }
+}
+
+impl Session<'_> {
+    /// Tells readers how far the task is.
+    pub(super) fn tell(&self) {
+        let core = &self.matcher.core;
+        let is_at_end = (0..self.names.len()).all(|lane| self.source.is_at_end(lane));
+        let lag = if is_at_end { 0 } else { now_micros() - self.arrived };
+        let (next, commits, newest) = (core.cut(), self.protocol.epoch(), core.newest());
+        self.matcher.status.progress(Progress { next, commits, newest, lag });
     }
 }
 

@@ -1,0 +1,189 @@
+//! The tasks of a process, each on a thread of its own; and the requests that come to all of them.
+//!
+//! Of a group with a task for each partition number every process has a thread for every task: those whose lease it has
+//! work, the others stand by.
+
+use super::Trouble;
+use super::cluster::{Cluster, Purpose};
+use super::door::{Door, Ready};
+use super::recover::{ensure_outputs, input_topics, refused};
+use super::rounds::Rounds;
+use super::share::{self, ONLY, TaskNumber};
+use super::topics::Topics;
+use super::worker::{AGAIN, Worker};
+use crate::config::Tasks;
+use crate::serve::crash::Crashes;
+use crate::serve::matcher::{Ask, Request};
+use crate::serve::recover::read_folder;
+use crate::serve::{Shared, language};
+use crate::telemetry;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long requests and the threads' first words are waited for before the others are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Works until told to stop. `crashes` says what the first task has died of.
+pub(crate) fn work(mut door: Door, cluster: Arc<dyn Cluster>, crashes: Crashes) {
+    if door.shared.config.kafka.tasks == Tasks::One {
+        return Worker::new(door, ONLY, cluster, crashes).run();
+    }
+    let Some(of) = known(&mut door, &cluster) else { return };
+    match Fleet::start(door, &cluster, crashes, of) {
+        Ok(fleet) => fleet.run(),
+        Err((mut door, why)) => door.give_up(why),
+    }
+}
+
+/// How many tasks there are, as soon as that can be told. None: it never will, and the process was told to stop.
+fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<i32> {
+    loop {
+        match count(&door.shared, cluster) {
+            Ok(count) => return Some(count),
+            Err(Trouble::Refused(why)) => {
+                door.give_up(why);
+                return None;
+            }
+            Err(Trouble::Away(why) | Trouble::Fenced(why)) => tracing::warn!(why, "waiting for Kafka"),
+        }
+        if door.is_stopped(AGAIN) {
+            return None;
+        }
+    }
+}
+
+/// How many tasks the group has, or is to have if it begins now.
+fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<i32, Trouble> {
+    let config = &shared.config;
+    let topics = Topics::new(cluster, &config.kafka, config.dev);
+    let module = match &config.rules.folder {
+        Some(path) => {
+            let state = read_folder(path).map_err(refused)?;
+            language::compile_folder(&state).map_err(|e| Trouble::Refused(e.rendered))?
+        }
+        None => Default::default(),
+    };
+    let inputs = input_topics(&module, &config.kafka)?;
+    let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
+    let counts: BTreeMap<String, usize> = topics.ensure(&wanted)?;
+    let now = share::count(&counts).map_err(Trouble::Refused)?;
+    // One partition is what a group has that began with one task.
+    let began = cluster.partitions(&config.kafka.control_topic)?.filter(|count| *count > 1);
+    let tasks = began.and_then(|count| i32::try_from(count).ok()).unwrap_or(now);
+    share::check(&module, &counts, tasks).map_err(Trouble::Refused)?;
+    ensure_outputs(&topics, &config.kafka, tasks)?;
+    Ok(tasks)
+}
+
+/// All tasks at work.
+struct Fleet {
+    door: Door,
+    queues: Vec<SyncSender<Request>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Those that have not said yet whether they are ready.
+    starting: Vec<oneshot::Receiver<Result<(), String>>>,
+    rounds: Rounds,
+}
+
+impl Fleet {
+    fn start(
+        door: Door,
+        cluster: &Arc<dyn Cluster>,
+        crashes: Crashes,
+        of: i32,
+    ) -> Result<Self, (Door, String)> {
+        let statuses = door.shared.has_tasks(of);
+        let mut fleet = Self {
+            door,
+            queues: Vec::new(),
+            threads: Vec::new(),
+            starting: Vec::new(),
+            rounds: Rounds::default(),
+        };
+        let mut first = Some(crashes);
+        for (number, status) in (0..of).zip(statuses.iter()) {
+            let shared = fleet.door.shared.clone();
+            let (queue, requests) = sync_channel(shared.config.ingest.queue.max(1));
+            let (say, ready): (Ready, _) = oneshot::channel();
+            let crashes = match first.take() {
+                Some(crashes) => crashes,
+                None => Crashes::of_task(&shared.config.store.data, number),
+            };
+            let own = Door::new(shared, status.clone(), requests, say);
+            let worker = Worker::new(own, TaskNumber { number, of }, cluster.clone(), crashes);
+            let thread = Builder::new().name(format!("task {number}"));
+            match thread.spawn(move || telemetry::of_task(number, || worker.run())) {
+                Ok(thread) => fleet.threads.push(thread),
+                Err(error) => return Err((fleet.end(), error.to_string())),
+            }
+            fleet.queues.push(queue);
+            fleet.starting.push(ready);
+        }
+        Ok(fleet)
+    }
+
+    /// Hands requests round until one of them is to stop.
+    fn run(mut self) {
+        loop {
+            self.hear();
+            self.rounds.hear();
+            match self.door.queue.recv_timeout(LOOK) {
+                Ok(Request { ask: Ask::Stop, reply }) => {
+                    self.end();
+                    let _ = reply.send(Ok((200, serde_json::Value::Null, None)));
+                    return;
+                }
+                Ok(request) => self.rounds.begin(&self.door.shared, request, &self.queues),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.end();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// All are ready, or one of them never will be.
+    fn hear(&mut self) {
+        let Some(ready) = self.door.ready.take() else { return };
+        let mut refused = None;
+        self.starting.retain_mut(|starting| match starting.try_recv() {
+            Ok(Ok(())) => false,
+            Ok(Err(why)) => {
+                refused.get_or_insert(why);
+                false
+            }
+            Err(oneshot::error::TryRecvError::Empty) => true,
+            Err(oneshot::error::TryRecvError::Closed) => {
+                refused.get_or_insert("the thread of a task is gone".to_owned());
+                false
+            }
+        });
+        if let Some(why) = refused {
+            let _ = ready.send(Err(why));
+        } else if self.starting.is_empty() {
+            let _ = ready.send(Ok(()));
+        } else {
+            self.door.ready = Some(ready);
+        }
+    }
+
+    /// Has every task end in good order.
+    fn end(self) -> Door {
+        for queue in &self.queues {
+            let (reply, _) = oneshot::channel();
+            // A task that is gone has ended.
+            let _ = queue.send(Request { ask: Ask::Stop, reply });
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("the thread of a task has panicked");
+            }
+        }
+        self.door
+    }
+}
