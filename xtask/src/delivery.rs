@@ -12,8 +12,9 @@ const KEYS: &str = "5000000";
 /// One benchmark: its arguments, and those of `--quick`. `@` is the node, `#` the number of keys.
 type Part = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("kafka", &["--kafka", "@"], &["--kafka", "@", "--events", "200000", "--rounds", "1"]),
+    ("tasks", &["--kafka", "@"], &["--kafka", "@", "--events", "200000", "--rounds", "1"]),
     ("lag", &["--kafka", "@"], &["--kafka", "@", "--events", "100000"]),
     ("ingest", &[], &["--events", "300000", "--rounds", "1"]),
     ("pause", &["--events", "#"], &["--events", "100000"]),

@@ -104,15 +104,13 @@ impl Fleet {
             starting: Vec::new(),
             rounds: Rounds::default(),
         };
-        let mut first = Some(crashes);
-        for (number, status) in (0..of).zip(statuses.iter()) {
+        let data = fleet.door.shared.config.store.data.clone();
+        let mut notes: Vec<Crashes> = (1..of).map(|number| crashes.beside(&data, number)).collect();
+        notes.insert(0, crashes);
+        for ((number, status), crashes) in (0..of).zip(statuses.iter()).zip(notes) {
             let shared = fleet.door.shared.clone();
             let (queue, requests) = sync_channel(shared.config.ingest.queue.max(1));
             let (say, ready): (Ready, _) = oneshot::channel();
-            let crashes = match first.take() {
-                Some(crashes) => crashes,
-                None => Crashes::of_task(&shared.config.store.data, number),
-            };
             let own = Door::new(shared, status.clone(), requests, say);
             let worker = Worker::new(own, TaskNumber { number, of }, cluster.clone(), crashes);
             let thread = Builder::new().name(format!("task {number}"));

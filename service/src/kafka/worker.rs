@@ -140,6 +140,7 @@ impl Worker {
                 self.crashes.panicked(None, &why);
                 Ok(End::Crashed)
             });
+            self.crashes.rest();
             self.door.status.enter(State::Starting);
             match end {
                 Ok(End::Stopped) => return,

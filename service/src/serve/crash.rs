@@ -24,7 +24,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how long, and for how many records at least, nothing is taken for granted after a crash. What a dead process had
@@ -194,6 +194,33 @@ fn set_aside(path: &Path, why: &str) {
 pub(crate) struct Crashes {
     book: Arc<Mutex<Book>>,
     careful: Option<(Instant, u32)>,
+    turn: Turn,
+    has_turn: bool,
+}
+
+/// Of the careful tasks of a process one works at a time.
+///
+/// WHY: when the process dies, the others were at some record too, and would be suspected of it.
+#[derive(Clone, Default)]
+struct Turn(Arc<(Mutex<bool>, Condvar)>);
+
+impl Turn {
+    fn is_taken(&self) -> MutexGuard<'_, bool> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) {
+        let mut is_taken = self.is_taken();
+        while *is_taken {
+            is_taken = self.0.1.wait(is_taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *is_taken = true;
+    }
+
+    fn give(&self) {
+        *self.is_taken() = false;
+        self.0.1.notify_one();
+    }
 }
 
 impl Crashes {
@@ -202,12 +229,10 @@ impl Crashes {
         Self::open_file(data.join("crashes.json"))
     }
 
-    /// The same of one task of several. The first has the file that a task has that is the only one.
-    pub(crate) fn of_task(data: &Path, number: i32) -> Self {
-        match number {
-            0 => Self::open(data),
-            number => Self::open_file(data.join(format!("crashes-{number}.json"))),
-        }
+    /// The same of one more task of the process.
+    pub(crate) fn beside(&self, data: &Path, number: i32) -> Self {
+        let turn = self.turn.clone();
+        Self { turn, ..Self::open_file(data.join(format!("crashes-{number}.json"))) }
     }
 
     fn open_file(path: PathBuf) -> Self {
@@ -232,7 +257,7 @@ impl Crashes {
         let mut book = Book { file: file.ok(), notes };
         book.write();
         let careful = died.then(|| (Instant::now(), 0));
-        Self { book: Arc::new(Mutex::new(book)), careful }
+        Self { book: Arc::new(Mutex::new(book)), careful, turn: Turn::default(), has_turn: false }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -256,16 +281,26 @@ impl Crashes {
     }
 
     /// Time is about to move without a record.
-    pub(crate) fn ticking(&self) {
+    pub(crate) fn ticking(&mut self) {
         if self.careful.is_some() {
             self.begin(Work::default());
         }
     }
 
-    fn begin(&self, work: Work) {
+    fn begin(&mut self, work: Work) {
+        if !std::mem::replace(&mut self.has_turn, true) {
+            self.turn.take();
+        }
         let mut book = self.book();
         book.notes.at = Some(work);
         book.write();
+    }
+
+    /// The task is at no work just now: others of the process may be.
+    pub(crate) fn rest(&mut self) {
+        if std::mem::take(&mut self.has_turn) {
+            self.turn.give();
+        }
     }
 
     /// The task is at no record and at no time just now. Where there is no reason any more to be careful, it is watched no
@@ -277,6 +312,7 @@ impl Crashes {
             book.write();
         }
         drop(book);
+        self.rest();
         if since.elapsed() > CAREFUL && records > CAREFUL_RECORDS {
             self.careful = None;
             core.watch(self.watch());
@@ -309,6 +345,7 @@ impl Crashes {
         book.notes.remember(crash);
         book.write();
         drop(book);
+        self.rest();
         self.careful = Some((Instant::now(), 0));
     }
 
@@ -420,12 +457,35 @@ mod tests {
         assert_eq!(of(&fifth), Some((Some(8), None)), "killed between two records: no crash");
     }
 
+    #[test]
+    fn of_the_careful_tasks_of_a_process_one_is_at_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let first = Crashes::open(folder.path());
+            let second = first.beside(folder.path(), 1);
+            (first, second)
+        };
+        drop(open());
+        let (mut first, mut second) = open();
+        let book = first.book.clone();
+        first.entering("a/0", 7, b"x");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(move || {
+                second.entering("a/1", 8, b"y");
+                assert!(book.lock().unwrap().notes.at.is_none(), "both are at work");
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            first.passed(&mut new_core(&Config::default()));
+            other.join().unwrap();
+        });
+    }
+
     /// Killed from outside while time moved, so to speak.
     #[test]
     fn only_a_rule_that_was_at_work_on_time_twice_is_a_verdict() {
         let folder = tempfile::tempdir().unwrap();
         let die = |rule: Option<&str>| {
-            let crashes = Crashes::open(folder.path());
+            let mut crashes = Crashes::open(folder.path());
             crashes.ticking();
             if let Some(rule) = rule {
                 crashes.book().works(rule, false);

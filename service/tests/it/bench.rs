@@ -54,7 +54,7 @@ fn what_is_delivered_is_verified() {
     assert_ne!(bench(&["ingest", "--events", "40000"])["alerts"], 0.0);
     assert_eq!(bench(&["recovery", "--events", "2000"])["keys"], 2000.0);
     let Some(node) = Node::shared() else { return };
-    for what in ["kafka", "lag"] {
+    for what in ["kafka", "tasks", "lag"] {
         let line = bench(&[what, "--events", "60000", "--kafka", &node.bootstrap]);
         assert_eq!((&line["events"], &line["alerts"]), (&60_000.0.into(), &131.0.into()), "{line}");
     }

@@ -190,6 +190,50 @@ fn a_worker_with_tasks_that_is_stopped_and_goes_on_loses_and_doubles_nothing() {
     println!("a worker with tasks stopped {rounds} times {}", after.told);
 }
 
+/// A task that moves leaves a snapshot: whoever takes it reads nothing again.
+#[test]
+fn a_task_that_moves_is_handed_over() {
+    let Some(node) = Node::shared() else { return };
+    let test = unique("moved");
+    let topic = |name: &str| format!("{test}.{name}");
+    node.create(&[(&topic("auth"), 2)]);
+    let place = tempfile::tempdir().unwrap();
+    let folders = [(); 2].map(|()| {
+        let folder = shared_setting(node, &test, &format!("{STREAMS}{RULE}"));
+        let path = folder.path().join("tripline.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let snapshots = format!("[snapshots]\nurl = \"{}\"\nevery = \"1h\"\n", place.path().display());
+        std::fs::write(path, config + &snapshots).unwrap();
+        folder
+    });
+    let first = start(&folders[0]);
+    let writer = node.producer();
+    let send = |minute: u32, ok: bool| {
+        for partition in [0, 1] {
+            let user = format!("u{partition}");
+            writer.send(&topic("auth"), partition, &user, &attempt(minute, &user, ok));
+        }
+        writer.flush();
+    };
+    send(0, false);
+    send(1, false);
+    let begun = Instant::now();
+    while metric(&first, "tripline_events_processed_total") < 4.0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the events are not read");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let second = start(&folders[1]);
+    let begun = Instant::now();
+    while (tasks(&first).len(), tasks(&second).len()) != (1, 1) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the tasks are not shared out");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    send(2, true);
+    assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
+    assert_eq!(metric(&second, "tripline_replayed_events_total"), 0.0);
+    [first, second].iter().for_each(check_determinism);
+}
+
 /// What a service says that does not start.
 fn refusal(folder: &TempDir) -> String {
     let config = folder.path().join("tripline.toml");

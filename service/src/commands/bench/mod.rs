@@ -26,7 +26,7 @@ use serde::Serialize;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// W0, W1, W2, W3, W4:P, W5, W6:P, W7:P; json, keys, state, pause, load, latency; kafka, lag, ingest or recovery
+    /// W0, W1, W2, W3, W4:P, W5, W6:P, W7:P; json, keys, state, pause, load, latency; kafka, tasks, lag, ingest or recovery
     what: String,
     /// How many events (of `state`, `pause` and `recovery`: keys; of `load`: rules)
     #[arg(long)]
@@ -43,7 +43,7 @@ pub struct BenchArgs {
     /// `keys`: 10,000,000 of them as well
     #[arg(long)]
     full: bool,
-    /// `kafka`, `lag`: the node to measure on
+    /// `kafka`, `tasks`, `lag`: the node to measure on
     #[arg(long, value_name = "HOST:PORT")]
     kafka: Option<String>,
     /// One line of JSON for each figure
@@ -91,13 +91,14 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         "load" => growth::load(args),
         "latency" => latency::run(args),
         "kafka" => delivery::kafka(args),
+        "tasks" => delivery::tasks(args),
         "lag" => delivery::lag(args),
         "ingest" => delivery::ingest(args),
         "recovery" => delivery::recovery(args),
         what => match Workload::parse(what) {
             Some(workload) => published::run(args, &workload),
             None => Err(Failure::usage(format!(
-                "`{what}`: expected W0 W1 W2 W3 W4:P W5 W6:P W7:P, json, keys, state, pause, load, latency, kafka, lag, ingest or recovery"
+                "`{what}`: expected W0 W1 W2 W3 W4:P W5 W6:P W7:P, json, keys, state, pause, load, latency, kafka, tasks, lag, ingest or recovery"
             ))),
         },
     }

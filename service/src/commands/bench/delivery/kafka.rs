@@ -5,6 +5,7 @@ use super::served::Served;
 use super::{Alerts, events_of, middle, pair_of};
 use crate::commands::bench::BenchArgs;
 use crate::commands::bench::report::{Cost, Goal};
+use crate::config::Tasks;
 use crate::console::say;
 use crate::failure::Failure;
 use std::time::Instant;
@@ -23,7 +24,7 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let (mut right, mut rates) = (true, Vec::new());
     for round in 0..args.rounds {
         let bare = counted(&node, &topic, events)?;
-        let (worker, cpu, is_right) = worked(&node, &format!("r{round}"), events, &expected)?;
+        let (worker, cpu, is_right) = worked(&node, &format!("r{round}"), Tasks::One, events, &expected)?;
         right &= is_right;
         rates.push((worker / bare, worker, bare, cpu));
     }
@@ -69,14 +70,24 @@ fn counted(node: &Node, topic: &str, events: u64) -> Result<f64, Failure> {
 
 /// Events a second of the service, from when it says that it is ready until the last alert is committed; its CPU seconds an
 /// event; and whether the alerts are right.
-fn worked(node: &Node, round: &str, events: u64, expected: &Alerts) -> Result<(f64, f64, bool), Failure> {
-    const READ: &str = "tripline_events_processed_total{task=\"0\"}";
+pub(super) fn worked(
+    node: &Node,
+    round: &str,
+    tasks: Tasks,
+    events: u64,
+    expected: &Alerts,
+) -> Result<(f64, f64, bool), Failure> {
+    let read = |served: &Served| {
+        (0..PARTITIONS)
+            .map(|task| served.metric(&format!("tripline_events_processed_total{{task=\"{task}\"}}")))
+            .sum::<Result<f64, Failure>>()
+    };
     let alerts = node.alerts_topic(round);
     node.create(&[(&alerts, 1)])?;
     let consumer = node.reader(&alerts, 10)?;
     let rules = pair_of(&format!("topic \"{}\" time ts in order as epoch_ms", node.topic("ev")));
-    let served = Served::start(&rules, &node.config(round))?;
-    let before = served.metric(READ)?;
+    let served = Served::start(&rules, &node.config(round, tasks))?;
+    let before = read(&served)?;
     let (begun, cpu) = (Instant::now(), served.cpu_seconds());
     let mut reader = await_alerts(&consumer, expected, |_| {})?;
     let seconds = begun.elapsed().as_secs_f64();
@@ -85,7 +96,7 @@ fn worked(node: &Node, round: &str, events: u64, expected: &Alerts) -> Result<(f
         say!("{before} of {events} events were read before the clock started: more --events tell more");
     }
     read_on(&consumer, &mut reader)?;
-    let read = served.metric(READ)?;
+    let read = read(&served)?;
     let is_all = read == events as f64;
     if !is_all {
         say!("wrong: kafka: {read} events were read, not {events}");

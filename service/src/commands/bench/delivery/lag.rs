@@ -6,6 +6,7 @@ use super::{events_of, pair_of, place_of};
 use crate::commands::bench::BenchArgs;
 use crate::commands::bench::report::{Cost, Goal};
 use crate::commit::protocol::Pace;
+use crate::config::Tasks;
 use crate::failure::Failure;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     node.create(&[(&topic, PARTITIONS), (&alerts, 1)])?;
     let consumer = node.reader(&alerts, 5)?;
     let rules = pair_of(&format!("topic \"{topic}\" time ts in order as epoch_ms"));
-    let served = Served::start(&rules, &node.config("lag"))?;
+    let served = Served::start(&rules, &node.config("lag", Tasks::One))?;
     let writer = node.writer(1)?;
     let mut seen = Vec::new();
     let (sent, mut reader) = std::thread::scope(|scope| {

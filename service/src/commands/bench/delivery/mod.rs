@@ -7,11 +7,13 @@ mod lag;
 mod node;
 mod recovery;
 mod served;
+mod tasks;
 
 pub(super) use ingest::run as ingest;
 pub(super) use kafka::run as kafka;
 pub(super) use lag::run as lag;
 pub(super) use recovery::run as recovery;
+pub(super) use tasks::run as tasks;
 
 use super::BenchArgs;
 use super::events::{BASE_MS, Generator, Row};

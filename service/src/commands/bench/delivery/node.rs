@@ -4,6 +4,7 @@ use super::{Alerts, Reader};
 use crate::commands::bench::BenchArgs;
 use crate::commands::bench::events::Row;
 use crate::commands::bench::json::Lines;
+use crate::config::Tasks;
 use crate::failure::Failure;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -48,13 +49,14 @@ impl Node {
     }
 
     /// A service's own topics, so that nothing is left of an earlier round.
-    pub(super) fn config(&self, round: &str) -> String {
+    pub(super) fn config(&self, round: &str, tasks: Tasks) -> String {
         let name = self.topic(round);
         format!(
-            "[kafka]\nbrokers = \"{}\"\ngroup = \"{name}\"\nalerts_topic = \"{name}.alerts\"\nshadow_topic = \"{name}.shadow\"\n\
+            "[kafka]\nbrokers = \"{}\"\ntasks = \"{}\"\ngroup = \"{name}\"\nalerts_topic = \"{name}.alerts\"\nshadow_topic = \"{name}.shadow\"\n\
              late_topic = \"{name}.late\"\ndead_letters_topic = \"{name}.dead\"\ncontrol_topic = \"{name}.control\"\n\
              [limits]\nalerts_per_rule_day = 1000000000\n",
-            self.brokers
+            self.brokers,
+            tasks.name()
         )
     }
 
