@@ -44,6 +44,8 @@ pub(crate) struct RuleState {
     pub(crate) stats: RuleStats,
     /// The limit of all state has kept something out that may matter until then: alerts say that they may not be whole.
     pub(crate) refused_until: Option<Micros>,
+    /// Its number among the rules of a state that is being saved, while some of it is still to be written.
+    pub(crate) frozen_as: Option<u32>,
 }
 
 /// One event at one rule.
@@ -266,10 +268,15 @@ impl RuleRun {
         // Each key once: those that stay go to the back, for later.
         for _ in 0..keys.sweeps() {
             let Some(handle) = keys.pop_sweep(now) else { return };
-            let idle = keys.change(handle, |_, held| {
-                held.expire(program, now);
-                held.is_idle(program, now)
-            });
+            // WHY: a key that only stays does not count as changed, or each would be saved again and again.
+            let stays = |held: &KeyState| !held.runs_out(now) && !held.is_idle(program, now);
+            let idle = match keys.get(handle) {
+                Some((_, held)) if stays(held) => Some(false),
+                _ => keys.change(handle, |_, held| {
+                    held.expire(program, now);
+                    held.is_idle(program, now)
+                }),
+            };
             match idle {
                 Some(true) => keys.remove(handle),
                 Some(false) => keys.queue(handle, now.saturating_add(program.sweep_after)),

@@ -2,12 +2,15 @@
 //!
 //! INVARIANT: a handle names the same key until that is removed; then the place may serve another key.
 
+mod saving;
+
 use crate::program::Program;
 use crate::state::{Key, KeyState};
 use crate::value::Value;
 use hashbrown::HashTable;
 use pattern_dsl::types::Micros;
 use rustc_hash::FxHasher;
+use saving::Marks;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
@@ -52,6 +55,7 @@ pub(crate) struct KeyTable {
     weight: usize,
     /// Keys added so far.
     added: u32,
+    marks: Marks,
 }
 
 /// Where a key is, beside part of its hash: another key is told apart, and the table grows, without a look at the places.
@@ -79,6 +83,8 @@ struct Place {
     hash: u32,
     /// It stands in `sweeps`.
     queued: bool,
+    /// When it last changed ([`Marks::now`]).
+    mark: u8,
 }
 
 #[derive(Debug)]
@@ -143,6 +149,7 @@ impl KeyTable {
             self.places.push(Place::default());
             (self.places.len() - 1) as Handle
         });
+        self.touch(handle);
         self.weight += state.weight();
         self.added = self.added.wrapping_add(1);
         let entry = Entry::new(hash, handle);
@@ -186,7 +193,16 @@ impl KeyTable {
         handle
     }
 
+    /// Every change of a place begins with this.
+    #[inline]
+    fn touch(&mut self, handle: Handle) {
+        if self.places.get(handle as usize).is_some_and(|place| place.mark != self.marks.now) {
+            self.begin_change(handle);
+        }
+    }
+
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<(&[Value], &mut KeyState)> {
+        self.touch(handle);
         let held = self.places.get_mut(handle as usize)?.held.as_mut()?;
         Some((&held.key, &mut held.state))
     }
@@ -198,6 +214,7 @@ impl KeyTable {
 
     /// Removes a key with all that it holds.
     pub(crate) fn remove(&mut self, handle: Handle) {
+        self.touch(handle);
         let Some(place) = self.places.get_mut(handle as usize) else { return };
         let (Some(held), hash) = (place.held.take(), place.hash) else { return };
         self.weight -= held.state.weight();
@@ -251,7 +268,10 @@ impl KeyTable {
 
     /// Lets time pass for every key.
     pub(crate) fn expire(&mut self, program: &Program, now: Micros) {
-        let states = self.places.iter_mut().filter_map(|place| Some(&mut place.held.as_mut()?.state));
-        self.weight = states.map(|state| (state.expire(program, now), state.weight()).1).sum();
+        for handle in 0..self.places.len() as Handle {
+            if self.get(handle).is_some_and(|(_, state)| state.runs_out(now)) {
+                self.change(handle, |_, state| state.expire(program, now));
+            }
+        }
     }
 }

@@ -1,35 +1,40 @@
 //! The whole state of a task as plain rows, and back.
 //!
 //! What rules say is not saved: a state is put back into a task in which the same revisions are active.
-//! INVARIANT: `restore(save(t))` continues exactly as `t` would; equal states save to equal bytes.
+//! INVARIANT: a task with what was saved put back continues exactly as the other would, and saves to equal bytes.
 
 use crate::advance::RuleState;
 use crate::chain::Derived;
+use crate::deadlines::Deadlines;
 use crate::event::Layout;
+use crate::freeze::Frozen;
 use crate::interface::RuleStats;
-use crate::keys::{KeyTable, hash_of};
+use crate::keys::KeyTable;
 use crate::mask;
 use crate::past::Past;
+use crate::pieces::{Piece, append, append_rows, each_row, take};
+use crate::queue::Queue;
 use crate::row::Position;
-use crate::state::{Key, KeyState};
 use crate::tables::SavedTable;
 use crate::task::Task;
 use crate::time::Clock;
+use arcstr::ArcStr;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
+/// What is small, as it stood at a cut.
 #[derive(Serialize)]
 struct Saved<'a> {
-    version: u32,
     layout: &'a Layout,
     clock: &'a Clock,
     position: Position,
-    ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
+    /// By stream: the number of the first id.
+    ids: Vec<u64>,
     tables: Vec<SavedTable>,
     alerts: &'a BTreeMap<Micros, Vec<Derived>>,
     rules: Vec<SavedRule<'a>>,
@@ -39,8 +44,8 @@ struct Saved<'a> {
 struct SavedRule<'a> {
     name: &'a str,
     revision: u32,
-    keys: Vec<(&'a Key, &'a KeyState)>,
-    timers: Vec<(Micros, Position, &'a Key)>,
+    /// [`Deadlines::numbers`].
+    timers: (u64, u64),
     from: Option<Micros>,
     until: Option<Micros>,
     refused_until: Option<Micros>,
@@ -52,11 +57,10 @@ struct SavedRule<'a> {
 
 #[derive(Deserialize)]
 struct Loaded {
-    version: u32,
     layout: Layout,
     clock: Clock,
     position: Position,
-    ids: Vec<Vec<(Micros, arcstr::ArcStr)>>,
+    ids: Vec<u64>,
     tables: Vec<SavedTable>,
     alerts: BTreeMap<Micros, Vec<Derived>>,
     rules: Vec<LoadedRule>,
@@ -66,8 +70,7 @@ struct Loaded {
 struct LoadedRule {
     name: String,
     revision: u32,
-    keys: Vec<(Key, KeyState)>,
-    timers: Vec<(Micros, Position, Key)>,
+    timers: (u64, u64),
     from: Option<Micros>,
     until: Option<Micros>,
     refused_until: Option<Micros>,
@@ -76,11 +79,72 @@ struct LoadedRule {
     stats: RuleStats,
 }
 
+/// A rule with its revision.
+type Name = (String, u32);
+
+/// The rows of some levels, put together.
+#[derive(Default)]
+struct Rows {
+    rules: BTreeMap<Name, (KeyTable, Deadlines)>,
+    /// By stream.
+    ids: Vec<Queue<(Micros, ArcStr)>>,
+}
+
+impl Rows {
+    /// Adds a level. Its head.
+    fn add(&mut self, mut level: &[u8]) -> Result<Loaded, String> {
+        let Piece::Head(mut head) = take(&mut level)? else {
+            return Err("a state without a head".to_owned());
+        };
+        // WHY: first alone, since whatever follows may look otherwise in another format.
+        let version: u32 = take(&mut head)?;
+        if version != VERSION {
+            return Err(format!("a state of format {version}, not {VERSION}"));
+        }
+        let head: Loaded = take(&mut head)?;
+        let mut rules: Vec<(KeyTable, Deadlines)> = Vec::new();
+        for rule in &head.rules {
+            let mut known = self.rules.remove(&(rule.name.clone(), rule.revision)).unwrap_or_default();
+            known.1.forget_others();
+            rules.push(known);
+        }
+        self.ids.resize_with(head.ids.len().max(self.ids.len()), Queue::default);
+        let unknown = || "rows of no rule or stream".to_owned();
+        loop {
+            match take(&mut level)? {
+                Piece::Head(_) => return Err("a state with two heads".to_owned()),
+                Piece::Keys { rule, rows } => {
+                    let (keys, _) = rules.get_mut(rule as usize).ok_or_else(unknown)?;
+                    each_row(rows, |row| keys.put(row))?;
+                }
+                Piece::Timers { rule, rows } => {
+                    let (_, timers) = rules.get_mut(rule as usize).ok_or_else(unknown)?;
+                    each_row(rows, |row| timers.put(row))?;
+                }
+                Piece::Others { rule, rows } => {
+                    let (_, timers) = rules.get_mut(rule as usize).ok_or_else(unknown)?;
+                    each_row(rows, |row| timers.put_other(row))?;
+                }
+                Piece::Ids { stream, rows } => {
+                    let ids = self.ids.get_mut(stream as usize).ok_or_else(unknown)?;
+                    each_row(rows, |(number, id)| ids.put(number, id))?;
+                }
+                Piece::End if level.is_empty() => break,
+                Piece::End => return Err("a state that goes on behind its end".to_owned()),
+            }
+        }
+        // Rules that are in no later head are gone for good.
+        let names = head.rules.iter().map(|rule| (rule.name.clone(), rule.revision));
+        self.rules = names.zip(rules).collect();
+        Ok(head)
+    }
+}
+
 impl Task {
     /// The format of what [`Self::save`] gives: [`Self::restore`] takes no other.
     pub const SAVED_FORMAT: u32 = VERSION;
 
-    /// The whole state as plain rows.
+    /// The whole state at once, as one level; what is frozen stays so.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let states = self.rules.iter().flat_map(|run| run.state.keys.iter());
@@ -89,33 +153,45 @@ impl Task {
             states.map(|(_, state)| state.weight()).sum(),
             "every change was weighed"
         );
-        let rules = self.rules.iter().map(|run| {
-            let mut keys: Vec<(&Key, &KeyState)> = run.state.keys.iter().collect();
-            keys.sort_by_cached_key(|(key, _)| postcard::to_allocvec(key).unwrap_or_default());
-            SavedRule {
-                name: &run.program.name,
-                revision: run.program.revision,
-                keys,
-                timers: run.open_timers().map(|(due, event, key, _)| (due, event, key)).collect(),
-                from: run.state.from,
-                until: run.state.until,
-                refused_until: run.state.refused_until,
-                past: &run.program.past,
-                masked: mask::alert_paths(&run.program),
-                stats: &run.state.stats,
-            }
+        let mut out = Vec::new();
+        append(&Piece::Head(&self.head()), &mut out);
+        for (rule, run) in (0..).zip(&self.rules) {
+            run.state.keys.save(rule, &mut out);
+            run.state.timers.save(rule, &mut out);
+        }
+        for (stream, time) in (0..).zip(&self.streams) {
+            append_rows(&mut time.id_order.save(), &mut out, |rows| Piece::Ids { stream, rows });
+        }
+        append(&Piece::End, &mut out);
+        out
+    }
+
+    /// What is small, encoded.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        let rules = self.rules.iter().map(|run| SavedRule {
+            name: &run.program.name,
+            revision: run.program.revision,
+            timers: run.state.timers.numbers(),
+            from: run.state.from,
+            until: run.state.until,
+            refused_until: run.state.refused_until,
+            past: &run.program.past,
+            masked: mask::alert_paths(&run.program),
+            stats: &run.state.stats,
         });
         let saved = Saved {
-            version: VERSION,
             layout: &self.layout,
             clock: &self.clock,
             position: self.position,
-            ids: self.streams.iter().map(|stream| stream.id_order.iter().cloned().collect()).collect(),
+            ids: self.streams.iter().map(|stream| stream.id_order.first()).collect(),
             tables: self.tables.save(),
             alerts: &self.chain.pending,
             rules: rules.collect(),
         };
-        postcard::to_allocvec(&saved).expect("rows of plain values always encode")
+        let mut head = Vec::new();
+        append(&VERSION, &mut head);
+        append(&saved, &mut head);
+        head
     }
 
     /// Begins to take decisions again without the events between them, for a state to be put back: revisions that have been
@@ -125,68 +201,69 @@ impl Task {
     }
 
     /// Puts back a saved state into a task with the same streams and partitions, and the same rules or more: revisions that
-    /// the state does not know had drained by then.
+    /// the state does not know had drained by then. The levels of the state in their order, the whole one first.
     ///
     /// # Errors
     /// Bytes that are not such a state, or a state of other rules: the task is of no use then.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let loaded: Loaded =
-            postcard::from_bytes(bytes).map_err(|error| format!("not a saved state: {error}"))?;
-        if loaded.version != VERSION {
-            return Err(format!("a state of format {}, not {VERSION}", loaded.version));
+    pub fn restore<L: AsRef<[u8]>>(&mut self, levels: &[L]) -> Result<(), String> {
+        let (mut rows, mut head) = (Rows::default(), None);
+        for level in levels {
+            head = Some(rows.add(level.as_ref())?);
         }
-        let saved: BTreeSet<(&str, u32)> =
-            loaded.rules.iter().map(|rule| (rule.name.as_str(), rule.revision)).collect();
-        self.rules.retain(|run| saved.contains(&(run.program.name.as_str(), run.program.revision)));
-        let known = self.rules.iter().map(|run| (run.program.name.as_str(), run.program.revision));
-        if !known.eq(loaded.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))) {
-            return Err("a state of other rules".to_owned());
-        }
-        let same_slots = self.layout.streams.len() == loaded.layout.streams.len()
-            && self
-                .layout
-                .streams
-                .iter()
-                .zip(&loaded.layout.streams)
-                .all(|(a, b)| a.name == b.name && a.fields == b.fields);
-        if !same_slots || self.clock.partitions.len() != loaded.clock.partitions.len() {
-            return Err("a state of other streams or partitions".to_owned());
-        }
-        self.clock = loaded.clock;
-        self.position = loaded.position;
-        self.tables.restore(loaded.tables);
-        self.chain.pending = loaded.alerts;
-        for (stream, ids) in self.streams.iter_mut().zip(loaded.ids) {
+        let head = head.ok_or("no state")?;
+        self.check(&head)?;
+        self.clock = head.clock;
+        self.position = head.position;
+        self.tables.restore(head.tables);
+        self.chain.pending = head.alerts;
+        for ((stream, mut ids), first) in self.streams.iter_mut().zip(rows.ids).zip(head.ids) {
+            ids.begin_at(first);
             stream.ids.clear();
             ids.iter().for_each(|(ts, id)| stream.ids.entry(id.clone()).or_default().push(*ts));
-            stream.id_order = ids.into();
+            stream.id_order = ids;
         }
-        for (run, rule) in self.rules.iter_mut().zip(loaded.rules) {
+        for (run, rule) in self.rules.iter_mut().zip(head.rules) {
             // Nobody else holds a program between two steps.
             let program = Arc::get_mut(&mut run.program).ok_or("a rule is at work")?;
             program.past = rule.past;
-            let mut keys = KeyTable::default();
-            for (key, state) in rule.keys {
-                keys.of_key(&key, || state);
-            }
-            let timers = rule.timers.into_iter();
-            let timers =
-                timers.filter_map(|(due, event, key)| Some((due, event, keys.find(hash_of(&key), &key)?)));
+            let (mut keys, mut timers) = rows.rules.remove(&(rule.name, rule.revision)).unwrap_or_default();
+            keys.arrange();
+            timers.begin_at(rule.timers);
             // A revision that had drained by then may have masked more of them.
             program.masked.unmask_alerts();
             mask::mark(program);
             mask::mask_alerts(program, &rule.masked);
             run.state = RuleState {
-                timers: timers.collect(),
+                timers,
                 keys,
                 from: rule.from,
                 until: rule.until,
                 stats: rule.stats,
                 refused_until: rule.refused_until,
+                frozen_as: None,
             };
         }
         self.rebuilding = false;
+        self.frozen = Frozen::default();
         self.route();
+        Ok(())
+    }
+
+    /// Drops revisions that a state does not know; the rest must be what it is of.
+    fn check(&mut self, head: &Loaded) -> Result<(), String> {
+        let saved: BTreeSet<(&str, u32)> =
+            head.rules.iter().map(|rule| (rule.name.as_str(), rule.revision)).collect();
+        self.rules.retain(|run| saved.contains(&(run.program.name.as_str(), run.program.revision)));
+        let known = self.rules.iter().map(|run| (run.program.name.as_str(), run.program.revision));
+        if !known.eq(head.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))) {
+            return Err("a state of other rules".to_owned());
+        }
+        let (own, other) = (&self.layout.streams, &head.layout.streams);
+        let same_slots = own.len() == other.len()
+            && own.iter().zip(other).all(|(a, b)| a.name == b.name && a.fields == b.fields);
+        if !same_slots || self.clock.partitions.len() != head.clock.partitions.len() {
+            return Err("a state of other streams or partitions".to_owned());
+        }
         Ok(())
     }
 }

@@ -218,9 +218,15 @@ impl KeyState {
     /// Drops what no choice can use any more at time `now`.
     #[inline]
     pub(crate) fn expire(&mut self, program: &Program, now: Micros) {
-        if now >= self.expires_at {
+        if self.runs_out(now) {
             self.drop_expired(program, now);
         }
+    }
+
+    /// [`Self::expire`] may change it.
+    #[inline]
+    pub(crate) fn runs_out(&self, now: Micros) -> bool {
+        now >= self.expires_at
     }
 
     fn drop_expired(&mut self, program: &Program, now: Micros) {

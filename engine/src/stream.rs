@@ -2,12 +2,12 @@
 
 use crate::collections::Map;
 use crate::event::EventRef;
+use crate::queue::Queue;
 use crate::time::Clock;
 use arcstr::ArcStr;
 use pattern_dsl::ir::Stream;
 use pattern_dsl::types::Micros;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 
 /// What a task knows of a stream beside its fields.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct StreamTime {
     dedupe: Micros,
     /// Ids of the last `dedupe`, with their times; in order of arrival for forgetting.
     pub(crate) ids: Map<ArcStr, SmallVec<[Micros; 1]>>,
-    pub(crate) id_order: VecDeque<(Micros, ArcStr)>,
+    pub(crate) id_order: Queue<(Micros, ArcStr)>,
 }
 
 impl StreamTime {
@@ -29,7 +29,7 @@ impl StreamTime {
             in_order: stream.time.in_order,
             dedupe: if stream.id.is_some() { stream.dedupe.unwrap_or(stream.late) } else { 0 },
             ids: Map::default(),
-            id_order: VecDeque::new(),
+            id_order: Queue::default(),
         }
     }
 
@@ -39,7 +39,7 @@ impl StreamTime {
         let (Some(id), true) = (event.id, self.dedupe > 0) else { return false };
         let over = clock.watermark().saturating_sub(self.dedupe);
         while self.id_order.front().is_some_and(|(ts, _)| *ts <= over) {
-            if let Some((ts, id)) = self.id_order.pop_front()
+            if let Some((ts, id)) = self.id_order.pop()
                 && let Some(times) = self.ids.get_mut(&id)
             {
                 times.retain(|known| *known != ts);
@@ -57,7 +57,7 @@ impl StreamTime {
         }
         let id = ArcStr::from(id);
         self.ids.entry(id.clone()).or_default().push(event.ts);
-        self.id_order.push_back((event.ts, id));
+        self.id_order.push((event.ts, id));
         false
     }
 }

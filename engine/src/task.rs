@@ -5,6 +5,7 @@ use crate::ahead::Ahead;
 use crate::chain::Chain;
 use crate::compile;
 use crate::event::{Arriving, Event, EventRef, Layout, PartitionId, StreamId};
+use crate::freeze::Frozen;
 use crate::index::{Index, Wanted};
 use crate::keys::Near;
 use crate::mask;
@@ -83,6 +84,8 @@ pub struct Task {
     pub(crate) watch: Option<Watch>,
     /// With `keep_history`: what `why` replays.
     pub(crate) history: Option<Box<History>>,
+    /// What is being saved.
+    pub(crate) frozen: Frozen,
 }
 
 impl Task {
@@ -115,6 +118,7 @@ impl Task {
             rebuilding: false,
             watch: None,
             history,
+            frozen: Frozen::default(),
         }
     }
 
@@ -224,7 +228,7 @@ impl Task {
                 run.inherit(older, same, end);
             }
             if rule.mode == Mode::Off {
-                self.rules.drain(revisions);
+                self.frozen.keep(self.rules.drain(revisions));
             } else {
                 self.rules.insert(revisions.end, run);
             }
@@ -241,7 +245,7 @@ impl Task {
     /// Removes a rule; its open matches end. False if there is none.
     pub fn retire(&mut self, rule: &str) -> bool {
         let before = self.rules.len();
-        self.rules.retain(|run| run.program.name != rule);
+        self.frozen.keep(self.rules.extract_if(.., |run| run.program.name == rule));
         self.route();
         self.rules.len() < before
     }
@@ -271,15 +275,16 @@ impl Task {
         let merged = self.clock.watermark();
         let partitions = &self.clock.partitions;
         let mut direct = self.direct.iter();
-        self.rules.retain_mut(|run| {
+        let drained = self.rules.extract_if(.., |run| {
             let now = match direct.next() {
                 Some(Some(partition)) => {
                     partitions.get(*partition as usize).map_or(Micros::MIN, |time| time.newest)
                 }
                 _ => merged,
             };
-            !run.is_drained(now)
+            run.is_drained(now)
         });
+        self.frozen.keep(drained);
         self.route();
     }
 

@@ -49,3 +49,8 @@ fn candidates_are_no_older_than_the_bound() {
 fn silence_empties_the_state() {
     holds("forgotten", 2_000, 1_900);
 }
+
+#[test]
+fn what_is_saved_in_slices_is_the_state_of_its_moment() {
+    holds("frozen", 2_000, 1_000);
+}

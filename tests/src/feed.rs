@@ -120,8 +120,22 @@ impl<'a> Engine<'a> {
     /// If the engine refuses what the language accepted.
     pub fn swap(&mut self, module: &'a Module) -> Micros {
         let at = self.task.next_activation();
-        self.task.activate(module, &BTreeMap::new(), Some(at)).expect("a compiled rule activates");
+        self.swap_at(module, at);
         at
+    }
+
+    /// As [`Self::swap`], at a given time.
+    pub(crate) fn swap_at(&mut self, module: &'a Module, at: Micros) {
+        self.task.activate(module, &BTreeMap::new(), Some(at)).expect("a compiled rule activates");
+    }
+
+    pub(crate) fn task(&mut self) -> &mut Task {
+        &mut self.task
+    }
+
+    /// Alerts so far.
+    pub(crate) fn alerts(&self) -> usize {
+        self.out.alerts.len()
     }
 
     /// Counters by rule, as they stand.
@@ -133,7 +147,7 @@ impl<'a> Engine<'a> {
     fn restore(&mut self) {
         let saved = self.task.save();
         self.task = task(self.module, self.beside, self.feed, false);
-        self.task.restore(&saved).expect("its own state");
+        self.task.restore(&[&saved]).expect("its own state");
         assert_eq!(self.task.save(), saved, "a restored state saves to the same bytes");
     }
 

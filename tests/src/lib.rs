@@ -5,6 +5,7 @@
 
 pub mod feed;
 pub mod properties;
+mod frozen;
 mod why;
 
 pub use feed::Feed;

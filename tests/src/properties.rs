@@ -2,6 +2,7 @@
 //! in something that must not matter, or that must matter in a known way.
 
 use crate::feed::{Engine, Feed, Ran, order, run_beside, run_engine};
+use crate::frozen::a_state_saved_in_slices_is_that_of_its_moment;
 use crate::why::why_says_what_happened;
 use crate::{compile, engine_line, key_text, oracle_line};
 use engine::alert::{Alert, Evidence};
@@ -27,7 +28,7 @@ pub enum Verdict {
 pub type Property = fn(&Case, &Module) -> Verdict;
 
 /// The properties, by name.
-pub const PROPERTIES: [(&str, Property); 8] = [
+pub const PROPERTIES: [(&str, Property); 9] = [
     ("unwanted", unwanted_events_change_nothing),
     ("beside", rules_beside_change_nothing),
     ("keys", the_run_is_the_union_of_its_keys),
@@ -36,6 +37,7 @@ pub const PROPERTIES: [(&str, Property); 8] = [
     ("swap", a_swap_is_two_revisions),
     ("expiry", candidates_are_within_their_bound),
     ("forgotten", silence_empties_the_state),
+    ("frozen", a_state_saved_in_slices_is_that_of_its_moment),
 ];
 
 const DAY: Micros = 86_400_000_000;
@@ -76,7 +78,7 @@ fn shrunk(case: Case, property: Property) -> String {
     format!("seed {seed}\n{}{why}", crate::show(&small))
 }
 
-fn same<T: PartialEq + std::fmt::Display>(expected: &[T], got: &[T]) -> Verdict {
+pub(crate) fn same<T: PartialEq + std::fmt::Display>(expected: &[T], got: &[T]) -> Verdict {
     if expected == got {
         return Verdict::Holds;
     }
@@ -85,7 +87,7 @@ fn same<T: PartialEq + std::fmt::Display>(expected: &[T], got: &[T]) -> Verdict 
 }
 
 /// Everything that an alert says.
-fn whole(alerts: &[Alert]) -> Vec<String> {
+pub(crate) fn whole(alerts: &[Alert]) -> Vec<String> {
     alerts.iter().map(|alert| format!("{alert:?}")).collect()
 }
 
@@ -104,7 +106,7 @@ fn with_ids(case: &Case) -> Vec<Event> {
     case.events.iter().enumerate().map(named).collect()
 }
 
-fn end(case: &Case) -> Micros {
+pub(crate) fn end(case: &Case) -> Micros {
     case.events.last().map_or(0, |event| event.ts)
 }
 

@@ -162,7 +162,7 @@ fn masks_outlive_the_rule_that_they_come_from() {
         ..module.clone()
     };
     let mut running = task(&left, Feed::Sorted, false);
-    running.restore(&saved).expect("the state of the same rules");
+    running.restore(&[&saved]).expect("the state of the same rules");
     out.alerts.clear();
     feed_event(&mut running, &module, 2, &event(&module, "b", 12 * SECOND, 1, &[key()]), &mut out);
     running.step(Input::End, &mut out);

@@ -86,7 +86,7 @@ fn run(module: &Module, events: &[Event], feed: Feed) -> (Outputs, Task) {
         if let Feed::Restored(_) = feed {
             let saved = running.save();
             running = task(module, feed, false);
-            running.restore(&saved).expect("its own state");
+            running.restore(&[&saved]).expect("its own state");
             assert_eq!(running.save(), saved, "a restored state saves to the same bytes");
         }
         feed_event(&mut running, module, number, &events[number], &mut out);

@@ -71,7 +71,7 @@ fn a_state_goes_back_into_a_task_that_took_its_decisions_without_the_events() {
     let mut again = begin();
     again.rebuild();
     (1..12).for_each(|number| change(&mut again, number));
-    again.restore(&saved).expect("revisions that had drained go");
+    again.restore(&[&saved]).expect("revisions that had drained go");
     assert_eq!(again.save(), saved);
     let (mut went, mut goes) = (Outputs::default(), Outputs::default());
     for number in 23..27 {

@@ -46,7 +46,7 @@ fn a_change_is_seen_from_its_time_on() {
             if ts == restore_at {
                 let saved = running.save();
                 running = task(&module, Feed::Sorted, false);
-                running.restore(&saved).expect("its own state");
+                running.restore(&[&saved]).expect("its own state");
             }
             if ts == 3 {
                 let empty = Content::Items(Vec::new());

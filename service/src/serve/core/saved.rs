@@ -52,7 +52,7 @@ impl Core {
         if !saved.lanes.iter().map(|lane| &lane.0).eq(self.lanes.iter().map(|lane| &lane.name)) {
             return Err("a state of other partitions".to_owned());
         }
-        self.task.restore(&bytes[end + 1..])?;
+        self.task.restore(&[&bytes[end + 1..]])?;
         for (lane, (_, next, newest, lag)) in self.lanes.iter_mut().zip(saved.lanes) {
             (lane.next, lane.newest, lane.lag) = (next, newest, lag);
         }
