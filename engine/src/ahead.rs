@@ -192,7 +192,7 @@ fn touch_rules<'r>(runs: impl Iterator<Item = &'r RuleRun> + Clone) {
 /// Reads first what tells where the lists are, then what is in them.
 fn touch<'s>(states: impl Iterator<Item = &'s KeyState> + Clone) {
     black_box(states.clone().map(|state| state.lists.len()).sum::<usize>());
-    let ends = states.flat_map(|state| &state.lists).filter_map(|list| list.last());
+    let ends = states.flat_map(|state| state.lists.iter()).filter_map(|list| list.last());
     black_box(ends.map(|row| row.pos).sum::<u64>());
 }
 

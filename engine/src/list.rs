@@ -90,6 +90,61 @@ impl List {
     }
 }
 
+/// The lists of a key, by step of its rule: those of few steps lie here, and of two steps there are three, one left empty.
+#[derive(Debug, Clone)]
+pub(crate) enum Lists {
+    Few([List; 3]),
+    Many(Box<[List]>),
+}
+
+impl Lists {
+    /// Empty ones, at least so many.
+    pub(crate) fn new(count: usize) -> Self {
+        if count > 3 {
+            Self::Many((0..count).map(|_| List::new()).collect())
+        } else {
+            Self::Few(Default::default())
+        }
+    }
+}
+
+impl Deref for Lists {
+    type Target = [List];
+
+    #[inline]
+    fn deref(&self) -> &[List] {
+        match self {
+            Self::Few(lists) => lists,
+            Self::Many(lists) => lists,
+        }
+    }
+}
+
+impl DerefMut for Lists {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [List] {
+        match self {
+            Self::Few(lists) => lists,
+            Self::Many(lists) => lists,
+        }
+    }
+}
+
+impl Serialize for Lists {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lists {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let lists: Vec<List> = Deserialize::deserialize(deserializer)?;
+        let mut own = Self::new(lists.len());
+        own.iter_mut().zip(lists).for_each(|(own, list)| *own = list);
+        Ok(own)
+    }
+}
+
 impl Deref for List {
     type Target = [Row];
 

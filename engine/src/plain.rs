@@ -62,7 +62,7 @@ pub(crate) fn forget(program: &Program, state: &mut KeyState) {
 
 /// The last event of the choice where the last unit is a step.
 pub(crate) fn ending<'a>(question: &Question<'a>) -> Option<&'a Row> {
-    let list = question.state.lists.last()?;
+    let list = question.state.lists.get(question.program.steps.len().checked_sub(1)?)?;
     list.get(list.binary_search_by_key(&question.end, |row| row.pos).ok()?)
 }
 

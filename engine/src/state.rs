@@ -3,14 +3,14 @@
 //! INVARIANT: every list is sorted by position; after [`KeyState::expire`] no row is older than the rule's horizon.
 
 use crate::collections::Map;
-use crate::list::List;
+use crate::list::{List, Lists};
 use crate::program::{BoundProgram, Place, Program};
 use crate::row::{Position, Row};
 use crate::value::Value;
 use crate::window::WindowState;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 
@@ -131,7 +131,7 @@ impl<'de> Deserialize<'de> for Cooldowns {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
     /// Candidates by step.
-    pub(crate) lists: SmallVec<[List; 3]>,
+    pub(crate) lists: Lists,
     pub(crate) beside: Beside,
     /// When the first of what it holds has run out. `Micros::MIN` = not known.
     #[serde(skip, default = "not_known")]
@@ -201,7 +201,7 @@ impl KeyState {
         };
         let holds = program.strict || !(program.absences.is_empty() && program.windows.is_empty());
         Self {
-            lists: smallvec![List::new(); program.steps.len()],
+            lists: Lists::new(program.steps.len()),
             beside: Beside(holds.then(|| Box::new(held()))),
             expires_at: Micros::MIN,
             saturated: false,
@@ -233,7 +233,7 @@ impl KeyState {
         let horizon = program.horizon;
         let next = Cell::new(Micros::MAX);
         let keep_until = |time: Micros, bound: Micros| next.set(next.get().min(time.saturating_add(bound)));
-        for list in &mut self.lists {
+        for list in self.lists.iter_mut() {
             list.drop_while(|row| now - row.reach_ts > horizon);
             list.first().into_iter().for_each(|row| keep_until(row.reach_ts, horizon.saturating_add(1)));
         }
@@ -295,7 +295,7 @@ impl KeyState {
 
     /// Uses up every event up to and including `last`.
     pub(crate) fn use_up(&mut self, last: Position) {
-        for list in &mut self.lists {
+        for list in self.lists.iter_mut() {
             list.drop_while(|row| row.pos <= last);
         }
     }

@@ -83,7 +83,7 @@ fn fired_attempt(replay: &Replay<'_>, fired: &Fired) -> Attempt {
 
 /// What each step of a fired choice took.
 fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Rows<'r>> {
-    let taken = fired.taken.iter().zip(&replay.held.lists).map(|(taken, list)| {
+    let taken = fired.taken.iter().zip(replay.held.lists.iter()).map(|(taken, list)| {
         let row = |pos: &Position| list.get(list.binary_search_by_key(pos, |row| row.pos).ok()?);
         taken.iter().filter_map(row).collect()
     });
