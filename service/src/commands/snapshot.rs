@@ -98,5 +98,12 @@ fn line(one: &Kept, whole: bool) -> String {
         None if whole => "whole".to_owned(),
         None => one.cut.iter().map(|(name, offset)| format!("{name}:{offset}")).collect::<Vec<_>>().join(" "),
     };
-    format!("{}\t{} bytes\tversion {}\t{state}", one.path, one.bytes, one.program)
+    let levels = match one.levels.as_slice() {
+        [base, deltas @ ..] if !deltas.is_empty() => {
+            let bytes: u64 = deltas.iter().map(|delta| delta.bytes).sum();
+            format!(" (base {} of {}, {} deltas {bytes})", base.bytes, base.snapshot, deltas.len())
+        }
+        _ => String::new(),
+    };
+    format!("{}\t{} bytes{levels}\tversion {}\t{state}", one.path, one.bytes, one.program)
 }

@@ -20,11 +20,20 @@ pub struct Snapshots {
     pub scrub: String,
     /// How long one request to the object store may take, and the last snapshot of a service that ends.
     pub timeout: String,
+    /// For how long matching may stand still at once for a snapshot.
+    pub pause: String,
 }
 
 impl Default for Snapshots {
     fn default() -> Self {
-        Self { url: None, every: "10s".into(), keep: 3, scrub: "6h".into(), timeout: "30s".into() }
+        Self {
+            url: None,
+            every: "10s".into(),
+            keep: 3,
+            scrub: "6h".into(),
+            timeout: "30s".into(),
+            pause: "2ms".into(),
+        }
     }
 }
 
@@ -34,7 +43,12 @@ impl Snapshots {
     /// # Errors
     /// A sentence that names the key.
     pub fn check(&self) -> Result<(), String> {
-        let durations = [("every", &self.every), ("scrub", &self.scrub), ("timeout", &self.timeout)];
+        let durations = [
+            ("every", &self.every),
+            ("scrub", &self.scrub),
+            ("timeout", &self.timeout),
+            ("pause", &self.pause),
+        ];
         for (key, value) in durations {
             some_time(&format!("snapshots.{key}"), value)?;
         }
@@ -63,5 +77,11 @@ impl Snapshots {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         duration(&self.timeout).unwrap_or(Duration::from_secs(30))
+    }
+
+    /// For how long matching may stand still at once for a snapshot.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        duration(&self.pause).unwrap_or(Duration::from_millis(2))
     }
 }

@@ -314,6 +314,7 @@ impl Session<'_> {
             if let Some(end) = self.write()? {
                 return Ok(end);
             }
+            self.snapshots.go_on(&mut self.matcher.core);
             if let Some(since) = self.stopping
                 && (self.is_clean() || clock::since(since) > DRAIN)
             {
@@ -459,7 +460,7 @@ impl Session<'_> {
     /// The last snapshot of a worker that stops, if all that it did is committed.
     fn leave(&mut self) {
         if let Some(mark) = self.last.take().filter(|_| self.is_clean()) {
-            self.snapshots.take_last(mark.epoch, || Some(mark.to_string()), &self.matcher.core);
+            self.snapshots.take_last(mark.epoch, || Some(mark.to_string()), &mut self.matcher.core);
         }
     }
 
@@ -468,7 +469,7 @@ impl Session<'_> {
         if let Some(reference) = self.snapshots.finished() {
             self.matcher.point.snapshot = reference;
         }
-        self.snapshots.take(burst.mark.epoch, || Some(burst.mark.to_string()), &self.matcher.core);
+        self.snapshots.take(burst.mark.epoch, || Some(burst.mark.to_string()), &mut self.matcher.core);
     }
 
     /// The burst is committed.

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes of requests that go into one commit.
 const GROUP_BYTES: usize = 4 << 20;
+/// How long requests are waited for while a snapshot is being saved.
+const SAVING: Duration = Duration::from_millis(5);
 /// How often silence is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 /// How often time moves while all streams are silent.
@@ -79,7 +81,7 @@ impl StorePoint {
     }
 
     /// Leaves a snapshot of a core that stands at the last commit, if one is due; the last one in any case.
-    fn snapshot(&mut self, core: &Core, is_last: bool) {
+    fn snapshot(&mut self, core: &mut Core, is_last: bool) {
         let (store, head) = (&self.store, &self.head);
         let mark = || {
             let print = store.print_before(head.next_seq).ok()?;
@@ -130,7 +132,9 @@ impl Embedded {
         let mut last_tick = Instant::now();
         loop {
             let mut requests = Vec::new();
-            match queue.recv_timeout(TICK) {
+            self.matcher.point.snapshots.go_on(&mut self.matcher.core);
+            let most = if self.matcher.point.snapshots.is_saving() { SAVING } else { TICK };
+            match queue.recv_timeout(most) {
                 Ok(first) => requests.push(first),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -242,7 +246,7 @@ impl Embedded {
             self.commit()
         };
         if failed.is_none() && !has_failed() {
-            self.matcher.point.snapshot(&self.matcher.core, !go_on);
+            self.matcher.point.snapshot(&mut self.matcher.core, !go_on);
         }
         for (reply, answer) in answers {
             let answer = match &failed {

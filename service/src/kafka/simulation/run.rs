@@ -145,6 +145,8 @@ fn config(ground: &Ground, dice: &mut Dice) -> Config {
     config.kafka.group = "g".to_owned();
     config.kafka.commit_timeout = (*dice.pick(&["1s", "3s", "10s"])).to_owned();
     config.snapshots.every = (*dice.pick(&["1s", "2s", "5s"])).to_owned();
+    // A slice ends at once: as much as can be happens between two of them.
+    config.snapshots.pause = "0s".to_owned();
     config.snapshots.keep = dice.between(1, 4) as usize;
     config.store.data = ground.no_data();
     config

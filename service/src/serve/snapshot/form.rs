@@ -1,19 +1,19 @@
-//! The form of a snapshot: parts that hold the state in blocks, and a manifest that names them.
+//! The form of a snapshot: levels of a state, each in parts that hold it in blocks, and a manifest that names them.
 //!
-//! A block is compressed and bears its lengths and a checksum, so that damage is found before anything is unpacked; a
-//! digest over all of it says that the blocks belong together.
+//! The first level is the base, all of a state; each further one holds what has changed since the one before. Those before the
+//! last lie in the folders of earlier snapshots. A block is compressed and bears its lengths and a checksum, so that damage is
+//! found before anything is unpacked; the manifest bears a digest of itself, and a checksum of each part.
 
 use crate::serve::core::Cut;
-use crate::serve::hex;
+use crate::serve::sha256_hex;
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use engine::task::Task;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// Raised with every change of the form.
-pub(crate) const FORM: u32 = 3;
+pub(crate) const FORM: u32 = 4;
 /// Bytes of state in a block.
-const BLOCK: usize = 1 << 20;
+pub(super) const BLOCK: usize = 1 << 20;
 /// A part is ended at so many bytes.
 const PART: usize = 8 << 20;
 /// Length of the state and of what follows, and the checksum of both and of what follows.
@@ -32,10 +32,19 @@ pub(crate) struct Manifest {
     /// The commit, as its kind of service writes it down.
     pub(crate) mark: String,
     pub(crate) cut: Cut,
+    /// The base, then what has changed since, in order.
+    pub(crate) levels: Vec<Level>,
+    /// SHA-256 of the manifest as it would be without this.
+    digest: String,
+}
+
+/// A base, or what has changed since the level before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Level {
+    /// The snapshot that wrote it, whose folder it is in.
+    pub(crate) snapshot: String,
     /// Of the state, before it was compressed.
     pub(crate) bytes: u64,
-    /// SHA-256 of the mark, the cut, and the state.
-    digest: String,
     pub(crate) parts: Vec<Part>,
 }
 
@@ -69,7 +78,7 @@ pub(crate) struct Snapshot {
     /// Of the commit at which it was taken.
     pub(crate) mark: String,
     pub(crate) cut: Cut,
-    pub(crate) state: Vec<u8>,
+    pub(crate) levels: Vec<Vec<u8>>,
 }
 
 /// This program.
@@ -84,32 +93,30 @@ pub(super) fn crc32c(pieces: &[&[u8]]) -> u32 {
     digest.finalize() as u32
 }
 
-fn digest(mark: &str, cut: &Cut, state: &[u8]) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(mark.as_bytes());
-    for (name, offset) in cut {
-        hasher.update(format!("\n{name} {offset}").as_bytes());
-    }
-    hasher.update(b"\n");
-    hasher.update(state);
-    hex(&hasher.finalize())
+/// Packs a state, block by block, into parts: no more than one of them is held.
+#[derive(Debug, Default)]
+pub(super) struct Packer {
+    part: Vec<u8>,
+    /// Of the state, so far.
+    pub(super) bytes: u64,
 }
 
-/// The parts of a state, one at a time: only one of them is held beside the state.
-pub(crate) fn parts(state: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    let mut blocks = state.chunks(BLOCK);
-    std::iter::from_fn(move || {
-        let mut part = Vec::new();
-        while part.len() < PART {
-            let Some(block) = blocks.next() else { break };
-            let packed = lz4_flex::block::compress(block);
-            let lengths = [(block.len() as u32).to_le_bytes(), (packed.len() as u32).to_le_bytes()].concat();
-            part.extend_from_slice(&lengths);
-            part.extend_from_slice(&crc32c(&[&lengths, &packed]).to_le_bytes());
-            part.extend_from_slice(&packed);
-        }
-        (!part.is_empty()).then_some(part)
-    })
+impl Packer {
+    /// Adds a block of at most [`BLOCK`] bytes.
+    pub(super) fn add(&mut self, block: &[u8]) {
+        let packed = lz4_flex::block::compress(block);
+        let lengths = [(block.len() as u32).to_le_bytes(), (packed.len() as u32).to_le_bytes()].concat();
+        self.part.extend_from_slice(&lengths);
+        self.part.extend_from_slice(&crc32c(&[&lengths, &packed]).to_le_bytes());
+        self.part.extend_from_slice(&packed);
+        self.bytes += block.len() as u64;
+    }
+
+    /// A part that is full, or `last` anything that is left.
+    pub(super) fn part(&mut self, last: bool) -> Option<Vec<u8>> {
+        let is_due = self.part.len() >= PART || (last && !self.part.is_empty());
+        is_due.then(|| std::mem::take(&mut self.part))
+    }
 }
 
 /// Adds what a part holds to a state.
@@ -127,7 +134,13 @@ pub(crate) fn unpack(part: &[u8], state: &mut Vec<u8>) -> Result<(), String> {
         if crc32c(&[&head[..8], packed]) != number(8) || length > BLOCK {
             return Err("the checksum of a block does not fit".to_owned());
         }
-        state.extend(lz4_flex::block::decompress(packed, length).map_err(|e| e.to_string())?);
+        let start = state.len();
+        state.resize(start + length, 0);
+        match lz4_flex::block::decompress_into(packed, &mut state[start..]) {
+            Ok(found) if found == length => {}
+            Ok(found) => return Err(format!("a block has {found} bytes, not {length}")),
+            Err(error) => return Err(error.to_string()),
+        }
         rest = next;
     }
     Ok(())
@@ -151,9 +164,38 @@ impl Part {
     }
 }
 
+impl Level {
+    /// Of its parts.
+    pub(crate) fn size(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// The names of its parts, with the folder.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (String, &Part)> {
+        self.parts.iter().map(|part| (format!("{}/{}", self.snapshot, part.name), part))
+    }
+
+    /// Unpacks what its parts hold: `read` gives their bytes in order.
+    pub(crate) fn unpack<E: From<String>>(
+        &self,
+        mut read: impl FnMut(&str, &Part) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let mut state = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0));
+        for (path, part) in self.paths() {
+            let bytes = read(&path, part)?;
+            part.check(&bytes)?;
+            unpack(&bytes, &mut state)?;
+        }
+        if state.len() as u64 != self.bytes {
+            return Err(format!("a level has {} bytes, not {}", state.len(), self.bytes).into());
+        }
+        Ok(state)
+    }
+}
+
 impl Manifest {
-    /// Of a state at a commit; its parts are named when they are written.
-    pub(crate) fn new(taken: i64, mark: &str, cut: &Cut) -> Self {
+    /// Of a state at a commit; its own level is added when it is written.
+    pub(crate) fn new(taken: i64, mark: &str, cut: &Cut, before: Vec<Level>) -> Self {
         Self {
             form: FORM,
             program: program(),
@@ -161,22 +203,20 @@ impl Manifest {
             taken,
             mark: mark.to_owned(),
             cut: cut.clone(),
-            bytes: 0,
+            levels: before,
             digest: String::new(),
-            parts: Vec::new(),
         }
-    }
-
-    /// Says what its parts hold together.
-    pub(crate) fn seal(&mut self, state: &[u8], parts: Vec<Part>) {
-        self.bytes = state.len() as u64;
-        self.digest = digest(&self.mark, &self.cut, state);
-        self.parts = parts;
     }
 
     /// As it is written down: lines, so that people can read it.
     pub(crate) fn text(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).unwrap_or_default()
+        let sealed = Self { digest: self.own_digest(), ..self.clone() };
+        serde_json::to_vec_pretty(&sealed).unwrap_or_default()
+    }
+
+    fn own_digest(&self) -> String {
+        let open = Self { digest: String::new(), ..self.clone() };
+        sha256_hex(&serde_json::to_vec(&open).unwrap_or_default())
     }
 
     /// Reads one that this program can use.
@@ -191,7 +231,11 @@ impl Manifest {
                 "version {other} wrote it in form {form}, and this one, {own}, reads form {FORM}"
             )));
         }
-        serde_json::from_slice(text).map_err(damaged)
+        let manifest: Self = serde_json::from_slice(text).map_err(damaged)?;
+        if manifest.own_digest() != manifest.digest {
+            return Err(Refusal::Damaged("its digest does not fit".to_owned()));
+        }
+        Ok(manifest)
     }
 
     /// Why this program cannot use it.
@@ -207,10 +251,14 @@ impl Manifest {
         })
     }
 
-    /// The state must be the one that was saved.
-    pub(crate) fn check(&self, state: &[u8]) -> Result<(), String> {
-        let is_own = state.len() as u64 == self.bytes && digest(&self.mark, &self.cut, state) == self.digest;
-        if is_own { Ok(()) } else { Err("its digest does not fit".to_owned()) }
+    /// Of all its parts.
+    pub(crate) fn size(&self) -> u64 {
+        self.levels.iter().map(Level::size).sum()
+    }
+
+    /// The snapshot that wrote its base.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.levels.first().map(|level| level.snapshot.as_str())
     }
 }
 
@@ -223,11 +271,22 @@ mod tests {
         (0..length as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (60 - at % 7)) as u8).collect()
     }
 
+    fn parts(state: &[u8]) -> Vec<Vec<u8>> {
+        let mut packer = Packer::default();
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for block in state.chunks(BLOCK) {
+            packer.add(block);
+            parts.extend(packer.part(false));
+        }
+        parts.extend(packer.part(true));
+        parts
+    }
+
     #[test]
     fn a_state_comes_back_from_its_parts_and_damage_is_found() {
         for length in [0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 5, 2 * PART + 17] {
             let state = state(length);
-            let parts: Vec<Vec<u8>> = parts(&state).collect();
+            let parts = parts(&state);
             let mut found = Vec::new();
             for part in &parts {
                 unpack(part, &mut found).unwrap();
@@ -235,7 +294,7 @@ mod tests {
             }
             assert_eq!(found, state);
         }
-        let whole = parts(&state(5_000)).next().unwrap();
+        let whole = parts(&state(5_000)).remove(0);
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);

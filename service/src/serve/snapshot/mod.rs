@@ -1,10 +1,11 @@
 //! Snapshots: the task as it stood at a commit, so that recovery reads on from there.
 //!
-//! A snapshot is a few objects in a folder or bucket: parts, then the manifest that names them ([`form`], [`place`]). It is
-//! written beside the work ([`writer`]). One that is damaged, is missing, or cannot be read costs a longer replay and
-//! nothing else: any older one does, and so does none.
+//! A snapshot is a few objects in a folder or bucket: parts, then the manifest that names them ([`form`], [`place`]). The task is
+//! frozen at a commit, saved in slices between its steps ([`slices`]), and written beside the work ([`writer`]). One that is
+//! damaged, is missing, or cannot be read costs a longer replay and nothing else: any older one does, and so does none.
 //!
-//! INVARIANT: what is removed is older than the oldest of those that are kept ([`kept`]), whoever else writes there.
+//! INVARIANT: what is removed is older than the oldest of those that are kept ([`kept`]), whoever else writes there, and none of
+//! those names it.
 
 mod bucket;
 mod form;
@@ -13,6 +14,7 @@ mod place;
 mod portable;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod slices;
 mod writer;
 
 pub(crate) use form::Snapshot;
@@ -24,9 +26,10 @@ use super::core::{Core, Cut};
 use super::now_micros;
 use crate::clock;
 use crate::config::Config;
-use form::Manifest;
+use form::{Level, Manifest};
 use kept::Fault;
 use metrics::{counter, gauge, histogram};
+use slices::Slices;
 use std::time::{Duration, Instant};
 use writer::{Job, Written};
 
@@ -36,12 +39,19 @@ const SHARE: u32 = 20;
 /// A snapshot by the number of its commit, and the attempt of the process that took it; zeros if there is none.
 pub(crate) type Reference = (u64, u64);
 
-/// How many stay, how often they are read again, and how long a service that ends waits for its last one.
+/// A state is saved anew as a whole when so many levels build on one another,
+const LEVELS: usize = 64;
+/// or what has changed since is more than one part in so many of the base.
+const GROWN: u64 = 2;
+
+/// How many stay, how often they are read again, how long a service that ends waits for its last one, and for how long the work
+/// may stand still at once.
 #[derive(Debug, Clone, Copy)]
 struct Policy {
     keep: usize,
     scrub: Duration,
     last: Duration,
+    pause: Duration,
 }
 
 /// Takes snapshots and finds them again; writes one at a time.
@@ -51,6 +61,10 @@ pub(crate) struct Snapshots {
     every: Duration,
     policy: Policy,
     writing: Option<Job>,
+    /// What of the task's state is frozen and on its way to what is being written.
+    slices: Option<Slices>,
+    /// Of the last snapshot, if the next can build on it.
+    levels: Vec<Level>,
     due: Instant,
     /// None is taken earlier, so that saving has no more than its share of the time.
     not_before: Instant,
@@ -69,7 +83,12 @@ impl Snapshots {
     /// Where the configuration says, apart from those of other tasks by a name.
     pub(crate) fn open(config: &Config, name: &str) -> Result<Self, String> {
         let settings = &config.snapshots;
-        let policy = Policy { keep: settings.keep, scrub: settings.scrub(), last: settings.timeout() };
+        let policy = Policy {
+            keep: settings.keep,
+            scrub: settings.scrub(),
+            last: settings.timeout(),
+            pause: settings.pause(),
+        };
         Ok(Self::new(Place::of(config)?.within(name), now_micros() as u64, settings.every(), policy))
     }
 
@@ -81,6 +100,8 @@ impl Snapshots {
             every,
             policy,
             writing: None,
+            slices: None,
+            levels: Vec::new(),
             due: clock::now() + every,
             not_before: clock::now(),
             last: None,
@@ -98,22 +119,33 @@ impl Snapshots {
         self.due = clock::now();
     }
 
-    /// Takes a snapshot of a core that stands at a commit, if one is due and none is being written. `mark` is asked for then.
-    pub(crate) fn take(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
+    /// Begins a snapshot of a core that stands at a commit, if one is due and none is being written. `mark` is asked for then.
+    pub(crate) fn take(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &mut Core) {
         self.tell();
         if clock::now() < self.due || self.writing.is_some() || self.last == Some(number) {
             return;
         }
         let Some(mark) = mark() else { return };
         self.last = Some(number);
-        let begun = clock::now();
-        let state = core.save();
-        let pause = clock::since(begun);
-        histogram!("tripline_snapshot_pause_seconds").record(pause.as_secs_f64());
-        gauge!("tripline_snapshot_bytes").set(state.len() as f64);
-        self.write(number, &mark, &core.cut(), state);
-        self.not_before = clock::now() + pause * SHARE;
-        self.due = self.not_before.max(clock::now() + self.every);
+        let slices = self.begin(number, &mark, &core.cut());
+        self.slices = Some(slices.freeze(core, self.levels.is_empty()));
+        self.due = clock::now() + self.every;
+    }
+
+    /// Saves more of what is frozen, for a moment: called often.
+    pub(crate) fn go_on(&mut self, core: &mut Core) {
+        let Some(slices) = &mut self.slices else { return };
+        if slices.go_on(core, self.policy.pause) {
+            // WHY: however large the state, saving it has no more than its share of the time.
+            self.not_before = clock::now() + slices.spent() * SHARE;
+            self.due = self.due.max(self.not_before);
+            self.slices = None;
+        }
+    }
+
+    /// Something is frozen, so that [`Self::go_on`] has something to do.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.slices.is_some()
     }
 
     /// How old the newest is, and how long it can still be used.
@@ -126,21 +158,26 @@ impl Snapshots {
     }
 
     /// Begins to write a snapshot.
-    fn write(&mut self, number: u64, mark: &str, cut: &Cut, state: Vec<u8>) {
-        let manifest = Manifest::new(now_micros(), mark, cut);
+    fn begin(&mut self, number: u64, mark: &str, cut: &Cut) -> Slices {
+        let grown: u64 = self.levels.iter().skip(1).map(|level| level.bytes).sum();
+        if self.levels.len() >= LEVELS || self.levels.first().is_some_and(|base| grown * GROWN > base.bytes) {
+            self.levels.clear();
+        }
+        let manifest = Manifest::new(now_micros(), mark, cut, self.levels.clone());
         let scrub = clock::now() >= self.scrub_due;
         if scrub {
             self.scrub_due = clock::now() + self.policy.scrub;
         }
         let reference = (number, self.attempt);
-        self.writing =
-            Some(Job::begin(self.place.clone(), reference, manifest, state, self.policy.keep, scrub));
+        let (job, feed) = Job::begin(self.place.clone(), reference, manifest, self.policy.keep, scrub);
+        self.writing = Some(job);
+        Slices::new(feed)
     }
 
     /// The one that has been written since this was last asked.
     pub(crate) fn finished(&mut self) -> Option<Reference> {
         match self.writing.take()?.finish() {
-            Ok(written) => self.ended(written?),
+            Ok(written) => self.ended(written),
             Err(job) => {
                 self.writing = Some(job);
                 None
@@ -148,10 +185,19 @@ impl Snapshots {
         }
     }
 
-    fn ended(&mut self, written: Written) -> Option<Reference> {
-        let Written { reference, taken, took, is_damaged } = written;
+    fn ended(&mut self, written: Option<Written>) -> Option<Reference> {
+        let Some(Written { reference, taken, took, is_damaged, levels }) = written else {
+            // What it would have held is in no other.
+            self.levels.clear();
+            return None;
+        };
         histogram!("tripline_snapshot_duration_seconds").record(took.as_secs_f64());
+        gauge!("tripline_snapshot_bytes").set(levels.iter().map(|level| level.bytes).sum::<u64>() as f64);
+        self.levels = levels;
         self.since = taken;
+        if is_damaged {
+            self.levels.clear();
+        }
         // One that took long to write is old already, and one that is damaged is no use.
         if took > self.every || is_damaged {
             self.due = self.due.min(self.not_before.max(clock::now()));
@@ -161,17 +207,22 @@ impl Snapshots {
 
     /// Takes one before the service ends, and waits until it is written: the next start replays nothing. Not for longer than
     /// one request may take: a worker that ends still has the task, which another waits for.
-    pub(crate) fn take_last(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &Core) {
+    pub(crate) fn take_last(&mut self, number: u64, mark: impl FnOnce() -> Option<String>, core: &mut Core) {
         let until = clock::now() + self.policy.last;
-        self.wait(until);
+        self.wait(core, until);
         self.hurry();
         self.take(number, mark, core);
-        self.wait(until);
+        self.wait(core, until);
     }
 
     /// Waits for what is being written, which is tried no more if it fails.
-    fn wait(&mut self, until: Instant) -> Option<Reference> {
-        let written = self.writing.take()?.wait(until).and_then(|written| self.ended(written));
+    fn wait(&mut self, core: &mut Core, until: Instant) -> Option<Reference> {
+        let mut job = self.writing.take()?;
+        job.hurry();
+        if let Some(mut slices) = self.slices.take() {
+            slices.finish(core, until);
+        }
+        let written = self.ended(job.wait(until));
         if written.is_none() {
             tracing::warn!(
                 "the last snapshot was not written within {} s (`[snapshots] timeout`): the next start replays more",
@@ -201,7 +252,7 @@ impl Snapshots {
         for name in names.into_iter().rev() {
             let found = kept::manifest(&self.place, &name).and_then(|manifest| {
                 let Some(number) = number(&manifest.mark) else { return Ok(None) };
-                let snapshot = kept::load(&self.place, &name, &manifest, beat)?;
+                let snapshot = kept::load(&self.place, &manifest, beat)?;
                 Ok(put_back(&snapshot).map(|found| (found, number, manifest.taken)))
             });
             match found {

@@ -6,7 +6,7 @@
 //! the parts, one after the other
 //! ```
 
-use super::form::{Manifest, Refusal, Snapshot, crc32c, unpack};
+use super::form::{Level, Manifest, Part, Refusal, Snapshot, crc32c};
 use super::kept::{self, Fault};
 use super::place::Place;
 use super::writer::write;
@@ -51,12 +51,12 @@ pub(crate) fn export(
     for name in kept::names(place)?.into_iter().rev() {
         let found = kept::manifest(place, &name).and_then(|manifest| {
             let Some(decisions) = fits(&manifest.mark) else { return Ok(None) };
-            kept::load(place, &name, &manifest, &|| {})?;
+            kept::load(place, &manifest, &|| {})?;
             Ok(Some((manifest, decisions)))
         });
         match found {
             Ok(Some((manifest, decisions))) => {
-                write_file(place, &name, &manifest, decisions, file)?;
+                write_file(place, &manifest, decisions, file)?;
                 return Ok(Some(name));
             }
             Ok(None) => {}
@@ -66,13 +66,7 @@ pub(crate) fn export(
     Ok(None)
 }
 
-fn write_file(
-    place: &Place,
-    name: &str,
-    manifest: &Manifest,
-    decisions: Vec<Value>,
-    file: &Path,
-) -> io::Result<()> {
+fn write_file(place: &Place, manifest: &Manifest, decisions: Vec<Value>, file: &Path) -> io::Result<()> {
     let head = Head { manifest: serde_json::to_value(manifest)?, decisions };
     let line = serde_json::to_string(&head)?;
     if line.len() >= HEAD_BYTES {
@@ -83,8 +77,8 @@ fn write_file(
     }
     let mut out = File::create_new(file)?;
     writeln!(out, "{MAGIC}{:08x}\n{line}", crc32c(&[line.as_bytes()]))?;
-    for part in &manifest.parts {
-        out.write_all(&place.read(&format!("{name}/{}", part.name))?)?;
+    for (path, _) in manifest.levels.iter().flat_map(Level::paths) {
+        out.write_all(&place.read(&path)?)?;
     }
     out.sync_all()
 }
@@ -116,26 +110,24 @@ impl Savepoint {
         if let Some(why) = manifest.refusal() {
             return Err(why);
         }
-        let mut state = Vec::new();
-        for part in &manifest.parts {
+        let mut next = |_: &str, part: &Part| -> Result<Vec<u8>, String> {
             let mut bytes = Vec::new();
             input.by_ref().take(part.bytes).read_to_end(&mut bytes).map_err(text)?;
-            part.check(&bytes)?;
-            unpack(&bytes, &mut state)?;
-        }
-        manifest.check(&state)?;
+            Ok(bytes)
+        };
+        let levels = manifest.levels.iter().map(|level| level.unpack(&mut next)).collect::<Result<_, _>>()?;
         if !input.fill_buf().map_err(text)?.is_empty() {
             return Err("it goes on behind its end".to_owned());
         }
         let Manifest { taken, program, mark, cut, .. } = manifest;
-        Ok(Self { snapshot: Snapshot { mark, cut, state }, taken, program, decisions })
+        Ok(Self { snapshot: Snapshot { mark, cut, levels }, taken, program, decisions })
     }
 
     /// Puts it into the place of a task, as the snapshot of a commit of that task.
     pub(crate) fn put(&self, place: &Place, number: u64, mark: &str) -> io::Result<String> {
         let reference = (number, now_micros() as u64);
-        let mut manifest = Manifest::new(self.taken, mark, &self.snapshot.cut);
-        write(place, reference, &mut manifest, &self.snapshot.state)?;
+        let manifest = Manifest::new(self.taken, mark, &self.snapshot.cut, Vec::new());
+        write(place, reference, manifest, &self.snapshot.levels)?;
         Ok(kept::name_of(reference))
     }
 }

@@ -6,31 +6,43 @@ use std::fs;
 use std::path::Path;
 
 const LAST: Duration = Duration::from_secs(20);
-const POLICY: Policy = Policy { keep: 3, scrub: Duration::from_secs(3_600), last: LAST };
+const POLICY: Policy =
+    Policy { keep: 3, scrub: Duration::from_secs(3_600), last: LAST, pause: Duration::from_millis(2) };
 
 fn snapshots(folder: &Path, attempt: u64) -> Snapshots {
     Snapshots::new(Place::Folder(folder.to_owned()), attempt, Duration::from_secs(10), POLICY)
 }
 
-fn write(snapshots: &mut Snapshots, number: u64) {
+/// Begins one of a state of 100 bytes: of every two the first is a base, and the second builds on it.
+fn begin(snapshots: &mut Snapshots, number: u64) {
     let cut = Cut::from([("a/0".into(), number)]);
-    snapshots.write(number, &number.to_string(), &cut, vec![number as u8; 100]);
-    // WHY: not `wait`, which ends what is not needed for the next start.
-    let written = loop {
+    let slices = snapshots.begin(number, &number.to_string(), &cut).of(vec![number as u8; 100]);
+    snapshots.slices = Some(slices);
+}
+
+fn write(snapshots: &mut Snapshots, number: u64) {
+    begin(snapshots, number);
+    assert_eq!(written(snapshots, &mut new_core(&Config::default())), Some((number, snapshots.attempt)));
+}
+
+/// WHY: not `wait`, which ends what is not needed for the next start.
+fn written(snapshots: &mut Snapshots, core: &mut Core) -> Option<Reference> {
+    loop {
+        snapshots.go_on(core);
         match snapshots.finished() {
             None if snapshots.writing.is_some() => std::thread::yield_now(),
             written => break written,
         }
-    };
-    assert_eq!(written, Some((number, snapshots.attempt)));
+    }
 }
 
 /// The number of the newest up to a commit.
 fn newest(snapshots: &mut Snapshots, last: u64) -> Option<u64> {
     let number = |mark: &str| mark.parse::<u64>().ok().filter(|number| *number <= last);
     snapshots.newest(&|| {}, number, |found| {
-        assert_eq!(found.state.len(), 100);
-        Some(found.mark.parse::<u64>().unwrap())
+        let number = found.mark.parse::<u64>().unwrap();
+        assert_eq!(found.levels.last(), Some(&vec![number as u8; 100]));
+        Some(number)
     })
 }
 
@@ -46,7 +58,11 @@ fn the_newest_whole_one_before_the_commit_is_found() {
     assert_eq!(newest(own, 9), Some(8));
     assert_eq!(newest(own, 7), Some(6), "a later one is not committed");
     assert_eq!(newest(own, 3), None, "three are kept");
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+    let names = kept::names(&Place::Folder(folder.clone())).unwrap();
+    assert_eq!(names, [4, 6, 8].map(|number| kept::name_of((number, 7))));
+    let kept = kept::all(&Place::Folder(folder.clone()), true).unwrap();
+    assert!(kept.iter().all(|one| one.unusable.is_none()), "the base of the oldest is there: {kept:?}");
+    assert_eq!(kept.iter().map(|one| one.levels.len()).collect::<Vec<_>>(), [2, 1, 2]);
     let of = |number: u64, name: &str| folder.join(kept::name_of((number, 7))).join(name);
     let path = of(8, "0000.part");
     let whole = fs::read(&path).unwrap();
@@ -60,8 +76,23 @@ fn the_newest_whole_one_before_the_commit_is_found() {
     assert_eq!(newest(own, 9), Some(6), "cut short");
     fs::remove_file(&path).unwrap();
     assert_eq!(newest(own, 9), Some(6), "a part is gone");
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(newest(own, 9), Some(8), "and now it is back");
+    let base = of(6, "0000.part");
+    let bytes = fs::read(&base).unwrap();
+    fs::write(&base, fs::read(of(4, "0000.part")).unwrap()).unwrap();
+    assert_eq!(newest(own, 9), Some(4), "the base of two is another's");
+    fs::write(&base, bytes).unwrap();
+    let manifest = fs::read(of(8, kept::MANIFEST)).unwrap();
+    for at in 0..manifest.len() {
+        let mut bytes = manifest.clone();
+        bytes[at] ^= 1;
+        fs::write(of(8, kept::MANIFEST), bytes).unwrap();
+        assert_eq!(newest(own, 9), Some(6), "a flipped bit in byte {at} of the manifest");
+    }
+    fs::remove_file(of(8, kept::MANIFEST)).unwrap();
     fs::remove_file(of(6, kept::MANIFEST)).unwrap();
-    assert_eq!(newest(own, 9), Some(4), "a manifest is gone");
+    assert_eq!(newest(own, 9), Some(4), "manifests are gone");
     fs::write(of(4, kept::MANIFEST), b"{\"form\":2,\"program\":\"0\"}\nstate").unwrap();
     assert_eq!(newest(own, 9), None, "another form");
     let old = folder.join(kept::name_of((1, 1)));
@@ -120,8 +151,12 @@ fn a_name_that_is_taken_is_not_taken_again() {
     let folder = tempfile::tempdir().unwrap();
     let own = &mut snapshots(folder.path(), 7);
     write(own, 2);
-    own.write(2, "2", &Cut::new(), vec![9; 100]);
-    assert_eq!(own.wait(Instant::now() + LAST), None);
+    begin(own, 2);
+    let core = &mut new_core(&Config::default());
+    assert_eq!(own.wait(core, Instant::now() + LAST), None);
+    begin(own, 4);
+    assert_eq!(written(own, core), Some((4, 7)));
+    assert_eq!(own.levels.len(), 1, "it builds on nothing that is not there");
 }
 
 #[test]
@@ -165,13 +200,19 @@ fn golden_snapshots_are_read_or_refused_by_name() {
     let (mut undisturbed, decision) = golden_core();
     undisturbed.replay(&Entry::Control(Box::new(decision.clone()))).unwrap();
     attempt(&mut undisturbed, 0, false);
-    attempt(&mut undisturbed, 1, false);
     let own = golden.join(format!("form-{}-format-{}", form::FORM, Task::SAVED_FORMAT));
-    if std::env::var_os("UPDATE").is_some() && !own.exists() {
-        let own = &mut snapshots(&own, 7);
-        own.write(3, "3", &undisturbed.cut(), undisturbed.save());
-        own.wait(Instant::now() + LAST).unwrap();
-    }
+    let is_new = std::env::var_os("UPDATE").is_some() && !own.exists();
+    let own = &mut snapshots(&own, 7);
+    let mut take = |number: u64, core: &mut Core| {
+        if is_new {
+            own.due = Instant::now();
+            own.take(number, || Some(number.to_string()), core);
+            assert_eq!(written(own, core), Some((number, 7)));
+        }
+    };
+    take(3, &mut undisturbed);
+    attempt(&mut undisturbed, 1, false);
+    take(4, &mut undisturbed);
     let wanted = attempt(&mut undisturbed, 2, true);
     assert_eq!(wanted.len(), 1);
     let mut forms = 0;
@@ -179,10 +220,10 @@ fn golden_snapshots_are_read_or_refused_by_name() {
         forms += 1;
         let place = Place::Folder(folder.unwrap().path());
         let name = kept::names(&place).unwrap().pop().unwrap();
-        let read =
-            kept::manifest(&place, &name).and_then(|manifest| kept::load(&place, &name, &manifest, &|| {}));
+        let read = kept::manifest(&place, &name).and_then(|manifest| kept::load(&place, &manifest, &|| {}));
         match read {
             Ok(snapshot) => {
+                assert_eq!(snapshot.levels.len(), 2, "a base, and what has changed since");
                 let (mut core, decision) = golden_core();
                 core.rebuild([&decision], &snapshot).unwrap();
                 assert_eq!(attempt(&mut core, 2, true), wanted);

@@ -43,7 +43,7 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     core.take_folder(&state, None, 0).map_err(|error| Failure::finding(error.rendered))?;
     open(&mut core, keys)?;
     let saved = open_matches(&core);
-    snapshots()?.take_last(1, || Some("1".to_owned()), &core);
+    snapshots()?.take_last(1, || Some("1".to_owned()), &mut core);
     drop(core);
     let (mut right, mut rounds, mut bytes) = (true, Vec::new(), 0);
     for _ in 0..args.rounds {
