@@ -190,7 +190,7 @@ fn a_worker_with_tasks_that_is_stopped_and_goes_on_loses_and_doubles_nothing() {
     println!("a worker with tasks stopped {rounds} times {}", after.told);
 }
 
-/// A task that moves leaves a snapshot: whoever takes it reads nothing again.
+/// A task that moves commits and leaves a snapshot first: whoever takes it reads nothing again.
 #[test]
 fn a_task_that_moves_is_handed_over() {
     let Some(node) = Node::shared() else { return };
@@ -230,6 +230,8 @@ fn a_task_that_moves_is_handed_over() {
     }
     send(2, true);
     assert_eq!(node.await_records(&topic("alerts"), 2).len(), 2);
+    // The event after the move; those before it were committed, and are in the state that it began with.
+    assert_eq!(metric(&second, "tripline_events_processed_total"), 1.0);
     assert_eq!(metric(&second, "tripline_replayed_events_total"), 0.0);
     [first, second].iter().for_each(check_determinism);
 }
