@@ -1,5 +1,4 @@
-//! `bench keys`, `bench state`, `bench pause` and `bench load`: what more keys cost in speed, memory and standing still, and what
-//! a rule costs to load.
+//! `bench keys`, `bench state` and `bench load`: what more keys cost in speed and memory, and what a rule costs to load.
 
 use super::BenchArgs;
 use super::events::{BASE_MS, Generator, Row};
@@ -66,27 +65,34 @@ pub(super) fn keys(args: &BenchArgs) -> Result<u8, Failure> {
     Ok(u8::from(!right))
 }
 
-/// A matcher with one open match for each of so many keys, and by how much resident memory has grown for it.
-fn opened(keys: u64) -> Result<(Matcher, u64), Failure> {
+/// A matcher with a rule whose matches stay open while there are others to be opened.
+pub(super) fn patient(keys: u64) -> Result<Matcher, Failure> {
     let workload = Workload { number: 1, parameter: 0, name: "state".to_owned(), keys };
-    // No match may expire while the others are opened.
     let rules = workload.rules().replace("within 10m", "within 30d");
-    let mut matcher = Matcher::new(&compile(&workload.name, rules)?, true)?;
+    Matcher::new(&compile(&workload.name, rules)?, true)
+}
+
+/// The event with a number opens a match of a key.
+pub(super) fn open(matcher: &mut Matcher, fields: &[String], number: u64, key: u64, out: &mut Outputs) {
+    // Made one by one: what the matcher does not keep is gone.
+    let slots: Vec<Value> = fields
+        .iter()
+        .map(|field| match field.as_str() {
+            "key" => Value::String(ArcStr::from(format!("card-{key:06}"))),
+            "amount" => Value::Float(1.0),
+            _ => Value::Null,
+        })
+        .collect();
+    matcher.event((BASE_MS + number as i64) * 1_000, number, &slots, out);
+}
+
+/// A matcher with one open match for each of so many keys, and by how much resident memory has grown for it.
+pub(super) fn opened(keys: u64) -> Result<(Matcher, u64), Failure> {
+    let mut matcher = patient(keys)?;
     let fields = matcher.fields();
     let mut out = Outputs::default();
     let before = process::rss();
-    for key in 0..keys {
-        // Made one by one: what the matcher does not keep is gone.
-        let slots: Vec<Value> = fields
-            .iter()
-            .map(|field| match field.as_str() {
-                "key" => Value::String(ArcStr::from(format!("card-{key:06}"))),
-                "amount" => Value::Float(1.0),
-                _ => Value::Null,
-            })
-            .collect();
-        matcher.event((BASE_MS + key as i64) * 1_000, key, &slots, &mut out);
-    }
+    (0..keys).for_each(|key| open(&mut matcher, &fields, key, key, &mut out));
     Ok((matcher, process::rss().saturating_sub(before)))
 }
 
@@ -110,35 +116,6 @@ pub(super) fn state(args: &BenchArgs) -> Result<u8, Failure> {
         say!("wrong: {open} open matches, expected {keys}");
     }
     Ok(u8::from(open != keys))
-}
-
-/// How long the matcher stands still while its state is saved: keys with one open match each.
-///
-/// # Errors
-/// The rule does not compile.
-pub(super) fn pause(args: &BenchArgs) -> Result<u8, Failure> {
-    let keys = args.events.unwrap_or(1_000_000);
-    let (matcher, _) = opened(keys)?;
-    let (mut rounds, mut bytes) = (Vec::new(), 0);
-    for _ in 0..args.rounds {
-        let (state, spent) = spend(|| matcher.task.save());
-        rounds.push(spent);
-        bytes = state.len();
-    }
-    let middle = median(rounds);
-    Cost {
-        bench: "pause".to_owned(),
-        figure: middle.cpu_s * 1e3,
-        unit: "ms in which nothing is matched while a snapshot is taken",
-        goal: Goal::AtMost(10.0),
-        detail: vec![
-            ("keys", keys as f64),
-            ("bytes", bytes as f64),
-            ("wall_ms", (middle.wall_s * 1e3).round()),
-        ],
-    }
-    .show(args)?;
-    Ok(0)
 }
 
 /// Rules from their text until they match.

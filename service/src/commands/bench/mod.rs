@@ -8,6 +8,7 @@ mod events;
 mod workload;
 mod limit;
 mod matcher;
+mod pause;
 mod process;
 mod report;
 mod published;
@@ -87,7 +88,7 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
         "json" => json::run(args),
         "keys" => growth::keys(args),
         "state" => growth::state(args),
-        "pause" => growth::pause(args),
+        "pause" => pause::run(args),
         "load" => growth::load(args),
         "latency" => latency::run(args),
         "kafka" => delivery::kafka(args),

@@ -21,6 +21,7 @@ pub(crate) use form::Snapshot;
 pub(crate) use kept::{Kept, all as kept};
 pub(crate) use place::Place;
 pub(crate) use portable::{Savepoint, export};
+pub(crate) use slices::ROWS;
 
 use super::core::{Core, Cut};
 use super::now_micros;

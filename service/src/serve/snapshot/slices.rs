@@ -9,7 +9,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 /// Rows that are saved between two looks at the clock.
-const ROWS: usize = if cfg!(test) { 2 } else { 64 };
+pub(crate) const ROWS: usize = if cfg!(test) { 2 } else { 64 };
 /// After a slice the work has so many times as long as it took.
 const REST: u32 = 4;
 /// While nothing else is done.
