@@ -90,6 +90,34 @@ impl List {
     }
 }
 
+impl Deref for List {
+    type Target = [Row];
+
+    #[inline]
+    fn deref(&self) -> &[Row] {
+        if self.is_empty() { &[] } else { self.rows.get(self.head as usize..).unwrap_or_default() }
+    }
+}
+
+impl DerefMut for List {
+    fn deref_mut(&mut self) -> &mut [Row] {
+        self.rows.get_mut(self.head as usize..).unwrap_or_default()
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rows: Vec<Row> = Deserialize::deserialize(deserializer)?;
+        Ok(Self { len: rows.len() as u32, rows: rows.into_iter().collect(), head: 0 })
+    }
+}
+
 /// The lists of a key, by step of its rule: those of few steps lie here, and of two steps there are three, one left empty.
 #[derive(Debug, Clone)]
 pub(crate) enum Lists {
@@ -142,33 +170,5 @@ impl<'de> Deserialize<'de> for Lists {
         let mut own = Self::new(lists.len());
         own.iter_mut().zip(lists).for_each(|(own, list)| *own = list);
         Ok(own)
-    }
-}
-
-impl Deref for List {
-    type Target = [Row];
-
-    #[inline]
-    fn deref(&self) -> &[Row] {
-        if self.is_empty() { &[] } else { self.rows.get(self.head as usize..).unwrap_or_default() }
-    }
-}
-
-impl DerefMut for List {
-    fn deref_mut(&mut self) -> &mut [Row] {
-        self.rows.get_mut(self.head as usize..).unwrap_or_default()
-    }
-}
-
-impl Serialize for List {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (**self).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let rows: Vec<Row> = Deserialize::deserialize(deserializer)?;
-        Ok(Self { len: rows.len() as u32, rows: rows.into_iter().collect(), head: 0 })
     }
 }

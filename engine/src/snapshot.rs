@@ -90,6 +90,11 @@ struct Rows {
     ids: Vec<Queue<(Micros, ArcStr)>>,
 }
 
+/// What rows of this number belong to.
+fn of<T>(all: &mut [T], number: u32) -> Result<&mut T, String> {
+    all.get_mut(number as usize).ok_or_else(|| "rows of no rule or stream".to_owned())
+}
+
 impl Rows {
     /// Adds a level. Its head.
     fn add(&mut self, mut level: &[u8]) -> Result<Loaded, String> {
@@ -109,24 +114,23 @@ impl Rows {
             rules.push(known);
         }
         self.ids.resize_with(head.ids.len().max(self.ids.len()), Queue::default);
-        let unknown = || "rows of no rule or stream".to_owned();
         loop {
             match take(&mut level)? {
                 Piece::Head(_) => return Err("a state with two heads".to_owned()),
                 Piece::Keys { rule, rows } => {
-                    let (keys, _) = rules.get_mut(rule as usize).ok_or_else(unknown)?;
+                    let (keys, _) = of(&mut rules, rule)?;
                     each_row(rows, |row| keys.put(row))?;
                 }
                 Piece::Timers { rule, rows } => {
-                    let (_, timers) = rules.get_mut(rule as usize).ok_or_else(unknown)?;
+                    let (_, timers) = of(&mut rules, rule)?;
                     each_row(rows, |row| timers.put(row))?;
                 }
                 Piece::Others { rule, rows } => {
-                    let (_, timers) = rules.get_mut(rule as usize).ok_or_else(unknown)?;
+                    let (_, timers) = of(&mut rules, rule)?;
                     each_row(rows, |row| timers.put_other(row))?;
                 }
                 Piece::Ids { stream, rows } => {
-                    let ids = self.ids.get_mut(stream as usize).ok_or_else(unknown)?;
+                    let ids = of(&mut self.ids, stream)?;
                     each_row(rows, |(number, id)| ids.put(number, id))?;
                 }
                 Piece::End if level.is_empty() => break,
