@@ -7,14 +7,13 @@ use super::growth::{open, opened, patient};
 use super::matcher::Matcher;
 use super::process::spend;
 use super::report::{Cost, Goal};
+use crate::config::Snapshots;
 use crate::console::say;
 use crate::failure::Failure;
 use crate::serve::snapshot::ROWS;
 use engine::task::Outputs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// For how long a slice is saved.
-const SLICE: Duration = Duration::from_millis(2);
 /// Keys that change between two snapshots, and between two slices.
 const CHANGED: (u64, u64) = (50_000, 100);
 /// Snapshots of what has changed.
@@ -50,14 +49,14 @@ impl Bed {
 
     /// One snapshot, while keys change.
     fn save(&mut self, whole: bool) -> Vec<u8> {
-        let mut level = Vec::new();
+        let (mut level, slice) = (Vec::new(), Snapshots::default().pause());
         self.pause(|bed| bed.matcher.task.freeze(whole));
         let mut is_more = true;
         while is_more {
             self.change(CHANGED.1);
             self.pause(|bed| {
                 let begun = Instant::now();
-                while is_more && begun.elapsed() < SLICE {
+                while is_more && begun.elapsed() < slice {
                     is_more = bed.matcher.task.save_more(ROWS, &mut level);
                 }
             });

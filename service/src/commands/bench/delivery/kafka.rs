@@ -15,12 +15,7 @@ use std::time::Instant;
 /// # Errors
 /// Kafka cannot be used, or the service does not start.
 pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
-    let node = Node::of(args)?;
-    let events = args.events.unwrap_or(1_000_000);
-    let (rows, lines, expected) = events_of(args, events)?;
-    let topic = node.topic("ev");
-    node.create(&[(&topic, PARTITIONS)])?;
-    node.writer(5)?.send_all(&rows, &lines)?;
+    let Input { node, topic, events, bytes_per_event, expected } = Input::written(args)?;
     let (mut right, mut rates) = (true, Vec::new());
     for round in 0..args.rounds {
         let bare = counted(&node, &topic, events)?;
@@ -37,7 +32,7 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
         detail: vec![
             ("events", events as f64),
             ("alerts", expected.count as f64),
-            ("bytes_per_event", lines.bytes_per_line()),
+            ("bytes_per_event", bytes_per_event),
             ("events_per_s", of(|rate| rate.1).round()),
             ("counted_per_s", of(|rate| rate.2).round()),
             ("worker_cpu_us_per_event", of(|rate| rate.3) * 1e6),
@@ -45,6 +40,28 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     }
     .show(args)?;
     Ok(u8::from(!right))
+}
+
+/// A topic of events on a node, and what the rule says of them.
+pub(super) struct Input {
+    pub(super) node: Node,
+    topic: String,
+    pub(super) events: u64,
+    bytes_per_event: f64,
+    pub(super) expected: Alerts,
+}
+
+impl Input {
+    /// Writes them.
+    pub(super) fn written(args: &BenchArgs) -> Result<Self, Failure> {
+        let node = Node::of(args)?;
+        let events = args.events.unwrap_or(1_000_000);
+        let (rows, lines, expected) = events_of(args, events)?;
+        let topic = node.topic("ev");
+        node.create(&[(&topic, PARTITIONS)])?;
+        node.writer(5)?.send_all(&rows, &lines)?;
+        Ok(Self { node, topic, events, bytes_per_event: lines.bytes_per_line(), expected })
+    }
 }
 
 /// Records a second, from the first to the last.

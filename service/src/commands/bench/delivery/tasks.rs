@@ -1,8 +1,8 @@
 //! `bench tasks`: a process with a task for each of the two partitions, beside one with a single task, on the same topic.
 
-use super::kafka::worked;
-use super::node::{Node, PARTITIONS};
-use super::{events_of, middle};
+use super::kafka::{Input, worked};
+use super::middle;
+use super::node::PARTITIONS;
 use crate::commands::bench::BenchArgs;
 use crate::commands::bench::report::{Cost, Goal};
 use crate::config::Tasks;
@@ -13,12 +13,7 @@ use crate::failure::Failure;
 /// # Errors
 /// Kafka cannot be used, or the service does not start.
 pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
-    let node = Node::of(args)?;
-    let events = args.events.unwrap_or(1_000_000);
-    let (rows, lines, expected) = events_of(args, events)?;
-    let topic = node.topic("ev");
-    node.create(&[(&topic, PARTITIONS)])?;
-    node.writer(5)?.send_all(&rows, &lines)?;
+    let Input { node, events, expected, .. } = Input::written(args)?;
     let (mut right, mut rates) = (true, Vec::new());
     for round in 0..args.rounds {
         let mut rate = |tasks: Tasks| {
