@@ -80,3 +80,8 @@ impl Door {
         false
     }
 }
+
+/// What an event that comes over HTTP is told.
+pub(super) fn reads_kafka() -> Problem {
+    Problem::new(409, "this service reads its events from Kafka: produce them to the stream's topic")
+}

@@ -17,11 +17,12 @@ use crate::serve::core::{Arrival, Core, Cut, partition_name};
 use crate::serve::recover::{new_core, read_folder, take_folder, take_settings};
 use crate::serve::snapshot::{Snapshot, Snapshots, unfit};
 use crate::serve::{hex, language};
-use crate::store::{Control, Entry};
+use crate::store::{Control, Entry, FolderState};
 use engine::alert::ALERTS;
 use metrics::{counter, gauge};
 use pattern_dsl::ir;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,28 @@ impl Behind {
     }
 }
 
+/// What the rules folder says.
+pub(super) struct Ground<'a> {
+    /// None if there is none.
+    folder: Option<(&'a Path, FolderState)>,
+    pub(super) module: ir::Module,
+    /// Topics that its streams are read from.
+    pub(super) inputs: BTreeSet<String>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn of(config: &'a Config) -> Result<Self, Trouble> {
+        let (mut folder, mut module) = (None, ir::Module::default());
+        if let Some(path) = &config.rules.folder {
+            let state = read_folder(path).map_err(refused)?;
+            module = language::compile_folder(&state).map_err(|e| Trouble::Refused(e.rendered))?;
+            folder = Some((path.as_path(), state));
+        }
+        let inputs = input_topics(&module, &config.kafka)?;
+        Ok(Self { folder, module, inputs })
+    }
+}
+
 /// Brings a task to what stands committed. `beat` is called often.
 pub(crate) fn recover(
     config: &Config,
@@ -103,19 +126,10 @@ pub(crate) fn recover(
 ) -> Result<Recovered, Trouble> {
     let begun = clock::now();
     let kafka = &config.kafka;
-    let folder = match &config.rules.folder {
-        Some(path) => Some((path, read_folder(path).map_err(refused)?)),
-        None => None,
-    };
+    let Ground { folder, module, inputs } = Ground::of(config)?;
     let topics = Topics::new(cluster, kafka, config.dev);
-    let module = match &folder {
-        Some((_, state)) => language::compile_folder(state).map_err(|e| Trouble::Refused(e.rendered))?,
-        None => ir::Module::default(),
-    };
-    let inputs = input_topics(&module, kafka)?;
     topics.check_sends(&module.rules, &inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
-    let counts = topics.ensure(&wanted)?;
+    let counts = topics.ensure_inputs(&inputs)?;
     let only = kafka.only(task.number);
     if only.is_some() {
         share::check(&module, &counts, task.of).map_err(Trouble::Refused)?;
@@ -131,7 +145,7 @@ pub(crate) fn recover(
     snapshots.retention = cluster.retention(&inputs)?;
     let fresh = || Replay {
         cluster: &**cluster,
-        core: new_core(config).read_only(only),
+        core: new_core(config).of_partition(only),
         tally: Tally::default(),
         source: None,
         beat,
@@ -201,7 +215,7 @@ pub(crate) fn recover(
     Ok(Recovered { core, point, protocol: Protocol::new(epoch), source, snapshots })
 }
 
-pub(super) fn refused(error: anyhow::Error) -> Trouble {
+fn refused(error: anyhow::Error) -> Trouble {
     Trouble::Refused(format!("{error:#}"))
 }
 
@@ -220,7 +234,7 @@ fn open(cluster: &dyn Cluster, core: &Core) -> Result<Source, Trouble> {
 }
 
 /// The topics that the folder's streams are read from.
-pub(super) fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, Trouble> {
+fn input_topics(module: &ir::Module, kafka: &Kafka) -> Result<BTreeSet<String>, Trouble> {
     let mut topics = BTreeSet::new();
     for stream in module.streams.iter().filter(|stream| stream.name != ALERTS) {
         let topic = stream.topic.clone().unwrap_or_else(|| stream.name.clone());

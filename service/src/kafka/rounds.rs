@@ -1,5 +1,6 @@
 //! Requests that go to every task of the process, and the answer that is made of theirs.
 
+use super::door::reads_kafka;
 use crate::api::problem::Problem;
 use crate::serve::matcher::{Answer, Ask, Request, RulesAsk};
 use crate::serve::{Shared, stats};
@@ -52,8 +53,7 @@ impl Rounds {
                 return;
             }
             Ask::Events(_) => {
-                let why = "this service reads its events from Kafka: produce them to the stream's topic";
-                let _ = reply.send(Err(Problem::new(409, why)));
+                let _ = reply.send(Err(reads_kafka()));
                 return;
             }
             Ask::Finish | Ask::Stop => {

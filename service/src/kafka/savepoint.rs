@@ -1,6 +1,6 @@
 //! Savepoints of a group: what goes into one, and a group that begins with one.
 
-use super::cluster::{Cluster, Purpose};
+use super::cluster::Cluster;
 use super::control::{self, Committed, Decision};
 use super::lease::SESSION_MS;
 use super::mark::Mark;
@@ -93,7 +93,7 @@ fn tasks_of(kafka: &Kafka, savepoint: &Savepoint) -> Result<i32, Trouble> {
 
 /// The state must be that of these decisions.
 fn check(config: &Config, task: i32, savepoint: &Savepoint, decisions: &[Decision]) -> Result<Core, Trouble> {
-    let mut core = new_core(config).read_only(config.kafka.only(task));
+    let mut core = new_core(config).of_partition(config.kafka.only(task));
     let known = decisions.iter().map(|decision| &decision.control);
     core.rebuild(known, &savepoint.snapshot).map_err(|why| failed(format!("it does not fit: {why}")))?;
     Ok(core)
@@ -114,9 +114,7 @@ fn begin(
         savepoint.decisions.iter().map(read).collect::<Result<_, _>>().map_err(failed)?;
     let core = check(config, task, savepoint, &decisions)?;
     let cut = savepoint.snapshot.cut.clone();
-    let wanted: Vec<(&str, Purpose)> =
-        core.opened().keys().map(|topic| (topic.as_str(), Purpose::Records)).collect();
-    check_counts(&core, &topics.ensure(&wanted)?)?;
+    check_counts(&core, &topics.ensure_inputs(core.opened().keys())?)?;
     check_reach(cluster, &decisions, kafka.only(task), &cut, &cut)?;
     let mark = Mark { lineage: new_name()?, epoch: 1, snapshot: (0, 0), writer: new_name()?, ..other };
     // WHY: first the snapshot, which nothing names yet. If the commit fails, it is of no task.

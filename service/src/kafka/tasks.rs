@@ -4,20 +4,18 @@
 //! work, the others stand by.
 
 use super::Trouble;
-use super::cluster::{Cluster, Purpose};
+use super::cluster::Cluster;
 use super::door::{Door, Ready};
-use super::recover::{ensure_outputs, input_topics, refused};
+use super::recover::{Ground, ensure_outputs};
 use super::rounds::Rounds;
 use super::share::{self, ONLY, TaskNumber};
 use super::topics::Topics;
 use super::worker::{AGAIN, Worker};
 use crate::config::Tasks;
+use crate::serve::Shared;
 use crate::serve::crash::Crashes;
 use crate::serve::matcher::{Ask, Request};
-use crate::serve::recover::read_folder;
-use crate::serve::{Shared, language};
 use crate::telemetry;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -60,16 +58,8 @@ fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<i32> {
 fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<i32, Trouble> {
     let config = &shared.config;
     let topics = Topics::new(cluster, &config.kafka, config.dev);
-    let module = match &config.rules.folder {
-        Some(path) => {
-            let state = read_folder(path).map_err(refused)?;
-            language::compile_folder(&state).map_err(|e| Trouble::Refused(e.rendered))?
-        }
-        None => Default::default(),
-    };
-    let inputs = input_topics(&module, &config.kafka)?;
-    let wanted: Vec<(&str, Purpose)> = inputs.iter().map(|name| (name.as_str(), Purpose::Records)).collect();
-    let counts: BTreeMap<String, usize> = topics.ensure(&wanted)?;
+    let Ground { module, inputs, .. } = Ground::of(config)?;
+    let counts = topics.ensure_inputs(&inputs)?;
     let now = share::count(&counts).map_err(Trouble::Refused)?;
     // One partition is what a group has that began with one task.
     let began = cluster.partitions(&config.kafka.control_topic)?.filter(|count| *count > 1);

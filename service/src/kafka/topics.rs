@@ -21,6 +21,15 @@ impl Topics {
         Self { kafka: kafka.clone(), create: create || kafka.create_topics, cluster: cluster.clone() }
     }
 
+    /// [`Self::ensure`] of topics that events are read from.
+    pub(crate) fn ensure_inputs<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n String>,
+    ) -> Result<BTreeMap<String, usize>, Trouble> {
+        let wanted: Vec<_> = names.into_iter().map(|name| (name.as_str(), Purpose::Records)).collect();
+        self.ensure(&wanted)
+    }
+
     /// The number of partitions of each topic. Those that are missing are made, if that is allowed.
     pub(crate) fn ensure(&self, wanted: &[(&str, Purpose)]) -> Result<BTreeMap<String, usize>, Trouble> {
         let mut counts = self.counts(wanted)?;
@@ -51,7 +60,9 @@ impl Topics {
                 && count != *tasks as usize
             {
                 return Err(Trouble::Refused(format!(
-                    "topic `{name}` has {count} partitions, one for each task of the groups that keep their decisions                      there; with `kafka.tasks = \"{}\"` group `{}` has {tasks}. A group keeps the tasks that it began with:                      put the setting back; or begin anew with another --group and `kafka.control_topic`",
+                    "topic `{name}` has {count} partitions, one for each task of the groups that keep their decisions \
+                     there; with `kafka.tasks = \"{}\"` group `{}` has {tasks}. A group keeps the tasks that it began \
+                     with: put the setting back; or begin anew with another --group and `kafka.control_topic`",
                     self.kafka.tasks.name(),
                     self.kafka.group,
                 )));

@@ -5,7 +5,7 @@ mod intake;
 use super::Trouble;
 use super::breaker::Breaker;
 use super::cluster::{Cluster, Member};
-use super::door::Door;
+use super::door::{Door, reads_kafka};
 use super::mark::{Mark, read_back};
 use super::point::{Burst, KafkaPoint};
 use super::recover::{Recovered, ensure_outputs, recover};
@@ -350,10 +350,7 @@ impl Session<'_> {
                     self.is_crashed = true;
                     Err(crash::of_request(&why))
                 }),
-                Ask::Events(_) => Err(Problem::new(
-                    409,
-                    "this service reads its events from Kafka: produce them to the stream's topic",
-                )),
+                Ask::Events(_) => Err(reads_kafka()),
                 Ask::Finish => Ok((200, Value::Null, None)),
                 Ask::Stop => {
                     self.is_told_to_stop = true;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 impl Core {
     /// Of each topic only the partition of this number is read; to be said of a new core. None: all of them.
-    pub(crate) fn read_only(mut self, partition: Option<i32>) -> Self {
+    pub(crate) fn of_partition(mut self, partition: Option<i32>) -> Self {
         self.only = partition.and_then(|number| u32::try_from(number).ok());
         self
     }
