@@ -9,12 +9,13 @@ use crate::event::{Arriving, EventRef};
 use crate::expr::{Looked, Scope};
 use crate::index::Wanted;
 use crate::interface::RuleStats;
+use crate::key::Key;
 use crate::keys::{KeyTable, Near, hash_of};
 use crate::overlap::{Moment, Surroundings, UsedUp, complete};
 use crate::program::{Ending, Place, Program, Role, RoleKind};
 use crate::row::Position;
 use crate::search::all_true;
-use crate::state::{Key, KeyState};
+use crate::state::KeyState;
 use crate::step::Stepping;
 use crate::value::Value;
 use pattern_dsl::types::Micros;
@@ -116,7 +117,7 @@ impl RuleRun {
                 _ if role.keys.iter().any(|slot| view.slot(*slot).is_null()) => null_key = true,
                 _ => {
                     let key: Key = role.keys.iter().map(|slot| view.slot(*slot).clone()).collect();
-                    met |= turn.keyed(same, &key, hash_of(&key), Near::Unknown);
+                    met |= turn.keyed(same, &key, hash_of(&*key), Near::Unknown);
                 }
             }
         }
@@ -212,7 +213,7 @@ impl Turn<'_, '_> {
         if idle {
             keys.remove(handle);
         } else {
-            keys.queue(handle, now.saturating_add(program.sweep_after));
+            keys.sweep_after(handle, now, program.sweep_after);
         }
         true
     }
@@ -279,7 +280,7 @@ impl RuleRun {
             };
             match idle {
                 Some(true) => keys.remove(handle),
-                Some(false) => keys.queue(handle, now.saturating_add(program.sweep_after)),
+                Some(false) => keys.sweep_after(handle, now, program.sweep_after),
                 None => {}
             }
         }
@@ -291,10 +292,7 @@ impl RuleRun {
             return self.open_timers().filter(|(_, end, _, held)| !broken(&self.program, held, *end)).count()
                 as u64;
         }
-        let first = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
-        let open = |held: &KeyState| {
-            held.lists.get(first.clone()).unwrap_or_default().iter().map(|list| list.len()).sum()
-        };
+        let open = |held: &KeyState| self.program.first_steps().map(|step| held.lists.of(step).len()).sum();
         self.state.keys.iter().map(|(_, held)| -> usize { open(held) }).sum::<usize>() as u64
     }
 
@@ -320,8 +318,7 @@ impl RuleRun {
 fn still_stands(program: &Program, held: &KeyState, event: Position) -> bool {
     let timeout = program.times_out;
     let unit = if timeout { program.units.first() } else { program.units.last() };
-    let lists = held.lists.get(unit.map_or(0..0, |unit| unit.steps.clone())).unwrap_or_default();
-    lists.iter().any(|list| {
+    unit.map_or(0..0, |unit| unit.steps.clone()).map(|step| held.lists.of(step)).any(|list| {
         let row = list.binary_search_by_key(&event, |row| row.pos).ok().and_then(|at| list.get(at));
         row.is_some_and(|row| !timeout || !row.is_marked())
     })

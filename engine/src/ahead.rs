@@ -11,6 +11,7 @@ use crate::index::Wanted;
 use crate::interface::Outputs;
 use crate::keys::{Near, hash_of};
 use crate::predicate::Around;
+use crate::row::Row;
 use crate::state::KeyState;
 use crate::task::Task;
 use pattern_dsl::types::Micros;
@@ -189,10 +190,11 @@ fn touch_rules<'r>(runs: impl Iterator<Item = &'r RuleRun> + Clone) {
     black_box(runs.map(|run| run.program.creating).fold(0, |all, roles| all | roles));
 }
 
-/// Reads first what tells where the lists are, then what is in them.
+/// Reads first what tells where the lists are, then the lists, then what is in them.
 fn touch<'s>(states: impl Iterator<Item = &'s KeyState> + Clone) {
+    black_box(states.clone().map(|state| usize::from(state.lists.is_many())).sum::<usize>());
     black_box(states.clone().map(|state| state.lists.len()).sum::<usize>());
-    let ends = states.flat_map(|state| state.lists.iter()).filter_map(|list| list.last());
+    let ends = states.flat_map(|state| state.lists.iter()).filter_map(<[Row]>::last);
     black_box(ends.map(|row| row.pos).sum::<u64>());
 }
 

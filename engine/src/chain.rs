@@ -12,6 +12,7 @@ use crate::index::Wanted;
 use crate::interface::Outputs;
 use crate::predicate::Around;
 use crate::task::{Place, Task};
+use crate::text::Text;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::{Mode, Rule};
@@ -130,13 +131,13 @@ pub(crate) fn reads(reader: &Rule, alert: &Derived) -> bool {
 fn read(alert: &Alert, path: &[String]) -> Value {
     let (first, rest) = path.split_first().map_or(("", path), |(first, rest)| (first.as_str(), rest));
     match first {
-        "rule" => Value::String(alert.rule.clone()),
+        "rule" => Value::String(alert.rule.clone().into()),
         "severity" => alert.severity.value.clone(),
         "score" => alert.score.value.clone(),
-        "mode" => Value::String(match alert.mode {
-            Mode::Shadow => arcstr::literal!("shadow"),
-            Mode::Live | Mode::Off => arcstr::literal!("live"),
-        }),
+        "mode" => Value::String(Text::from(match alert.mode {
+            Mode::Shadow => "shadow",
+            Mode::Live | Mode::Off => "live",
+        })),
         "keys" => shown(&alert.keys, rest),
         "data" => shown(&alert.fields, rest),
         _ => Value::Null,

@@ -26,7 +26,7 @@ pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, fa
     let (started, ended) = (first.map_or(facts.time, |row| row.ts), last.map_or(facts.time, |row| row.ts));
     let severity = match program.severity.as_ref().map(|output| output.eval(scope)) {
         Some(severity @ Shown { value: Value::String(_), .. }) => severity,
-        _ => Value::String(arcstr::literal!("medium")).into(),
+        _ => Value::String("medium".into()).into(),
     };
     let score = match program.score.as_ref().map(|output| output.eval(scope)) {
         Some(score) if !score.value.is_null() => score,
@@ -243,13 +243,13 @@ pub(crate) fn evidence_event_of(
 pub(crate) fn shown_id(program: &Program, event: &EventRef<'_>, partitions: &[ArcStr]) -> Shown {
     let masked = event.id.is_some() && program.masks_id(event.stream);
     let identity = identity(event.id, (event.partition, event.offset), partitions);
-    Shown { value: Value::String(identity), masked }
+    Shown { value: Value::String(identity.into()), masked }
 }
 
 /// [`shown_id`] of an event that a list keeps.
 pub(crate) fn shown_row(program: &Program, row: &Row, partitions: &[ArcStr]) -> Shown {
     let masked = row.id().is_some() && program.masks_id(row.stream());
-    Shown { value: Value::String(identity(row.id(), row.place(), partitions)), masked }
+    Shown { value: Value::String(identity(row.id(), row.place(), partitions).into()), masked }
 }
 
 /// First 128 bits of BLAKE3 over length-prefixed parts, base32 (RFC 4648, lower case) without padding.

@@ -230,11 +230,11 @@ impl Node {
             | Self::Window(_)
             | Self::StepWindow(..) => Value::Null,
             Self::Ts(of) => scope.event(*of).map_or(Value::Null, |event| Value::Instant(event.ts())),
-            Self::Id(of) => {
-                scope.event(*of).map_or(Value::Null, |event| Value::String(event.identity(scope.partitions)))
-            }
+            Self::Id(of) => scope
+                .event(*of)
+                .map_or(Value::Null, |event| Value::String(event.identity(scope.partitions).into())),
             Self::StreamName(of, name) => {
-                scope.event(*of).map_or(Value::Null, |_| Value::String(name.clone()))
+                scope.event(*of).map_or(Value::Null, |_| Value::String(name.clone().into()))
             }
             Self::Not(_) => bool_value(self.test(scope)),
             Self::Neg(inner) => negate(&inner.eval(scope)),

@@ -50,7 +50,8 @@ impl Task {
     /// follow then.
     pub fn freeze(&mut self, whole: bool) {
         while self.save_more(usize::MAX, &mut Vec::new()) {}
-        append(&Piece::Head(&self.head()), &mut self.frozen.head);
+        let with_tables = self.tables.take_changed() || whole;
+        append(&Piece::Head(&self.head(with_tables)), &mut self.frozen.head);
         for (number, run) in (0..).zip(&mut self.rules) {
             let state = &mut run.state;
             let is_some = state.keys.freeze(whole) | state.timers.freeze(whole);

@@ -3,16 +3,18 @@
 //! INVARIANT: a handle names the same key until that is removed; then the place may serve another key.
 
 mod saving;
+mod sweeps;
 
+use crate::key::Key;
 use crate::program::Program;
-use crate::state::{Key, KeyState};
+use crate::state::KeyState;
 use crate::value::Value;
 use hashbrown::HashTable;
 use pattern_dsl::types::Micros;
 use rustc_hash::FxHasher;
 use saving::Marks;
-use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
+use sweeps::Sweeps;
 
 /// Names a key of a rule while its state lives.
 pub(crate) type Handle = u32;
@@ -29,9 +31,6 @@ pub(crate) enum Near {
     Absent(u32),
 }
 
-/// Most rows of a state whose lists are kept for the next key.
-const SPARE_ROWS: usize = 64;
-
 /// The hash under which a key is found.
 pub(crate) fn hash_of<'v>(key: impl IntoIterator<Item = &'v Value>) -> u64 {
     let mut hasher = FxHasher::default();
@@ -45,10 +44,10 @@ pub(crate) struct KeyTable {
     handles: HashTable<Entry>,
     places: Vec<Place>,
     free: Vec<Handle>,
-    /// An empty state of a key that was removed, for the lists that it has room for.
+    /// An empty state of a key that was removed, for what it has beside candidates.
     spare: Option<KeyState>,
-    /// Places to look through for what has run out, by when: each at most once, whichever key it serves by then.
-    sweeps: VecDeque<(Micros, Handle)>,
+    /// Places to look through for what has run out: each at most once, whichever key it serves by then.
+    sweeps: Sweeps,
     /// When the first of them is due: asked for after each event.
     next_sweep: Option<Micros>,
     /// Of all states together ([`KeyState::weight`]).
@@ -101,7 +100,7 @@ impl KeyTable {
     pub(crate) fn find(&self, hash: u64, key: &[Value]) -> Option<Handle> {
         let wanted = Entry::new(hash, 0);
         let same = |entry: &Entry| {
-            let known = || self.get(entry.handle).map(|(known, _)| known.as_slice());
+            let known = || self.get(entry.handle).map(|(known, _)| &**known);
             entry.hash == wanted.hash && known() == Some(key)
         };
         self.handles.find(wanted.spread(), same).map(|entry| entry.handle)
@@ -134,9 +133,7 @@ impl KeyTable {
     #[inline]
     pub(crate) fn find_near(&self, near: Near, hash: u64, key: &[Value]) -> Option<Handle> {
         match near {
-            Near::At(handle) if self.get(handle).is_some_and(|(known, _)| known.as_slice() == key) => {
-                Some(handle)
-            }
+            Near::At(handle) if self.get(handle).is_some_and(|(known, _)| &**known == key) => Some(handle),
             _ if self.lacks(near) => None,
             _ => self.find(hash, key),
         }
@@ -187,9 +184,9 @@ impl KeyTable {
 
     /// A key, added where there is none.
     pub(crate) fn of_key(&mut self, key: &Key, make: impl FnOnce() -> KeyState) -> Handle {
-        let hash = hash_of(key);
+        let hash = hash_of(&**key);
         let handle = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key.clone(), make));
-        self.queue(handle, Micros::MIN);
+        self.queue(handle, Sweeps::push_now);
         handle
     }
 
@@ -223,18 +220,22 @@ impl KeyTable {
             entry.remove();
         }
         self.free.push(handle);
-        if self.spare.is_none() && held.state.room() <= SPARE_ROWS {
-            self.spare = held.state.emptied();
-        }
+        self.spare = self.spare.take().or_else(|| held.state.emptied());
     }
 
-    /// Has the place looked through after `due`, if it is not going to be anyway.
-    pub(crate) fn queue(&mut self, handle: Handle, due: Micros) {
+    /// Has the place looked through once `after` has passed since `now`, if it is not going to be anyway.
+    #[inline]
+    pub(crate) fn sweep_after(&mut self, handle: Handle, now: Micros, after: Micros) {
+        self.queue(handle, |sweeps, handle| sweeps.push(handle, now, after));
+    }
+
+    #[inline]
+    fn queue(&mut self, handle: Handle, push: impl FnOnce(&mut Sweeps, Handle)) {
         if let Some(place) = self.places.get_mut(handle as usize)
             && !std::mem::replace(&mut place.queued, true)
         {
-            self.sweeps.push_back((due, handle));
-            self.next_sweep = self.next_sweep.or(Some(due));
+            push(&mut self.sweeps, handle);
+            self.next_sweep = self.sweeps.first();
         }
     }
 
@@ -245,14 +246,13 @@ impl KeyTable {
 
     /// The places to look through by `now`.
     pub(crate) fn swept(&self, now: Micros) -> impl Iterator<Item = Handle> + Clone {
-        self.sweeps.iter().take_while(move |(due, _)| *due <= now).map(|(_, handle)| *handle)
+        self.sweeps.due(now)
     }
 
     /// The key to look through by `now`, if one is; it is queued no more.
     pub(crate) fn pop_sweep(&mut self, now: Micros) -> Option<Handle> {
-        let (_, handle) = *self.sweeps.front().filter(|(due, _)| *due <= now)?;
-        self.sweeps.pop_front();
-        self.next_sweep = self.sweeps.front().map(|(due, _)| *due);
+        let handle = self.sweeps.pop(now)?;
+        self.next_sweep = self.sweeps.first();
         self.places.get_mut(handle as usize)?.queued = false;
         Some(handle)
     }

@@ -11,6 +11,7 @@
 //!
 //! Absent on purpose: clocks, randomness, files, threads, logs.
 
+pub mod text;
 pub mod value;
 mod collections;
 pub mod arithmetic;
@@ -40,6 +41,7 @@ mod compile;
 mod share;
 pub mod topic;
 mod window;
+mod key;
 mod state;
 mod pieces;
 mod queue;

@@ -40,14 +40,6 @@ impl List {
         self.len += 1;
     }
 
-    /// Takes the newest row out.
-    pub(crate) fn pop(&mut self) {
-        if !self.is_empty() {
-            self.rows.pop();
-            self.len -= 1;
-        }
-    }
-
     /// Drops rows from the front for as long as `is_over` says so.
     #[inline]
     pub(crate) fn drop_while(&mut self, is_over: impl Fn(&Row) -> bool) {
@@ -83,11 +75,6 @@ impl List {
         self.rows.clear();
         (self.head, self.len) = (0, 0);
     }
-
-    /// Rows that there is room for.
-    pub(crate) fn room(&self) -> usize {
-        self.rows.capacity()
-    }
 }
 
 impl Deref for List {
@@ -118,57 +105,134 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-/// The lists of a key, by step of its rule: those of few steps lie here, and of two steps there are three, one left empty.
-#[derive(Debug, Clone)]
+/// The candidates of a key, a list for each step of its rule. Most keys hold one row, and have it here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) enum Lists {
-    Few([List; 3]),
+    #[default]
+    None,
+    One(Row),
+    /// By step.
     Many(Box<[List]>),
 }
 
 impl Lists {
-    /// Empty ones, at least so many.
-    pub(crate) fn new(count: usize) -> Self {
-        if count > 3 {
-            Self::Many((0..count).map(|_| List::new()).collect())
-        } else {
-            Self::Few(Default::default())
+    /// The list of a step.
+    #[inline]
+    pub(crate) fn of(&self, step: usize) -> &[Row] {
+        match self {
+            Self::One(row) if row.step() == step => std::slice::from_ref(row),
+            Self::Many(lists) => lists.get(step).map_or(&[], |list| list),
+            _ => &[],
         }
     }
-}
-
-impl Deref for Lists {
-    type Target = [List];
 
     #[inline]
-    fn deref(&self) -> &[List] {
+    pub(crate) fn of_mut(&mut self, step: usize) -> &mut [Row] {
         match self {
-            Self::Few(lists) => lists,
-            Self::Many(lists) => lists,
+            Self::One(row) if row.step() == step => std::slice::from_mut(row),
+            Self::Many(lists) => lists.get_mut(step).map_or(&mut [], |list| list),
+            _ => &mut [],
         }
     }
-}
 
-impl DerefMut for Lists {
+    /// Lists in order of their steps; such that are empty may be left out.
     #[inline]
-    fn deref_mut(&mut self) -> &mut [List] {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Row]> {
+        let (one, many) = match self {
+            Self::None => (None, &[][..]),
+            Self::One(row) => (Some(std::slice::from_ref(row)), &[][..]),
+            Self::Many(lists) => (None, &lists[..]),
+        };
+        one.into_iter().chain(many.iter().map(|list| &**list))
+    }
+
+    /// Rows of all steps.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Few(lists) => lists,
-            Self::Many(lists) => lists,
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(lists) => lists.iter().map(List::len).sum(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its rows lie elsewhere.
+    #[inline]
+    pub(crate) fn is_many(&self) -> bool {
+        matches!(self, Self::Many(_))
+    }
+
+    /// Adds a row to the list of a step, of so many.
+    #[inline]
+    pub(crate) fn push(&mut self, step: usize, mut row: Row, steps: usize) {
+        row.set_step(step);
+        match self {
+            Self::None => *self = Self::One(row),
+            Self::Many(lists) => push(lists, row),
+            Self::One(_) => {
+                let mut lists: Box<[List]> = (0..steps).map(|_| List::new()).collect();
+                if let Self::One(first) = std::mem::take(self) {
+                    push(&mut lists, first);
+                }
+                push(&mut lists, row);
+                *self = Self::Many(lists);
+            }
+        }
+    }
+
+    /// Takes the newest row of a step out.
+    pub(crate) fn pop(&mut self, step: usize) {
+        let last = self.of(step).len();
+        self.remove(step, last.saturating_sub(1)..last);
+    }
+
+    /// Takes some rows of a step out.
+    pub(crate) fn remove(&mut self, step: usize, places: Range<usize>) {
+        match self {
+            Self::One(row) if row.step() == step && places.contains(&0) => *self = Self::None,
+            Self::Many(lists) => {
+                lists.iter_mut().skip(step).take(1).for_each(|list| list.remove(places.clone()))
+            }
+            _ => {}
+        }
+    }
+
+    /// Drops rows of a step from the front for as long as `is_over` says so.
+    pub(crate) fn drop_while(&mut self, step: usize, is_over: impl Fn(&Row) -> bool) {
+        match self {
+            Self::One(row) if row.step() == step && is_over(row) => *self = Self::None,
+            Self::Many(lists) => {
+                lists.iter_mut().skip(step).take(1).for_each(|list| list.drop_while(&is_over))
+            }
+            _ => {}
+        }
+    }
+
+    /// [`Self::drop_while`] of each step.
+    #[inline]
+    pub(crate) fn drop_each(&mut self, is_over: impl Fn(&Row) -> bool) {
+        match self {
+            Self::One(row) if is_over(row) => *self = Self::None,
+            Self::Many(lists) => lists.iter_mut().for_each(|list| list.drop_while(&is_over)),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        match self {
+            Self::Many(lists) => lists.iter_mut().for_each(List::clear),
+            _ => *self = Self::None,
         }
     }
 }
 
-impl Serialize for Lists {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (**self).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Lists {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let lists: Vec<List> = Deserialize::deserialize(deserializer)?;
-        let mut own = Self::new(lists.len());
-        own.iter_mut().zip(lists).for_each(|(own, list)| *own = list);
-        Ok(own)
+fn push(lists: &mut [List], row: Row) {
+    if let Some(list) = lists.get_mut(row.step()) {
+        list.push(row);
     }
 }

@@ -7,10 +7,11 @@ use crate::alert::{Alert, FiredBy};
 use crate::emit;
 use crate::expr::Scope;
 use crate::interface::{Limits, RuleStats};
+use crate::key::Key;
 use crate::program::{Program, all_hold};
 use crate::row::{Position, Row, Rows, first_of, last_of};
 use crate::search::{Ask, Next, Question, search, whole_scope};
-use crate::state::{Cooldowns, Key, KeyState, Sent};
+use crate::state::{Cooldowns, KeyState, Sent};
 use crate::tables::Tables;
 use crate::value::Value;
 use arcstr::ArcStr;
@@ -146,7 +147,7 @@ fn fire(
             round.firsts.push(first);
         }
         round.from = used_from(program, taken);
-        let truncated = held.saturated || around.refused;
+        let truncated = held.beside.saturated || around.refused;
         let choice = Choice { taken, scope: &|| whole_scope(&question, taken), truncated };
         send(program, &mut sent, stats, moment, around, &choice, &mut fresh);
         match program.overlap {
@@ -362,8 +363,8 @@ fn use_up(
     };
     held.use_up(last);
     if program.overlap == Overlap::PerStart {
-        let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
-        for list in held.lists.get_mut(first).unwrap_or_default() {
+        for step in program.first_steps() {
+            let list = held.lists.of_mut(step);
             for first in &round.firsts {
                 if let Ok(at) = list.binary_search_by_key(first, |row| row.pos)
                     && let Some(row) = list.get_mut(at)

@@ -20,11 +20,12 @@ pub(crate) fn lower_bounds(program: &Program, state: &KeyState, end: Position) -
         lower[last] = end;
     }
     for number in (1..steps.len()).rev() {
-        let (Some(step), Some(unit), Some(before), Some(list)) =
-            (steps.get(number), program.units.get(number), steps.get(number - 1), state.lists.get(number))
+        let (Some(step), Some(unit), Some(before)) =
+            (steps.get(number), program.units.get(number), steps.get(number - 1))
         else {
             continue;
         };
+        let list = state.lists.of(number);
         let at = list.partition_point(|row| row.pos < lower[number]);
         let mut bound = 0;
         if step.bars {
@@ -36,8 +37,8 @@ pub(crate) fn lower_bounds(program: &Program, state: &KeyState, end: Position) -
             if unit.immediately {
                 bound = bound.max(candidate.union_before());
             }
-            if let (Some(within), Some(earlier)) = (&unit.within, state.lists.get(number - 1)) {
-                let within = within.longest();
+            if let Some(within) = &unit.within {
+                let (within, earlier) = (within.longest(), state.lists.of(number - 1));
                 let at = earlier.partition_point(|row| row.ts < candidate.ts.saturating_sub(within));
                 bound = bound.max(earlier.get(at).map_or(candidate.pos, |row| row.pos));
             }
@@ -51,18 +52,18 @@ pub(crate) fn lower_bounds(program: &Program, state: &KeyState, end: Position) -
 pub(crate) fn forget(program: &Program, state: &mut KeyState) {
     let lower = lower_bounds(program, state, Position::MAX);
     let mut dropped = true;
-    for ((list, step), lower) in state.lists.iter_mut().zip(&program.steps).zip(lower) {
+    for (number, (step, lower)) in program.steps.iter().zip(lower).enumerate() {
         // Of a step that takes the first one, a row may go only with all beginnings before it that it bars.
         dropped = !step.first_only || (step.bars && dropped);
         if dropped {
-            list.drop_while(|row| row.pos < lower);
+            state.lists.drop_while(number, |row| row.pos < lower);
         }
     }
 }
 
 /// The last event of the choice where the last unit is a step.
 pub(crate) fn ending<'a>(question: &Question<'a>) -> Option<&'a Row> {
-    let list = question.state.lists.get(question.program.steps.len().checked_sub(1)?)?;
+    let list = question.state.lists.of(question.program.steps.len().checked_sub(1)?);
     list.get(list.binary_search_by_key(&question.end, |row| row.pos).ok()?)
 }
 

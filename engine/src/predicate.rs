@@ -3,6 +3,7 @@
 use crate::event::EventRef;
 use crate::expr::{Looked, Node, Scope, compare};
 use crate::tables::Tables;
+use crate::text::Text;
 use crate::value::Value;
 use arcstr::ArcStr;
 use pattern_dsl::ir::BinaryOp;
@@ -129,7 +130,7 @@ pub(crate) fn is_inclusive(op: BinaryOp) -> bool {
 pub(crate) enum Quick {
     Floats(usize, f64, f64),
     Ints(usize, i64, i64),
-    Word(usize, ArcStr),
+    Word(usize, Text),
     /// It has no such form.
     None,
 }
@@ -176,7 +177,7 @@ impl Quick {
                 _ => None,
             }),
             Self::Word(slot, word) => told(events, *slot, |value| match value {
-                Value::String(value) => Some(value.len() == word.len() && value.as_str() == word.as_str()),
+                Value::String(value) => Some(value == word),
                 _ => None,
             }),
             Self::None => (0, u32::MAX),

@@ -138,6 +138,11 @@ impl Program {
         own.into_iter().any(|(number, _)| self.masked.id(number))
     }
 
+    /// The steps that a choice can begin with.
+    pub(crate) fn first_steps(&self) -> std::ops::Range<usize> {
+        self.units.first().map_or(0..0, |unit| unit.steps.clone())
+    }
+
     /// Some of its roles, one bit each, in their order.
     pub(crate) fn playing(&self, mut roles: u64) -> impl Iterator<Item = &Role> {
         std::iter::from_fn(move || {

@@ -108,8 +108,7 @@ impl RuleRun {
         }
         self.state.keys.expire(&self.program, now);
         let mut states = self.state.keys.iter().map(|(_, held)| held);
-        self.open_timers().next().is_none()
-            && states.all(|held| held.lists.iter().all(|list| list.is_empty()))
+        self.open_timers().next().is_none() && states.all(|held| held.lists.is_empty())
     }
 }
 

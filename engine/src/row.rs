@@ -12,7 +12,7 @@ pub(crate) type Position = u64;
 
 /// An event that fits a step (or that an absence with a condition across steps looks at), and what is asked of it later.
 ///
-/// One line of the cache: most rows keep one value or none, and have no `rest`.
+/// It fits a line of the cache: most rows keep one value or none, and nothing else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) pos: Position,
@@ -22,20 +22,27 @@ pub(crate) struct Row {
     /// Its place in its partition.
     offset: u64,
     partition: PartitionId,
-    /// Twice the stream; one more if the row is marked.
+    /// Above the step, which is above one bit for a row that is marked.
     stream: StreamId,
-    /// The first value kept.
-    value: Value,
-    rest: Option<Box<Rest>>,
+    kept: Kept,
+}
+
+/// The lowest bit of the stream in [`Row::stream`]: a rule has no more than 64 steps.
+const STREAM: u32 = 8;
+
+/// What a row keeps of its event.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Kept {
+    One(Value),
+    More(Box<More>),
 }
 
 /// What few rows have.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Rest {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct More {
+    values: Box<[Value]>,
     /// Declared id.
     id: Option<ArcStr>,
-    /// Values kept beside the first.
-    values: Box<[Value]>,
     context: Context,
 }
 
@@ -76,10 +83,10 @@ pub(crate) struct Known<'a> {
     pub(crate) words: &'a [Value],
 }
 
-impl Rest {
-    fn of(event: &EventRef<'_>, further: &[usize], context: Option<Context>) -> Box<Self> {
-        let values = further.iter().map(|slot| event.slot(*slot).clone()).collect();
-        Box::new(Self { id: event.id.map(ArcStr::from), values, context: context.unwrap_or_default() })
+impl More {
+    fn of(event: &EventRef<'_>, kept: &[usize], context: Option<Context>) -> Box<Self> {
+        let values = kept.iter().map(|slot| event.slot(*slot).clone()).collect();
+        Box::new(Self { values, id: event.id.map(ArcStr::from), context: context.unwrap_or_default() })
     }
 }
 
@@ -87,17 +94,18 @@ impl Row {
     /// A row of an event with the values of some of its slots; it can be reached from itself alone.
     #[inline]
     pub(crate) fn new(event: &EventRef<'_>, pos: Position, kept: &[usize], context: Option<Context>) -> Self {
-        let further = kept.get(1..).unwrap_or_default();
-        let has_rest = !(event.id.is_none() && further.is_empty() && context.is_none());
+        let has_one = event.id.is_none() && kept.len() <= 1 && context.is_none();
         Self {
             pos,
             ts: event.ts,
             reach_ts: event.ts,
             offset: event.offset,
             partition: event.partition,
-            stream: event.stream * 2,
-            value: kept.first().map_or(Value::Null, |slot| event.slot(*slot).clone()),
-            rest: has_rest.then(|| Rest::of(event, further, context)),
+            stream: event.stream << STREAM,
+            kept: match has_one {
+                true => Kept::One(kept.first().map_or(Value::Null, |slot| event.slot(*slot).clone())),
+                false => Kept::More(More::of(event, kept, context)),
+            },
         }
     }
 
@@ -111,12 +119,29 @@ impl Row {
     }
 
     pub(crate) fn stream(&self) -> StreamId {
-        self.stream / 2
+        self.stream >> STREAM
+    }
+
+    /// The step that it is kept for.
+    #[inline]
+    pub(crate) fn step(&self) -> usize {
+        (self.stream >> 1) as usize & 0x7f
+    }
+
+    pub(crate) fn set_step(&mut self, step: usize) {
+        self.stream = self.stream & !0xfe | (step as u32) << 1;
+    }
+
+    fn more(&self) -> Option<&More> {
+        match &self.kept {
+            Kept::One(_) => None,
+            Kept::More(more) => Some(more),
+        }
     }
 
     /// The event's declared id.
     pub(crate) fn id(&self) -> Option<&str> {
-        self.rest.as_ref().and_then(|rest| rest.id.as_deref())
+        self.more()?.id.as_deref()
     }
 
     /// The event's partition and its place in it.
@@ -134,12 +159,15 @@ impl Row {
             None if sources.is_empty() => slot,
             None => return &NULL,
         };
-        let Some(further) = place.checked_sub(1) else { return &self.value };
-        self.rest.as_ref().and_then(|rest| rest.values.get(further)).unwrap_or(&NULL)
+        match &self.kept {
+            Kept::One(value) if place == 0 => value,
+            Kept::One(_) => &NULL,
+            Kept::More(more) => more.values.get(place).unwrap_or(&NULL),
+        }
     }
 
     fn context(&self) -> Option<&Context> {
-        self.rest.as_ref().map(|rest| &rest.context)
+        self.more().map(|more| &more.context)
     }
 
     pub(crate) fn own_before(&self) -> Position {

@@ -149,7 +149,7 @@ impl<'a, 'v> Search<'a, 'v> {
     }
 
     pub(crate) fn list(&self, step: usize) -> &'a [Row] {
-        self.question.state.lists.get(step).map_or(&[], |list| list)
+        self.question.state.lists.of(step)
     }
 
     /// Nothing after this position belongs to the choice.

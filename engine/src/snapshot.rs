@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Raised with every change of the format.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 
 /// What is small, as it stood at a cut.
 #[derive(Serialize)]
@@ -35,7 +35,8 @@ struct Saved<'a> {
     position: Position,
     /// By stream: the number of the first id.
     ids: Vec<u64>,
-    tables: Vec<SavedTable>,
+    /// None = as in the level before.
+    tables: Option<Vec<SavedTable<'a>>>,
     alerts: &'a BTreeMap<Micros, Vec<Derived>>,
     rules: Vec<SavedRule<'a>>,
 }
@@ -61,7 +62,7 @@ struct Loaded {
     clock: Clock,
     position: Position,
     ids: Vec<u64>,
-    tables: Vec<SavedTable>,
+    tables: Option<Vec<SavedTable<'static>>>,
     alerts: BTreeMap<Micros, Vec<Derived>>,
     rules: Vec<LoadedRule>,
 }
@@ -158,7 +159,7 @@ impl Task {
             "every change was weighed"
         );
         let mut out = Vec::new();
-        append(&Piece::Head(&self.head()), &mut out);
+        append(&Piece::Head(&self.head(true)), &mut out);
         for (rule, run) in (0..).zip(&self.rules) {
             run.state.keys.save(rule, &mut out);
             run.state.timers.save(rule, &mut out);
@@ -170,8 +171,8 @@ impl Task {
         out
     }
 
-    /// What is small, encoded.
-    pub(crate) fn head(&self) -> Vec<u8> {
+    /// What is small, encoded; lists and lookups, if they are to be in it.
+    pub(crate) fn head(&self, with_tables: bool) -> Vec<u8> {
         let rules = self.rules.iter().map(|run| SavedRule {
             name: &run.program.name,
             revision: run.program.revision,
@@ -188,7 +189,7 @@ impl Task {
             clock: &self.clock,
             position: self.position,
             ids: self.streams.iter().map(|stream| stream.id_order.first()).collect(),
-            tables: self.tables.save(),
+            tables: with_tables.then(|| self.tables.save()),
             alerts: &self.chain.pending,
             rules: rules.collect(),
         };
@@ -210,15 +211,17 @@ impl Task {
     /// # Errors
     /// Bytes that are not such a state, or a state of other rules: the task is of no use then.
     pub fn restore<L: AsRef<[u8]>>(&mut self, levels: &[L]) -> Result<(), String> {
-        let (mut rows, mut head) = (Rows::default(), None);
+        let (mut rows, mut head, mut tables) = (Rows::default(), None, Vec::new());
         for level in levels {
-            head = Some(rows.add(level.as_ref())?);
+            let mut level = rows.add(level.as_ref())?;
+            tables = level.tables.take().unwrap_or(tables);
+            head = Some(level);
         }
         let head = head.ok_or("no state")?;
         self.check(&head)?;
         self.clock = head.clock;
         self.position = head.position;
-        self.tables.restore(head.tables);
+        self.tables.restore(tables);
         self.chain.pending = head.alerts;
         for ((stream, mut ids), first) in self.streams.iter_mut().zip(rows.ids).zip(head.ids) {
             ids.begin_at(first);

@@ -3,21 +3,17 @@
 //! INVARIANT: every list is sorted by position; after [`KeyState::expire`] no row is older than the rule's horizon.
 
 use crate::collections::Map;
+use crate::key::Key;
 use crate::list::{List, Lists};
 use crate::program::{BoundProgram, Place, Program};
 use crate::row::{Position, Row};
-use crate::value::Value;
 use crate::window::WindowState;
 use pattern_dsl::types::Micros;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smallvec::SmallVec;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 
 const DAY: Micros = 86_400_000_000;
-
-/// Key values of a rule, in the order of its parts.
-pub(crate) type Key = SmallVec<[Value; 1]>;
 
 /// What is known of one absence.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -136,8 +132,6 @@ pub(crate) struct KeyState {
     /// When the first of what it holds has run out. `Micros::MIN` = not known.
     #[serde(skip, default = "not_known")]
     expires_at: Micros,
-    /// The candidate cap was met and the lists are not yet below half of it.
-    pub(crate) saturated: bool,
 }
 
 /// What a key may hold beside candidates; most hold none of it, and have no room for it.
@@ -159,6 +153,8 @@ pub(crate) struct Held {
     pub(crate) sent: Cooldowns,
     /// An alert of another revision has used up every event up to here.
     pub(crate) used_to: Position,
+    /// The candidate cap was met and the lists are not yet below half of it.
+    pub(crate) saturated: bool,
 }
 
 impl Held {
@@ -169,6 +165,7 @@ impl Held {
         latches: u32::MAX,
         sent: Cooldowns::new(),
         used_to: 0,
+        saturated: false,
     };
 }
 
@@ -200,11 +197,13 @@ impl KeyState {
             ..Held::NOTHING
         };
         let holds = program.strict || !(program.absences.is_empty() && program.windows.is_empty());
-        Self {
-            lists: Lists::new(program.steps.len()),
-            beside: Beside(holds.then(|| Box::new(held()))),
-            expires_at: Micros::MIN,
-            saturated: false,
+        Self { lists: Lists::None, beside: Beside(holds.then(|| Box::new(held()))), expires_at: Micros::MIN }
+    }
+
+    /// Sets whether the candidate cap was met, if that changes anything.
+    pub(crate) fn set_saturated(&mut self, saturated: bool) {
+        if self.beside.saturated != saturated {
+            self.beside.saturated = saturated;
         }
     }
 
@@ -233,10 +232,9 @@ impl KeyState {
         let horizon = program.horizon;
         let next = Cell::new(Micros::MAX);
         let keep_until = |time: Micros, bound: Micros| next.set(next.get().min(time.saturating_add(bound)));
-        for list in self.lists.iter_mut() {
-            list.drop_while(|row| now - row.reach_ts > horizon);
-            list.first().into_iter().for_each(|row| keep_until(row.reach_ts, horizon.saturating_add(1)));
-        }
+        self.lists.drop_each(|row| now - row.reach_ts > horizon);
+        let oldest = self.lists.iter().filter_map(|list| list.first());
+        oldest.for_each(|row| keep_until(row.reach_ts, horizon.saturating_add(1)));
         self.expires_at = next.get();
         let Some(held) = &mut self.beside.0 else { return };
         for (state, absence) in held.absences.iter_mut().zip(&program.absences) {
@@ -269,46 +267,33 @@ impl KeyState {
     /// Adds a candidate of a step.
     pub(crate) fn push(&mut self, step: usize, row: Row, program: &Program) {
         self.expires_by(row.reach_ts.saturating_add(program.horizon).saturating_add(1));
-        if let Some(list) = self.lists.get_mut(step) {
-            list.push(row);
-        }
+        self.lists.push(step, row, program.steps.len());
     }
 
-    /// Rows that its lists have room for.
-    pub(crate) fn room(&self) -> usize {
-        self.lists.iter().map(List::room).sum()
-    }
-
-    /// The state of a new key of the same rule, with the room that this one had; none if that is no gain.
+    /// The state of a new key of the same rule, with what this one had beside candidates; none if that is no gain.
     pub(crate) fn emptied(mut self) -> Option<Self> {
-        if let Some(held) = &mut self.beside.0 {
-            if !held.windows.is_empty() || !held.absences.is_empty() {
-                return None;
-            }
-            held.seen.fill(0);
-            held.sent = Cooldowns::new();
-            (held.latches, held.used_to) = (u32::MAX, 0);
+        let held = self.beside.0.as_mut()?;
+        if !held.windows.is_empty() || !held.absences.is_empty() {
+            return None;
         }
-        self.lists.iter_mut().for_each(List::clear);
-        Some(Self { saturated: false, expires_at: Micros::MIN, ..self })
+        held.seen.fill(0);
+        **held = Held { seen: std::mem::take(&mut held.seen), ..Held::NOTHING };
+        Some(Self { lists: Lists::None, beside: self.beside, expires_at: Micros::MIN })
     }
 
     /// Uses up every event up to and including `last`.
     pub(crate) fn use_up(&mut self, last: Position) {
-        for list in self.lists.iter_mut() {
-            list.drop_while(|row| row.pos <= last);
-        }
+        self.lists.drop_each(|row| row.pos <= last);
     }
 
     /// Drops every prefix: what `cancel on` does where it reads no step.
     pub(crate) fn cancel(&mut self) {
-        self.lists.iter_mut().for_each(List::clear);
+        self.lists.clear();
     }
 
     /// Some first event is held.
     pub(crate) fn has_first(&self, program: &Program) -> bool {
-        let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
-        self.lists.get(first).is_some_and(|lists| lists.iter().any(|list| !list.is_empty()))
+        program.first_steps().any(|step| !self.lists.of(step).is_empty())
     }
 
     /// What it holds, one for itself included.
@@ -318,13 +303,12 @@ impl KeyState {
 
     /// Candidates held.
     pub(crate) fn rows(&self) -> usize {
-        self.lists.iter().map(|list| list.len()).sum()
+        self.lists.len()
     }
 
     /// Nothing in it can influence anything later than `now`.
     pub(crate) fn is_idle(&self, program: &Program, now: Micros) -> bool {
-        self.lists.iter().all(|list| list.is_empty())
-            && self.beside.0.as_ref().is_none_or(|held| held.is_idle(program, now))
+        self.lists.is_empty() && self.beside.0.as_ref().is_none_or(|held| held.is_idle(program, now))
     }
 }
 

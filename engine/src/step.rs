@@ -95,12 +95,11 @@ impl Stepping<'_> {
     fn drop_left_behind(&mut self) {
         for unit in (0..self.program.units.len() - 1).rev() {
             let newest = self.union_before(unit + 1, unit);
-            let (lists, after) = self.state.lists.split_at_mut(unit + 1);
-            let (Some(list), Some(next)) = (lists.last_mut(), after.first()) else { return };
+            let (list, next) = (self.state.lists.of(unit), self.state.lists.of(unit + 1));
             let followed = |row: &Row| next.binary_search_by_key(&row.pos, Row::union_before).is_ok();
             let end = list.partition_point(|row| row.pos < newest);
             let left = list.iter().take(end).rev().take_while(|row| !followed(row)).count();
-            list.remove(end - left..end);
+            self.state.lists.remove(unit, end - left..end);
         }
     }
 
@@ -154,7 +153,7 @@ impl Stepping<'_> {
                 let found = search(question, &mut |_| Next::Stop);
                 self.stats.no_deadline += u64::from(found.endless > 0);
                 self.stats.capped += u64::from(found.cut);
-                self.state.saturated |= found.cut;
+                self.state.set_saturated(found.cut || self.state.beside.saturated);
                 found.dues.into_iter().for_each(|due| self.set_timer(due));
                 return false;
             }
@@ -169,11 +168,9 @@ impl Stepping<'_> {
         let full = self.around.full || capped;
         for number in program.units.get(unit).map_or(0..0, |unit| unit.steps.clone()) {
             let keeps = program.steps.get(number).is_some_and(|step| step.keeps_end);
-            if (!keeps || full)
-                && let Some(list) = self.state.lists.get_mut(number)
-                && list.last().is_some_and(|row| row.pos == self.pos)
-            {
-                list.pop();
+            let last = self.state.lists.of(number).last();
+            if (!keeps || full) && last.is_some_and(|row| row.pos == self.pos) {
+                self.state.lists.pop(number);
                 // At the limit of all state it was not counted before it was looked at.
                 self.stats.capped += u64::from(keeps && !capped);
             }
@@ -219,7 +216,7 @@ impl Stepping<'_> {
         let program = self.program.units.get(unit)?;
         let ready = |step: usize| {
             let min = self.program.steps.get(step)?.min;
-            let list = self.state.lists.get(step)?;
+            let list = self.state.lists.of(step);
             Some((list.get(list.len().checked_sub(min)?)?.reach_ts, list.last()?))
         };
         if program.kind == UnitKind::Step {
@@ -234,7 +231,7 @@ impl Stepping<'_> {
             return None;
         }
         // Some member's newest row may not yet make its minimum, and still be the last event of the set.
-        let rows = program.steps.clone().filter_map(|step| self.state.lists.get(step)?.last());
+        let rows = program.steps.clone().filter_map(|step| self.state.lists.of(step).last());
         let newest = rows.max_by_key(|row| row.pos)?;
         Some((members().map(|(reach, _)| reach).max()?, newest))
     }
@@ -246,11 +243,11 @@ impl Stepping<'_> {
 
     /// A revision that has been replaced takes no new first events, but its open first repeats and sets go on.
     fn open_reach(&self) -> Option<Micros> {
-        let steps = self.program.units.first().map_or(0..0, |unit| unit.steps.clone());
         if self.is_single(0) {
             return None;
         }
-        self.state.lists.get(steps)?.iter().filter_map(|list| list.last()).map(|row| row.reach_ts).max()
+        let lists = self.program.first_steps().map(|step| self.state.lists.of(step));
+        lists.filter_map(|list| list.last()).map(|row| row.reach_ts).max()
     }
 
     /// The last event of any stream of two units.
@@ -332,9 +329,7 @@ impl Stepping<'_> {
                     let mut row = self.row(number, self.event.view.ts);
                     let first = program.steps.get(number).is_some_and(|step| step.unit == 0);
                     row.mark(first && (!self.accepts || self.is_forbidden(&row)));
-                    if let Some(list) = self.state.lists.get_mut(number) {
-                        list.push(row);
-                    }
+                    self.state.lists.push(number, row, program.steps.len());
                 }
                 RoleKind::Cancel(number) | RoleKind::Absence(number) => {
                     let row = self.forbidding_row();
@@ -361,10 +356,7 @@ impl Stepping<'_> {
     /// Counts an event that an absence names, if a match is where it looks.
     fn meet(&mut self, number: usize) {
         let Some(absence) = self.program.absences.get(number) else { return };
-        let begun = |step: &usize| {
-            let list = self.state.lists.get(*step);
-            list.and_then(|list| list.first()).is_some_and(|row| row.pos < self.pos)
-        };
+        let begun = |step: &usize| self.state.lists.of(*step).first().is_some_and(|row| row.pos < self.pos);
         if (absence.behind.is_empty() || absence.behind.iter().any(begun))
             && let Some(count) = self.stats.absence_met.get_mut(number)
         {
@@ -411,7 +403,8 @@ impl Stepping<'_> {
     fn is_full(&mut self, ends: bool) -> bool {
         let (cap, rows) = (self.around.limits.candidates.unwrap_or(usize::MAX), self.state.rows());
         let full = rows >= cap || (self.around.full && !ends);
-        self.state.saturated = full || (self.state.saturated && rows >= (cap / 2).max(1));
+        let saturated = full || (self.state.beside.saturated && rows >= (cap / 2).max(1));
+        self.state.set_saturated(saturated);
         self.stats.capped += u64::from(full);
         full
     }

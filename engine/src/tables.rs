@@ -8,11 +8,14 @@ use arcstr::ArcStr;
 use pattern_dsl::ir::{Content, Table, TableKind};
 use pattern_dsl::types::{Literal, Micros};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// All tables of a task, by number. A table declared anew in another shape is another table.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     tables: Vec<Versions>,
+    /// Something of them has changed since they were last saved.
+    changed: bool,
 }
 
 /// One table: contents by the time from which they hold.
@@ -42,11 +45,11 @@ enum Rows {
 
 /// A table as snapshots hold it: its name and shape, and contents by time.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SavedTable {
-    name: String,
-    kind: TableKind,
+pub(crate) struct SavedTable<'a> {
+    name: Cow<'a, str>,
+    kind: Cow<'a, TableKind>,
     dropped: u64,
-    versions: Vec<(Micros, Content)>,
+    versions: Vec<(Micros, Cow<'a, Content>)>,
 }
 
 impl Tables {
@@ -54,6 +57,7 @@ impl Tables {
     pub(crate) fn declare(&mut self, table: &Table, content: &Content) -> usize {
         let known = self.tables.iter().position(|known| known.name == table.name && known.kind == table.kind);
         known.unwrap_or_else(|| {
+            self.changed = true;
             let versions = vec![Version::new(Micros::MIN, content.clone(), &table.kind)];
             self.tables.push(Versions {
                 name: table.name.clone(),
@@ -72,6 +76,7 @@ impl Tables {
         if last.is_some_and(|last| last.from <= from && last.content == *content) {
             return true;
         }
+        self.changed = true;
         let version = Version::new(from, content.clone(), &table.kind);
         match table.versions.binary_search_by_key(&from, |version| version.from) {
             Ok(at) => table.versions[at] = version,
@@ -84,6 +89,7 @@ impl Tables {
     pub(crate) fn trim(&mut self, oldest: Micros) {
         for table in &mut self.tables {
             let newer = table.versions.partition_point(|version| version.from <= oldest);
+            self.changed |= newer > 1;
             table.dropped += newer.saturating_sub(1) as u64;
             table.versions.drain(..newer.saturating_sub(1));
         }
@@ -123,27 +129,39 @@ impl Tables {
         }
     }
 
-    pub(crate) fn save(&self) -> Vec<SavedTable> {
-        let saved = self.tables.iter().map(|table| SavedTable {
-            name: table.name.clone(),
-            kind: table.kind.clone(),
-            dropped: table.dropped,
-            versions: table.versions.iter().map(|version| (version.from, version.content.clone())).collect(),
-        });
-        saved.collect()
+    /// Something has changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(crate) fn save(&self) -> Vec<SavedTable<'_>> {
+        self.tables.iter().map(Versions::saved).collect()
     }
 
     /// Puts saved contents back into the tables of the same name and shape; others were read by no active rule.
-    pub(crate) fn restore(&mut self, saved: Vec<SavedTable>) {
+    pub(crate) fn restore(&mut self, saved: Vec<SavedTable<'_>>) {
         for table in saved {
             let known =
-                self.tables.iter_mut().find(|known| known.name == table.name && known.kind == table.kind);
+                self.tables.iter_mut().find(|known| known.name == table.name && known.kind == *table.kind);
             if let Some(known) = known {
                 let versions = table.versions.into_iter();
                 known.dropped = table.dropped;
-                known.versions =
-                    versions.map(|(from, content)| Version::new(from, content, &table.kind)).collect();
+                known.versions = versions
+                    .map(|(from, content)| Version::new(from, content.into_owned(), &table.kind))
+                    .collect();
             }
+        }
+    }
+}
+
+impl Versions {
+    fn saved(&self) -> SavedTable<'_> {
+        let versions = self.versions.iter();
+        SavedTable {
+            name: Cow::Borrowed(&self.name),
+            kind: Cow::Borrowed(&self.kind),
+            dropped: self.dropped,
+            versions: versions.map(|version| (version.from, Cow::Borrowed(&version.content))).collect(),
         }
     }
 }

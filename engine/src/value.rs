@@ -1,7 +1,8 @@
-//! Run-time values: 16 bytes each, strings behind one shared thin pointer.
+//! Run-time values: 16 bytes each, short texts among them.
 //!
 //! INVARIANT: two values of one type are equal exactly if the language says so; hashing agrees (decimals ignore scale).
 
+use crate::text::Text;
 use arcstr::ArcStr;
 use pattern_dsl::decimal::{Decimal, ONE};
 use pattern_dsl::types::{Literal, Micros};
@@ -25,7 +26,7 @@ pub enum Value {
     /// IEEE double.
     Float(f64),
     /// Text or an enum's word.
-    String(ArcStr),
+    String(Text),
     /// Microseconds since the epoch.
     Instant(Micros),
     /// Microseconds.
@@ -114,7 +115,7 @@ impl Value {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
             (Self::Float(a), Self::Float(b)) => a.partial_cmp(b),
-            (Self::String(a), Self::String(b)) => Some(a.as_str().cmp(b.as_str())),
+            (Self::String(a), Self::String(b)) => Some(a.cmp(b)),
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
             (Self::Ip(a), Self::Ip(b)) => Some(a.cmp(b)),
             (Self::Instant(a), Self::Instant(b)) | (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
@@ -138,7 +139,7 @@ impl Value {
             Literal::Int(value) => Self::Int(*value),
             Literal::Decimal(value) => Self::decimal(*value),
             Literal::Float(value) => Self::Float(*value),
-            Literal::String(value) => Self::String(ArcStr::from(value.as_str())),
+            Literal::String(value) => Self::String(Text::from(value.as_str())),
             Literal::Instant(value) => Self::Instant(*value),
             Literal::Duration(value) => Self::Duration(*value),
             Literal::Ip(address) => Self::ip(*address),
@@ -158,7 +159,7 @@ impl PartialEq for Value {
     /// Identity for keys, `distinct` and lists: null equals null here, unlike in a comparison of the language.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::String(a), Self::String(b)) => ArcStr::ptr_eq(a, b) || a.as_str() == b.as_str(),
+            (Self::String(a), Self::String(b)) => a == b,
             (Self::Null, Self::Null) => true,
             (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits() || a == b,
             (Self::Geo(a), Self::Geo(b)) => a == b,
@@ -182,7 +183,7 @@ impl Hash for Value {
                 _ => hash_number(value.to_f64(), state),
             },
             Self::Float(value) => hash_number(*value, state),
-            Self::String(value) => value.as_str().hash(state),
+            Self::String(value) => value.hash(state),
             Self::Instant(value) | Self::Duration(value) => state.write_i64(*value),
             Self::Ip(address) => address.hash(state),
             Self::Geo(place) => place.iter().for_each(|degrees| hash_number(*degrees, state)),

@@ -6,9 +6,9 @@
 //! before the last freeze once that is written.
 
 use super::{Entry, Handle, Held, KeyTable, Place, hash_of};
+use crate::key::Key;
 use crate::pieces::{Piece, append, append_rows};
-use crate::state::{Key, KeyState};
-use pattern_dsl::types::Micros;
+use crate::state::KeyState;
 use std::ops::Range;
 
 /// Of a table that was never frozen: its changes are not written down.
@@ -151,14 +151,14 @@ impl KeyTable {
                 self.free.push(handle);
                 continue;
             };
-            let entry = Entry::new(hash_of(&held.key), handle);
+            let entry = Entry::new(hash_of(&*held.key), handle);
             (place.hash, place.queued) = (entry.hash, true);
             self.handles.insert_unique(entry.spread(), entry, Entry::spread);
-            self.sweeps.push_back((Micros::MIN, handle));
+            self.sweeps.push_now(handle);
             self.weight += held.state.weight();
         }
         self.free.reverse();
         self.added = count as u32;
-        self.next_sweep = self.sweeps.front().map(|(due, _)| *due);
+        self.next_sweep = self.sweeps.first();
     }
 }

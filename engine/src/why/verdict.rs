@@ -21,10 +21,8 @@ const WORK: u64 = 50_000;
 
 /// Fills in attempts, misses and the closest of them.
 pub(crate) fn attempts(replay: &Replay<'_>, why: &mut Why) {
-    let first = replay.program.units.first().map_or(0..0, |unit| unit.steps.clone());
-    let lists = replay.held.lists.get(first).unwrap_or_default();
-    let firsts: BTreeMap<Position, &Row> =
-        lists.iter().flat_map(|list| list.iter()).map(|row| (row.pos, row)).collect();
+    let lists = replay.program.first_steps().map(|step| replay.held.lists.of(step));
+    let firsts: BTreeMap<Position, &Row> = lists.flatten().map(|row| (row.pos, row)).collect();
     let mut closest: Option<Rejected<'_>> = None;
     for (pos, row) in firsts {
         let fired: Vec<&Fired> = replay.fired.iter().filter(|fired| first_of(fired) == Some(pos)).collect();
@@ -83,7 +81,8 @@ fn fired_attempt(replay: &Replay<'_>, fired: &Fired) -> Attempt {
 
 /// What each step of a fired choice took.
 fn rows_of<'r>(replay: &'r Replay<'_>, fired: &Fired) -> Vec<Rows<'r>> {
-    let taken = fired.taken.iter().zip(replay.held.lists.iter()).map(|(taken, list)| {
+    let taken = fired.taken.iter().enumerate().map(|(step, taken)| {
+        let list = replay.held.lists.of(step);
         let row = |pos: &Position| list.get(list.binary_search_by_key(pos, |row| row.pos).ok()?);
         taken.iter().filter_map(row).collect()
     });

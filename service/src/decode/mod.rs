@@ -17,8 +17,8 @@ mod value;
 pub(crate) use self::value::type_name;
 
 use self::time::Unit;
-use arcstr::ArcStr;
 use engine::event::StreamLayout;
+use engine::text::Text;
 use engine::value::Value;
 use jiff::tz::TimeZone;
 use pattern_dsl::ir;
@@ -160,19 +160,24 @@ struct State {
     strings: Strings,
 }
 
-/// Recently seen short strings, so that repeated words share one allocation.
+/// Recently seen texts that are too long to lie in a value, so that repeated ones share one allocation.
 #[derive(Debug)]
 struct Strings {
-    recent: Vec<ArcStr>,
+    recent: Vec<Text>,
 }
 
 impl Strings {
     const SIZE: usize = 1024;
 
-    fn get(&mut self, text: &str) -> ArcStr {
-        if text.len() > 40 {
-            return ArcStr::from(text);
+    #[inline]
+    fn get(&mut self, text: &str) -> Text {
+        match text.len() {
+            15..=40 => self.shared(text),
+            _ => Text::from(text),
         }
+    }
+
+    fn shared(&mut self, text: &str) -> Text {
         let mut hash = text.len() as u64;
         let mut mix = |bytes| {
             hash = (hash.rotate_left(5) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x517c_c1b7_2722_0a95)
@@ -184,7 +189,7 @@ impl Strings {
         mix(last);
         let place = &mut self.recent[(hash >> 54) as usize % Self::SIZE];
         if place.as_str() != text {
-            *place = ArcStr::from(text);
+            *place = Text::from(text);
         }
         place.clone()
     }
@@ -235,7 +240,7 @@ impl Decoder {
             lenient: !stream.declared,
             hides,
             error: None,
-            strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
+            strings: Strings { recent: vec![Text::from(""); Strings::SIZE] },
         };
         Self { trie, state, time_name: stream.time.path.join("."), columns: Vec::new() }
     }
@@ -406,7 +411,7 @@ impl FieldReader {
             lenient: true,
             hides: Hides { lines: hides, ..Hides::default() },
             error: None,
-            strings: Strings { recent: vec![ArcStr::new(); Strings::SIZE] },
+            strings: Strings { recent: vec![Text::from(""); Strings::SIZE] },
         };
         Self { decoder: Decoder { trie, state, time_name: String::new(), columns: Vec::new() } }
     }
@@ -415,7 +420,7 @@ impl FieldReader {
     ///
     /// # Errors
     /// Not a JSON object.
-    pub fn read(&mut self, line: &[u8]) -> Result<Option<ArcStr>, DecodeError> {
+    pub fn read(&mut self, line: &[u8]) -> Result<Option<Text>, DecodeError> {
         let decoder = &mut self.decoder;
         decoder.read(line)?;
         Ok(match decoder.state.slots.first() {

@@ -1,7 +1,7 @@
 //! The event generator of the published workloads. Any program can make the same events: four draws each, five in W7.
 
 use super::workload::Workload;
-use arcstr::ArcStr;
+use engine::text::Text;
 use engine::value::Value;
 
 /// Default seed of the generator.
@@ -79,27 +79,27 @@ impl Row {
 /// Strings of the generator, made once.
 #[derive(Debug)]
 pub(super) struct Words {
-    keys: Vec<ArcStr>,
-    merchants: Vec<ArcStr>,
-    types: Vec<ArcStr>,
-    countries: Vec<ArcStr>,
+    keys: Vec<Text>,
+    merchants: Vec<Text>,
+    types: Vec<Text>,
+    countries: Vec<Text>,
 }
 
 impl Words {
     /// For a workload.
     pub(super) fn new(workload: &Workload) -> Self {
         Self {
-            keys: (0..workload.keys).map(|k| ArcStr::from(format!("card-{k:06}"))).collect(),
-            merchants: (0..10_000).map(|m| ArcStr::from(format!("m-{m:06}"))).collect(),
-            types: TYPES.iter().map(|t| ArcStr::from(*t)).collect(),
-            countries: COUNTRIES.iter().map(|c| ArcStr::from(*c)).collect(),
+            keys: (0..workload.keys).map(|k| Text::from(format!("card-{k:06}"))).collect(),
+            merchants: (0..10_000).map(|m| Text::from(format!("m-{m:06}"))).collect(),
+            types: TYPES.iter().map(|t| Text::from(*t)).collect(),
+            countries: COUNTRIES.iter().map(|c| Text::from(*c)).collect(),
         }
     }
 
     /// A row's field as a value.
     pub(super) fn value(&self, row: &Row, field: &str) -> Value {
         let word =
-            |words: &[ArcStr], at: usize| words.get(at).map_or(Value::Null, |w| Value::String(w.clone()));
+            |words: &[Text], at: usize| words.get(at).map_or(Value::Null, |w| Value::String(w.clone()));
         match field {
             "key" => word(&self.keys, row.key as usize),
             "type" => word(&self.types, usize::from(row.kind)),

@@ -9,8 +9,8 @@ use super::report::{Cost, Goal};
 use super::workload::Workload;
 use crate::console::say;
 use crate::failure::Failure;
-use arcstr::ArcStr;
 use engine::task::Outputs;
+use engine::text::Text;
 use engine::value::Value;
 
 const FEW_KEYS: u64 = 10_000;
@@ -78,7 +78,7 @@ pub(super) fn open(matcher: &mut Matcher, fields: &[String], number: u64, key: u
     let slots: Vec<Value> = fields
         .iter()
         .map(|field| match field.as_str() {
-            "key" => Value::String(ArcStr::from(format!("card-{key:06}"))),
+            "key" => Value::String(Text::from(format!("card-{key:06}"))),
             "amount" => Value::Float(1.0),
             _ => Value::Null,
         })

@@ -19,8 +19,9 @@ const WAIT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Slices {
     feed: SyncSender<Block>,
-    /// Saved, and not yet handed over.
     saved: Vec<u8>,
+    /// What is handed over of it.
+    given: usize,
     /// All of it is saved.
     is_whole: bool,
     /// All the time that it took.
@@ -41,7 +42,7 @@ enum Fed {
 
 impl Slices {
     pub(super) fn new(feed: SyncSender<Block>) -> Self {
-        Self { feed, saved: Vec::new(), is_whole: false, spent: Duration::ZERO, next: clock::now() }
+        Self { feed, saved: Vec::new(), given: 0, is_whole: false, spent: Duration::ZERO, next: clock::now() }
     }
 
     /// Of a state that is saved already.
@@ -71,7 +72,7 @@ impl Slices {
             }
         };
         gauge!("tripline_snapshot_buffered_bytes")
-            .set((self.saved.len() + core.task().save_waiting()) as f64);
+            .set((self.saved.len() - self.given + core.task().save_waiting()) as f64);
         self.paused(begun);
         fed == Fed::Over
     }
@@ -102,21 +103,21 @@ impl Slices {
 
     /// Hands over what is saved, or else saves more.
     fn step(&mut self, core: &mut Core) -> Fed {
-        if self.saved.len() < BLOCK && !self.is_whole {
+        if self.saved.len() - self.given < BLOCK && !self.is_whole {
+            self.saved.drain(..std::mem::take(&mut self.given));
             self.is_whole = !core.save_more(ROWS, &mut self.saved);
             return Fed::Taken;
         }
-        let rest = self.saved.split_off(self.saved.len().min(BLOCK));
-        let block = std::mem::replace(&mut self.saved, rest);
-        let is_last = block.is_empty();
+        let rest = self.saved.get(self.given..).unwrap_or_default();
+        let block = rest.get(..BLOCK).unwrap_or(rest).to_vec();
+        let (given, is_last) = (block.len(), block.is_empty());
         match self.feed.try_send((!is_last).then_some(block)) {
             Ok(()) if is_last => Fed::Over,
-            Ok(()) => Fed::Taken,
-            Err(TrySendError::Full(block)) => {
-                let rest = std::mem::replace(&mut self.saved, block.unwrap_or_default());
-                self.saved.extend(rest);
-                Fed::Full
+            Ok(()) => {
+                self.given += given;
+                Fed::Taken
             }
+            Err(TrySendError::Full(_)) => Fed::Full,
             Err(TrySendError::Disconnected(_)) => Fed::Over,
         }
     }
