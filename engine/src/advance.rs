@@ -162,7 +162,7 @@ impl Turn<'_, '_> {
                 *refused_until = Some(now.saturating_add(program.sweep_after));
                 return false;
             }
-            None => keys.insert(hash, key.into(), || KeyState::new(program)),
+            None => keys.insert(hash, key, || KeyState::new(program)),
         };
         let Some((_, held)) = keys.get_mut(handle) else { return false };
         let view = &self.event.view;

@@ -9,7 +9,6 @@ use crate::program::{BoundProgram, FieldShown, Program, ReasonProgram, StepText}
 use crate::row::{Known, Row, Rows, first_of, last_of};
 use crate::value::Value;
 use arcstr::ArcStr;
-use pattern_dsl::decimal::Decimal;
 use pattern_dsl::types::Micros;
 
 /// What an alert says beside its choice.
@@ -61,16 +60,8 @@ pub(crate) fn alert(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, fa
 fn keys(program: &Program, key: &[Value]) -> Vec<(ArcStr, Shown)> {
     let parts = program.keys.iter().zip(key);
     parts
-        .map(|((name, masked), value)| (name.clone(), Shown { value: as_key(value), masked: *masked }))
+        .map(|((name, masked), value)| (name.clone(), Shown { value: value.as_key(), masked: *masked }))
         .collect()
-}
-
-/// A part of a key: values that are one key are shown alike, whichever event was the first to bring it.
-fn as_key(value: &Value) -> Value {
-    match value {
-        Value::Decimal(value) => Value::decimal(Decimal { scale: 0, ..**value }),
-        value => value.clone(),
-    }
 }
 
 /// `match within`, and looked-up bounds that their limit has cut. Each is read as of the last event before it.
@@ -261,7 +252,7 @@ fn alert_id(program: &Program, taken: &[Rows<'_>], scope: &Scope<'_>, facts: &Fa
     };
     part(program.name.as_bytes());
     for value in scope.key {
-        part(as_key(value).to_string().as_bytes());
+        part(value.as_key().to_string().as_bytes());
     }
     part(match facts.by {
         FiredBy::Event => b"event",

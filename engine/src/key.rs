@@ -26,11 +26,12 @@ impl Deref for Key {
 }
 
 impl From<&[Value]> for Key {
+    /// In the form that all have that are one key.
     #[inline]
     fn from(values: &[Value]) -> Self {
         match values {
-            [value] => Self::One(value.clone()),
-            _ => Self::Many(values.into()),
+            [value] => Self::One(value.as_key()),
+            _ => Self::Many(values.iter().map(Value::as_key).collect()),
         }
     }
 }

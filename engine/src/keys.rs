@@ -140,7 +140,10 @@ impl KeyTable {
     }
 
     /// Adds a key that is not there yet; `make` gives its state where none is at hand.
-    pub(crate) fn insert(&mut self, hash: u64, key: Key, make: impl FnOnce() -> KeyState) -> Handle {
+    ///
+    /// WHY in the form that all keys have: how long a key is kept that holds nothing any more hangs on when time was looked at, so which
+    /// event brought it must not show in an alert that a timer raises.
+    pub(crate) fn insert(&mut self, hash: u64, key: &[Value], make: impl FnOnce() -> KeyState) -> Handle {
         let state = self.spare.take().unwrap_or_else(make);
         let handle = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
@@ -151,7 +154,7 @@ impl KeyTable {
         self.added = self.added.wrapping_add(1);
         let entry = Entry::new(hash, handle);
         if let Some(place) = self.places.get_mut(handle as usize) {
-            place.held = Some(Held { key, state });
+            place.held = Some(Held { key: Key::from(key), state });
             place.hash = entry.hash;
         }
         self.handles.insert_unique(entry.spread(), entry, Entry::spread);
@@ -185,7 +188,7 @@ impl KeyTable {
     /// A key, added where there is none.
     pub(crate) fn of_key(&mut self, key: &Key, make: impl FnOnce() -> KeyState) -> Handle {
         let hash = hash_of(&**key);
-        let handle = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key.clone(), make));
+        let handle = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key, make));
         self.queue(handle, Sweeps::push_now);
         handle
     }

@@ -48,6 +48,17 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// As a part of a key: values that are one key are one value, whichever event was the first to bring it.
+    pub(crate) fn as_key(&self) -> Self {
+        match self {
+            Self::Decimal(value) => Self::decimal(Decimal { scale: 0, ..**value }),
+            // Of zeros with and without a sign.
+            Self::Float(value) => Self::Float(*value + 0.0),
+            Self::Geo(place) => Self::geo(place[0] + 0.0, place[1] + 0.0),
+            value => value.clone(),
+        }
+    }
+
     /// Bytes in memory, about.
     pub(crate) fn bytes(&self) -> usize {
         let behind = match self {

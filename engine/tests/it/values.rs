@@ -27,22 +27,28 @@ fn addresses_and_places() {
     assert_ne!(place, Value::geo(52.5, 13.25));
 }
 
-#[test]
-fn values_that_are_one_key_are_shown_alike_in_alerts_of_it() {
-    let module = super::compile(
-        "stream a { time ts in order fields { price: decimal } }
-         rule r { by price match { a as x then no a for 10s } overlap all }",
-    );
+/// Keys and reasons of the alerts that events a minute apart raise, each with one of these values as its key.
+fn shown(kind: &str, brought: [Literal; 3]) -> Vec<(String, String)> {
+    let module = super::compile(&format!(
+        "stream a {{ time ts in order fields {{ price: {kind} }} }}
+         rule r {{ by price match {{ a as x then no a for 10s }} overlap all reason \"{{price}}\" }}"
+    ));
     let mut task = super::task(&module, super::Feed::Sorted, false);
     let mut out = Outputs::default();
-    let text = |text| Literal::Decimal(Decimal::parse(text).expect("a decimal"));
-    for (number, (price, at)) in [("1.50", 0), ("1.5", 100), ("1.500", 200)].into_iter().enumerate() {
-        let ts = at * 1_000_000;
+    for (number, price) in brought.into_iter().enumerate() {
+        let ts = number as i64 * 60_000_000;
         let event =
-            Event { stream: 0, ts, partition: 0, offset: number as u64, id: None, fields: vec![text(price)] };
+            Event { stream: 0, ts, partition: 0, offset: number as u64, id: None, fields: vec![price] };
         super::feed_event(&mut task, &module, number, &event, &mut out);
     }
     task.step(Input::Time(300_000_000), &mut out);
-    let keys: Vec<String> = out.alerts.iter().map(|alert| alert.keys[0].1.value.to_string()).collect();
-    assert_eq!(keys, ["1.5", "1.5", "1.5"]);
+    out.alerts.iter().map(|alert| (alert.keys[0].1.value.to_string(), alert.reason.text.clone())).collect()
+}
+
+#[test]
+fn values_that_are_one_key_are_shown_alike_in_alerts_of_it() {
+    let decimal = |text| Literal::Decimal(Decimal::parse(text).expect("a decimal"));
+    let alike = |text: &str| vec![(text.to_owned(), text.to_owned()); 3];
+    assert_eq!(shown("decimal", ["1.50", "1.5", "1.500"].map(decimal)), alike("1.5"));
+    assert_eq!(shown("float", [-0.0, 0.0, -0.0].map(Literal::Float)), alike("0"));
 }
