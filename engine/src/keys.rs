@@ -75,6 +75,7 @@ impl Entry {
     }
 }
 
+/// A key in its table: two lines of the cache at most.
 #[derive(Debug, Default)]
 struct Place {
     held: Option<Held>,
@@ -85,6 +86,8 @@ struct Place {
     /// When it last changed ([`Marks::now`]).
     mark: u8,
 }
+
+const _: () = assert!(size_of::<Place>() <= 96, "most of the memory of a rule with many keys");
 
 #[derive(Debug)]
 struct Held {
@@ -141,8 +144,8 @@ impl KeyTable {
 
     /// Adds a key that is not there yet; `make` gives its state where none is at hand.
     ///
-    /// WHY in the form that all keys have: how long a key is kept that holds nothing any more hangs on when time was looked at, so which
-    /// event brought it must not show in an alert that a timer raises.
+    /// WHY in the form that all keys have: how long a key is kept that holds nothing any more hangs on when time was looked
+    /// at, so which event brought it must not show in an alert that a timer raises.
     pub(crate) fn insert(&mut self, hash: u64, key: &[Value], make: impl FnOnce() -> KeyState) -> Handle {
         let state = self.spare.take().unwrap_or_else(make);
         let handle = self.free.pop().unwrap_or_else(|| {
