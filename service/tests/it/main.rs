@@ -14,6 +14,7 @@ mod files;
 mod fmt;
 mod kafka;
 mod kafka_crash;
+mod kafka_damage;
 mod kafka_scale;
 mod kafka_tasks;
 mod masked;
