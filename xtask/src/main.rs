@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
-cargo xtask test [ARGS...]   build the binary, then every test of the workspace; ARGS go to `cargo test`
+cargo xtask test [ARGS...]   build the binary, then every test of the workspace; ARGS go to `cargo test`. With TLS to Kafka
+                             where OpenSSL's headers are, and in CI
 cargo xtask data [DIR]       recorded event sets against their answers (DIR: tests/data unless given)
 cargo xtask tidy             file lengths, machine paths, unfinished code, dependency direction
 cargo xtask mutants [CASES [WORDS]]  breaks the matcher in one place after another (only those described by WORDS); the
@@ -68,14 +69,30 @@ fn test(args: &[String]) -> Result<bool, String> {
     let release = own().any(|arg| arg == "--release" || arg == "-r");
     // WHY: the test profile and the whole workspace, so that the tests use what was built here.
     let profile = if release { "release" } else { "test" };
-    let binary = build_binary(&["--workspace", "--profile", profile])?;
+    let tls: &[&str] = if has_tls() { &["--features", "service/tls"] } else { &[] };
+    let binary = build_binary(&[&["--workspace", "--profile", profile], tls].concat())?;
     let mut tests = cargo();
     tests.arg("test");
     // `cargo test --workspace -p NAME` would test everything.
-    if !own().any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
+    let is_one = own().any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
+    if !is_one {
         tests.arg("--workspace");
     }
+    // A feature of a package that is not among those that are tested is an error.
+    if !is_one || own().any(|arg| ["service", "-pservice", "--package=service"].contains(&arg.as_str())) {
+        tests.args(tls);
+    }
     run(tests.args(args).env("TRIPLINE_BIN", binary))
+}
+
+/// Whether the Kafka client can be built with TLS: OpenSSL's headers are here. CI installs them, so there it must.
+fn has_tls() -> bool {
+    let found = Command::new("pkg-config").args(["--exists", "openssl"]).status();
+    let can = env::var_os("CI").is_some() || found.is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("xtask: without TLS to Kafka, and its tests: that needs `libssl-dev` and `pkg-config`");
+    }
+    can
 }
 
 /// Builds the `tripline` binary and says where it is.

@@ -41,7 +41,7 @@ fn not_ready(shared: &Shared) -> Option<String> {
         return Some("draining".into());
     }
     if !shared.ready.load(Ordering::Acquire) {
-        return Some("starting".into());
+        return Some(shared.why_paused().unwrap_or_else(|| "starting".into()));
     }
     shared.why_paused()
 }

@@ -1,5 +1,6 @@
 //! `[kafka]` and `[alerts]`.
 
+use super::secret;
 use super::units::{duration, some_time};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub struct Kafka {
     /// Settings of the Kafka client that say how to reach and to trust brokers: `security.protocol` and its kin.
     pub client: BTreeMap<String, String>,
 }
+
+/// Client settings that are secrets, and given by reference.
+const SECRETS: [&str; 4] = ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.keystore.password"];
 
 /// What the tasks of a group are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -218,13 +222,42 @@ impl Kafka {
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
         });
-        match wrong {
-            Some(name) => Err(format!(
+        if let Some(name) = wrong {
+            return Err(format!(
                 "kafka.client: `{name}` cannot be set: only how to reach and to trust brokers (`security.`, `sasl.`, \
                  `ssl.`, `client.`, `socket.`, `broker.`) is open; the rest is what exactly once rests on"
-            )),
-            None => Ok(()),
+            ));
         }
+        match self.client.iter().find(|(name, value)| needs_tls(name, value)) {
+            Some((name, _)) if !cfg!(feature = "tls") => Err(format!(
+                "kafka.client: `{name}` as it is set needs TLS, which this program was built without: build it with \
+                 `--features tls`; that needs OpenSSL's headers (Debian: `apt-get install libssl-dev pkg-config`)"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts secrets in the place of their references.
+    ///
+    /// # Errors
+    /// One that is not given by reference, or cannot be read.
+    pub(super) fn read_secrets(&mut self) -> Result<(), String> {
+        for name in SECRETS {
+            if let Some(value) = self.client.get_mut(name) {
+                *value = secret(&format!("kafka.client: `{name}`"), value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The client refuses this setting if it was built without OpenSSL: TLS itself, and what SCRAM reckons with.
+fn needs_tls(name: &str, value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    match name {
+        "security.protocol" => value.ends_with("ssl"),
+        "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("scram"),
+        _ => name.starts_with("ssl.") || name.starts_with("enable.ssl."),
     }
 }
 
@@ -241,5 +274,41 @@ mod tests {
         assert!(Kafka { brokers: "a".into(), ..Kafka::default() }.check().is_err());
         let twice = Kafka { late_topic: "tripline.alerts".into(), ..Kafka::default() };
         assert!(twice.check().is_err());
+    }
+
+    #[test]
+    fn a_build_without_tls_says_what_is_missing() {
+        for (name, value, needs) in [
+            ("security.protocol", "SASL_SSL", true),
+            ("security.protocol", "ssl", true),
+            ("security.protocol", "sasl_plaintext", false),
+            ("sasl.mechanism", "SCRAM-SHA-512", true),
+            ("sasl.mechanisms", "PLAIN", false),
+            ("ssl.ca.location", "ca.pem", true),
+            ("socket.keepalive.enable", "true", false),
+        ] {
+            assert_eq!(needs_tls(name, value), needs, "{name} {value}");
+            let client = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let checked = Kafka { brokers: "a:1".into(), client, ..Kafka::default() }.check();
+            assert_eq!(checked.is_err(), needs && !cfg!(feature = "tls"), "{name} {value}");
+            checked.err().iter().for_each(|why| assert!(why.contains("--features tls"), "{why}"));
+        }
+    }
+
+    #[test]
+    fn secrets_are_given_by_reference() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "of the broker\n").unwrap();
+        let with = |value: String| {
+            let client = BTreeMap::from([("sasl.password".to_owned(), value)]);
+            let mut kafka = Kafka { client, ..Kafka::default() };
+            kafka.read_secrets().map(|()| kafka.client["sasl.password"].clone())
+        };
+        assert_eq!(with(format!("file:{}", file.path().display())).unwrap(), "of the broker");
+        let why = with("of the broker".into()).unwrap_err();
+        assert!(
+            why.contains("sasl.password") && why.contains("file:PATH") && !why.contains("of the"),
+            "{why}"
+        );
     }
 }

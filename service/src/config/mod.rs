@@ -220,11 +220,12 @@ impl Config {
         for (name, value) in &variables {
             overlay(&mut table, name, value)?;
         }
-        let config: Self = table.try_into().map_err(|e: toml::de::Error| match variables.is_empty() {
+        let mut config: Self = table.try_into().map_err(|e: toml::de::Error| match variables.is_empty() {
             true => explain(&e),
             false => format!("TRIPLINE__ variables: {}", explain(&e)),
         })?;
         config.check()?;
+        config.kafka.read_secrets()?;
         Ok(config)
     }
 
@@ -279,16 +280,21 @@ impl Config {
                     .into(),
             );
         };
-        let text = if let Some(path) = reference.strip_prefix("file:") {
-            std::fs::read_to_string(path).map_err(|e| format!("auth.token: {path}: {e}"))?
-        } else if let Some(name) = reference.strip_prefix("env:") {
-            std::env::var(name).map_err(|_| format!("auth.token: the variable {name} is not set"))?
-        } else {
-            return Err("auth.token: a secret is given by reference, `file:PATH` or `env:NAME`".into());
-        };
-        let token = text.trim().to_owned();
-        if token.is_empty() { Err("auth.token: the token is empty".into()) } else { Ok(token) }
+        secret("auth.token", reference)
     }
+}
+
+/// A secret, read from where its reference points.
+fn secret(key: &str, reference: &str) -> Result<String, String> {
+    let text = if let Some(path) = reference.strip_prefix("file:") {
+        std::fs::read_to_string(path).map_err(|e| format!("{key}: {path}: {e}"))?
+    } else if let Some(name) = reference.strip_prefix("env:") {
+        std::env::var(name).map_err(|_| format!("{key}: the variable {name} is not set"))?
+    } else {
+        return Err(format!("{key}: a secret is given by reference, `file:PATH` or `env:NAME`"));
+    };
+    let text = text.trim().to_owned();
+    if text.is_empty() { Err(format!("{key}: it is empty")) } else { Ok(text) }
 }
 
 /// Puts one `TRIPLINE__SECTION__KEY` into the table.

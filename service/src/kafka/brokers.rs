@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, ControlRecord, Member, Polled, Purpose, Reader, Record};
 use super::source::split_name;
 use super::transactions::Transactions;
-use super::{CALL, Context, Lease, Trouble, client, consumer};
+use super::{CALL, Context, Lease, Trouble, ask, client, consumer};
 use crate::config::Kafka;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -76,7 +76,7 @@ impl Cluster for Brokers {
     }
 
     fn partitions(&self, name: &str) -> Result<Option<usize>, Trouble> {
-        let metadata = self.consumer.fetch_metadata(Some(name), CALL)?;
+        let metadata = ask(&self.consumer, |consumer| consumer.fetch_metadata(Some(name), CALL))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
         match topic.map(|topic| (topic.error().map(RDKafkaErrorCode::from), topic.partitions().len())) {
             Some((None, count)) if count > 0 => Ok(Some(count)),
@@ -123,7 +123,7 @@ impl Cluster for Brokers {
     }
 
     fn range(&self, topic: &str, partition: i32) -> Result<(u64, u64), Trouble> {
-        let (low, high) = self.consumer.fetch_watermarks(topic, partition, CALL)?;
+        let (low, high) = ask(&self.consumer, |consumer| consumer.fetch_watermarks(topic, partition, CALL))?;
         Ok((low.max(0) as u64, high.max(0) as u64))
     }
 

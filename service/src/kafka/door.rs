@@ -41,6 +41,12 @@ impl Door {
         }
     }
 
+    /// Says what it waits for.
+    pub(super) fn waits(&self, why: &str) {
+        tracing::warn!(why, "waiting for Kafka");
+        self.status.pause(Some(format!("waiting for Kafka: {why}")));
+    }
+
     /// Says why there will be no task; if there was one, does nothing but answer until told to stop.
     pub(super) fn give_up(&mut self, why: String) {
         if let Some(ready) = self.ready.take() {

@@ -43,13 +43,15 @@ pub(crate) use tasks::work;
 
 use lease::Lease;
 
+use crate::clock;
 use crate::config::Kafka;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long one call to a broker may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -90,10 +92,49 @@ impl From<KafkaError> for Trouble {
             ) => Self::Refused(text),
             _ => match error {
                 KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => Self::Refused(text),
-                _ => Self::Away(text),
+                _ => Self::Away(match last_failure() {
+                    Some(why) => format!("{text}: {why}"),
+                    None => text,
+                }),
             },
         }
     }
+}
+
+/// Why a connection of this process failed last, and when.
+///
+/// WHY: a call that fails since no broker can be reached does not say why none can be, such as a wrong password. The client
+/// tells it in its log alone.
+static FAILED: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+/// For so long it says why a call has failed: the client tells the same again after 30 s.
+const FAILED_LATELY: Duration = Duration::from_secs(45);
+
+/// A connection has failed, as the client's log says it: with its thread before, and how long it took behind.
+fn failed(message: &str) {
+    let why = message.split_once("]: ").map_or(message, |(_, why)| why);
+    let why = why.split(" (after ").next().unwrap_or(why).to_owned();
+    *FAILED.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock::now(), why));
+}
+
+/// Asks brokers something. If that fails, what the client has logged of it is heard first: that waits to be polled for.
+fn ask<T>(
+    consumer: &BaseConsumer<Context>,
+    call: impl FnOnce(&BaseConsumer<Context>) -> KafkaResult<T>,
+) -> Result<T, Trouble> {
+    call(consumer).map_err(|error| {
+        // A poll ends with an error that it finds, or when there was nothing for so long.
+        for _ in 0..100 {
+            if consumer.poll(Duration::from_millis(50)).is_none() {
+                break;
+            }
+        }
+        error.into()
+    })
+}
+
+fn last_failure() -> Option<String> {
+    let failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+    failed.as_ref().filter(|(at, _)| clock::since(*at) < FAILED_LATELY).map(|(_, why)| why.clone())
 }
 
 /// What every client of this process tells.
@@ -102,8 +143,13 @@ pub(crate) struct Context;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What fails reaches `error` too.
-        let level = if facility == "FAIL" { RDKafkaLogLevel::Debug } else { level };
+        // It is told of with the calls that fail for it.
+        let level = if facility == "FAIL" {
+            failed(message);
+            RDKafkaLogLevel::Debug
+        } else {
+            level
+        };
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, "{message}");
@@ -119,6 +165,10 @@ impl ClientContext for Context {
             Some(RDKafkaErrorCode::PartitionEOF) => {}
             // Told of every client each second; each connection that fails is told of once.
             Some(RDKafkaErrorCode::AllBrokersDown) => tracing::debug!(%error, "{reason}"),
+            // Told of every connection each second, and with the calls that fail for it.
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
+                tracing::debug!(%error, "{reason}")
+            }
             _ => tracing::warn!(%error, "{reason}"),
         }
     }

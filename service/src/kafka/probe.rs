@@ -1,7 +1,7 @@
 //! `tripline broker-check`: whether a cluster does what exactly once relies on, tried out on a topic and groups of its own.
 
 use super::transactions::offsets;
-use super::{CALL, Context, TRANSACTION_MS, Trouble, client, consumer};
+use super::{CALL, Context, TRANSACTION_MS, Trouble, ask, client, consumer};
 use crate::config::{Config, Kafka};
 use crate::console::{say, tell};
 use crate::failure::Failure;
@@ -146,7 +146,7 @@ impl Probe {
     fn new(kafka: &Kafka, name: String) -> Result<Self, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let reader: BaseConsumer<Context> = consumer(kafka).create_with_context(Context)?;
-        reader.fetch_metadata(None, CALL)?;
+        ask(&reader, |reader| reader.fetch_metadata(None, CALL))?;
         Ok(Self {
             kafka: kafka.clone(),
             name,

@@ -46,7 +46,7 @@ fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<i32> {
                 door.give_up(why);
                 return None;
             }
-            Err(Trouble::Away(why) | Trouble::Fenced(why)) => tracing::warn!(why, "waiting for Kafka"),
+            Err(Trouble::Away(why) | Trouble::Fenced(why)) => door.waits(&why),
         }
         if door.is_stopped(AGAIN) {
             return None;

@@ -164,7 +164,7 @@ impl Worker {
                     tracing::warn!("the task was taken away; what stands committed decides how to go on");
                 }
                 Err(Trouble::Away(why)) => {
-                    tracing::warn!(why, "waiting for Kafka");
+                    self.door.waits(&why);
                     if self.door.is_stopped(AGAIN) {
                         return;
                     }

@@ -91,10 +91,10 @@ impl Status {
     fn told(&self) -> Value {
         let said = self.said();
         let state = match (said.state, &said.paused) {
-            (State::Starting, _) => "starting",
+            (State::Starting, None) => "starting",
             (State::Standby, _) => "standby",
             (State::Stopped, _) => "stopped: the log says why",
-            (State::Working, Some(why)) => why.as_str(),
+            (State::Starting | State::Working, Some(why)) => why.as_str(),
             (State::Working, None) => "working",
         };
         let mut told = json!({"task": self.label, "state": state});

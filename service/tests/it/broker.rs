@@ -81,6 +81,18 @@ impl Node {
         Self::start_with(name, &[("KAFKA_PROXY", &format!("{}:{}", ports.0, ports.1))])
     }
 
+    /// A node of its own that listens at two more ports: by TLS with SCRAM-SHA-512, and by TLS alone.
+    #[cfg(feature = "tls")]
+    pub(super) fn start_secure(name: &str, ports: (u16, u16)) -> Option<Self> {
+        Self::start_with(name, &[("KAFKA_SECURE", &format!("{}:{}", ports.0, ports.1))])
+    }
+
+    /// A certificate that was made with the node: of who signed its own (`ca`), or of somebody else (`other`).
+    #[cfg(feature = "tls")]
+    pub(super) fn certificate(&self, name: &str) -> PathBuf {
+        self.folder.join("tls").join(format!("{name}.pem"))
+    }
+
     fn start_with(name: &str, variables: &[(&str, &str)]) -> Option<Self> {
         if !can_have() {
             println!("left out: Kafka needs Java 17 and Maven");

@@ -17,6 +17,8 @@ mod kafka_crash;
 mod kafka_damage;
 mod kafka_scale;
 mod kafka_tasks;
+#[cfg(feature = "tls")]
+mod kafka_tls;
 mod masked;
 mod poison;
 mod proxy;
