@@ -2,6 +2,7 @@
 
 use crate::value::Value;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
@@ -11,6 +12,15 @@ use std::ops::Deref;
 pub(crate) enum Key {
     One(Value),
     Many(Box<[Value]>),
+}
+
+impl Key {
+    fn of(values: SmallVec<[Value; 1]>) -> Self {
+        match values.into_inner() {
+            Ok([value]) => Self::One(value),
+            Err(values) => Self::Many(values.into_boxed_slice()),
+        }
+    }
 }
 
 impl Deref for Key {
@@ -38,11 +48,7 @@ impl From<&[Value]> for Key {
 
 impl FromIterator<Value> for Key {
     fn from_iter<I: IntoIterator<Item = Value>>(values: I) -> Self {
-        let mut values: Vec<Value> = values.into_iter().collect();
-        match values.pop() {
-            Some(value) if values.is_empty() => Self::One(value),
-            last => Self::Many(values.into_iter().chain(last).collect()),
-        }
+        Self::of(values.into_iter().collect())
     }
 }
 
@@ -73,6 +79,6 @@ impl Serialize for Key {
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::from_iter)
+        SmallVec::deserialize(deserializer).map(Self::of)
     }
 }

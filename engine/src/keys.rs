@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use pattern_dsl::types::Micros;
 use rustc_hash::FxHasher;
 use saving::Marks;
+pub(crate) use saving::places_in;
 use std::hash::{Hash, Hasher};
 use sweeps::Sweeps;
 

@@ -100,8 +100,8 @@ impl Serialize for List {
 
 impl<'de> Deserialize<'de> for List {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let rows: Vec<Row> = Deserialize::deserialize(deserializer)?;
-        Ok(Self { len: rows.len() as u32, rows: rows.into_iter().collect(), head: 0 })
+        let rows: ThinVec<Row> = Deserialize::deserialize(deserializer)?;
+        Ok(Self { len: rows.len() as u32, rows, head: 0 })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::deadlines::Deadlines;
 use crate::event::Layout;
 use crate::freeze::Frozen;
 use crate::interface::RuleStats;
-use crate::keys::KeyTable;
+use crate::keys::{KeyTable, places_in};
 use crate::mask;
 use crate::past::Past;
 use crate::pieces::{Piece, append, append_rows, each_row, take};
@@ -96,6 +96,25 @@ fn of<T>(all: &mut [T], number: u32) -> Result<&mut T, String> {
     all.get_mut(number as usize).ok_or_else(|| "rows of no rule or stream".to_owned())
 }
 
+/// Makes room for the keys of a level.
+///
+/// WHY: a large table that grows while they are put back is moved again and again.
+fn expect(mut level: &[u8], rules: &mut [(KeyTable, Deadlines)]) -> Result<(), String> {
+    let mut places = vec![0; rules.len()];
+    loop {
+        match take(&mut level)? {
+            Piece::Keys { rule, rows } => {
+                let known = of(&mut places, rule)?;
+                *known = places_in(rows).max(*known);
+            }
+            Piece::End => break,
+            _ => {}
+        }
+    }
+    rules.iter_mut().zip(places).for_each(|((keys, _), places)| keys.expect(places));
+    Ok(())
+}
+
 impl Rows {
     /// Adds a level. Its head.
     fn add(&mut self, mut level: &[u8]) -> Result<Loaded, String> {
@@ -114,6 +133,7 @@ impl Rows {
             known.1.forget_others();
             rules.push(known);
         }
+        expect(level, &mut rules)?;
         self.ids.resize_with(head.ids.len().max(self.ids.len()), Queue::default);
         loop {
             match take(&mut level)? {

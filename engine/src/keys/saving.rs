@@ -7,7 +7,7 @@
 
 use super::{Entry, Handle, Held, KeyTable, Place, hash_of};
 use crate::key::Key;
-use crate::pieces::{Piece, append, append_rows};
+use crate::pieces::{Piece, append, append_rows, take};
 use crate::state::KeyState;
 use std::ops::Range;
 
@@ -58,6 +58,13 @@ impl Saving {
 
 fn append_place(handle: Handle, place: &Place, out: &mut Vec<u8>) {
     append(&(handle, place.held.as_ref().map(|held| (&held.key, &held.state))), out);
+}
+
+/// How many places there can be, by rows in their order.
+pub(crate) fn places_in(mut rows: &[u8]) -> usize {
+    let bytes = rows.len();
+    // The place comes first, and a row has two bytes at least.
+    take::<Handle>(&mut rows).map_or(0, |first| first as usize + bytes / 2)
 }
 
 impl KeyTable {
@@ -130,13 +137,21 @@ impl KeyTable {
         append_rows(&mut rows, out, |rows| Piece::Keys { rule, rows });
     }
 
+    /// So many places are about to be put back.
+    pub(crate) fn expect(&mut self, places: usize) {
+        // WHY: some more, or the first new key would have all of them moved.
+        self.places.reserve((places + places / 4).saturating_sub(self.places.len()));
+    }
+
     /// Puts a place back; [`Self::arrange`] has to follow when all are.
     pub(crate) fn put(&mut self, (handle, held): (Handle, Option<(Key, KeyState)>)) {
-        let place = handle as usize;
-        if self.places.len() <= place {
-            self.places.resize_with(place + 1, Place::default);
+        let at = handle as usize;
+        if self.places.len() <= at {
+            self.places.resize_with(at + 1, Place::default);
         }
-        if let Some(place) = self.places.get_mut(place) {
+        if let Some(place) = self.places.get_mut(at) {
+            // WHY: here, since the key is at hand.
+            place.hash = held.as_ref().map_or(0, |(key, _)| Entry::new(hash_of(&**key), handle).hash);
             place.held = held.map(|(key, state)| Held { key, state });
         }
     }
@@ -146,19 +161,51 @@ impl KeyTable {
         let count = self.places.iter().filter(|place| place.held.is_some()).count();
         self.handles.reserve(count, Entry::spread);
         self.sweeps.reserve(count);
+        let mut near = Neighbours::new(self.handles.capacity());
         for (handle, place) in (0..).zip(&mut self.places) {
             let Some(held) = &place.held else {
                 self.free.push(handle);
                 continue;
             };
-            let entry = Entry::new(hash_of(&*held.key), handle);
-            (place.hash, place.queued) = (entry.hash, true);
-            self.handles.insert_unique(entry.spread(), entry, Entry::spread);
+            place.queued = true;
+            near.add(Entry { hash: place.hash, handle });
             self.sweeps.push_now(handle);
             self.weight += held.state.weight();
+        }
+        for entry in near.groups.into_iter().flatten() {
+            self.handles.insert_unique(entry.spread(), entry, Entry::spread);
         }
         self.free.reverse();
         self.added = count as u32;
         self.next_sweep = self.sweeps.first();
+    }
+}
+
+/// Entries in groups that lie beside each other in a table.
+///
+/// WHY: one after the other in no order, each is a miss of the cache in a large table.
+struct Neighbours {
+    groups: Vec<Vec<Entry>>,
+    /// Bits of a hash below those that tell the group.
+    below: u32,
+}
+
+impl Neighbours {
+    /// Entries of a group: what is to be written then stays in the cache.
+    const GROUP: usize = 1 << 14;
+
+    /// For a table with room for so many.
+    fn new(room: usize) -> Self {
+        let groups = (room / Self::GROUP).next_power_of_two();
+        // The table takes the lowest bits of a hash.
+        let below = (room.next_power_of_two() / groups).ilog2();
+        Self { groups: vec![Vec::new(); groups], below }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let group = (entry.spread() >> self.below) as usize % self.groups.len();
+        if let Some(group) = self.groups.get_mut(group) {
+            group.push(entry);
+        }
     }
 }
