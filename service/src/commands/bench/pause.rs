@@ -10,7 +10,7 @@ use super::report::{Cost, Goal};
 use crate::config::Snapshots;
 use crate::console::say;
 use crate::failure::Failure;
-use crate::serve::snapshot::ROWS;
+use crate::serve::snapshot::{BLOCK, ROWS};
 use engine::task::Outputs;
 use std::time::Instant;
 
@@ -47,9 +47,9 @@ impl Bed {
         self.pauses.push(begun.elapsed().as_secs_f64() * 1e3);
     }
 
-    /// One snapshot, while keys change.
-    fn save(&mut self, whole: bool) -> Vec<u8> {
-        let (mut level, slice) = (Vec::new(), Snapshots::default().pause());
+    /// One snapshot, while keys change: the level, in blocks.
+    fn save(&mut self, whole: bool) -> Vec<Vec<u8>> {
+        let (mut blocks, mut saved, slice) = (Vec::new(), Vec::new(), Snapshots::default().pause());
         self.pause(|bed| bed.matcher.task.freeze(whole));
         let mut is_more = true;
         while is_more {
@@ -57,11 +57,16 @@ impl Bed {
             self.pause(|bed| {
                 let begun = Instant::now();
                 while is_more && begun.elapsed() < slice {
-                    is_more = bed.matcher.task.save_more(ROWS, &mut level);
+                    is_more = bed.matcher.task.save_more(ROWS, &mut saved);
+                    // WHY: handed over as by the service. All in one, it would be moved whenever it outgrows its room.
+                    if saved.len() >= BLOCK {
+                        blocks.push(std::mem::take(&mut saved));
+                    }
                 }
             });
         }
-        level
+        blocks.push(saved);
+        blocks
     }
 }
 
@@ -76,11 +81,11 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let (pauses, out) = (Vec::new(), Outputs::default());
     let mut bed = Bed { matcher, fields, keys, events: keys, pauses, out };
     let (base, spent) = spend(|| bed.save(true));
-    let (base_bytes, base_slices) = (base.len(), bed.pauses.len());
-    let mut levels = vec![base];
+    let mut levels = vec![base.concat()];
+    let (base_bytes, base_slices) = (levels[0].len(), bed.pauses.len());
     for _ in 0..DELTAS {
         bed.change(CHANGED.0);
-        levels.push(bed.save(false));
+        levels.push(bed.save(false).concat());
     }
     let delta_bytes = levels.iter().skip(1).map(Vec::len).sum::<usize>() / DELTAS as usize;
     // The last has nothing to wait for: so it must be all that is there.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Raised with every change of the form.
 pub(crate) const FORM: u32 = 4;
 /// Bytes of state in a block.
-pub(super) const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK: usize = 1 << 20;
 /// A part is ended at so many bytes.
 const PART: usize = 8 << 20;
 /// Length of the state and of what follows, and the checksum of both and of what follows.

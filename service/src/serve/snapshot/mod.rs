@@ -17,7 +17,7 @@ pub(crate) mod simulated;
 mod slices;
 mod writer;
 
-pub(crate) use form::Snapshot;
+pub(crate) use form::{BLOCK, Snapshot};
 pub(crate) use kept::{Kept, all as kept};
 pub(crate) use place::Place;
 pub(crate) use portable::{Savepoint, export};
