@@ -6,19 +6,21 @@ use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use thin_vec::ThinVec;
 
 /// A key; most have one part, and it lies here.
 #[derive(Debug, Clone)]
 pub(crate) enum Key {
     One(Value),
-    Many(Box<[Value]>),
+    /// None, or several.
+    Many(ThinVec<Value>),
 }
 
 impl Key {
     fn of(values: SmallVec<[Value; 1]>) -> Self {
         match values.into_inner() {
             Ok([value]) => Self::One(value),
-            Err(values) => Self::Many(values.into_boxed_slice()),
+            Err(values) => Self::Many(values.into_iter().collect()),
         }
     }
 }

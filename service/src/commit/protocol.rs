@@ -146,9 +146,10 @@ impl Protocol {
 /// When a burst is due: alerts and decisions at once but not more often than this, offsets alone seldom.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Least time between two commits while there is something to say, in milliseconds.
+    /// From the begin of a commit to the end of the next while there is something to say, in milliseconds: how long an alert
+    /// may wait.
     pub speak_ms: u64,
-    /// The same if only offsets have moved.
+    /// Least time between two commits if only offsets have moved.
     pub idle_ms: u64,
 }
 
@@ -158,13 +159,32 @@ impl Default for Pace {
     }
 }
 
+/// What [`Pace::is_due`] goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// Since the last commit ended.
+    pub since_ms: u64,
+    /// How long it took: the next will take about as long.
+    pub took_ms: u64,
+    /// There are alerts, decisions, dead letters or late events.
+    pub has_words: bool,
+    /// Offsets have moved.
+    pub has_moved: bool,
+    /// A cap was met, or somebody waits for an answer.
+    pub is_urgent: bool,
+}
+
 impl Pace {
-    /// Whether to commit now. `has_words`: there are alerts, decisions, dead letters or late events; `moved`: offsets
-    /// have moved; `is_full`: a cap was met, or somebody waits for an answer.
+    /// Whether to commit now.
     #[must_use]
-    pub fn is_due(&self, since_last_ms: u64, has_words: bool, moved: bool, is_full: bool) -> bool {
-        let words = has_words && (is_full || since_last_ms >= self.speak_ms);
-        words || (moved && since_last_ms >= self.idle_ms)
+    pub fn is_due(&self, due: Due) -> bool {
+        let Due { since_ms, took_ms, has_words, has_moved, is_urgent } = due;
+        // WHY: an alert may wait for all of the commit before and of its own. Where that leaves little time for reading, it
+        // waits longer.
+        let reading = took_ms.min(self.speak_ms / 2);
+        let wait = self.speak_ms.saturating_sub(2 * took_ms).max(reading);
+        let words = has_words && (is_urgent || since_ms >= wait);
+        words || (has_moved && since_ms >= self.idle_ms)
     }
 }
 

@@ -14,7 +14,7 @@ use super::source::Source;
 use super::topics::Topics;
 use crate::api::problem::Problem;
 use crate::clock;
-use crate::commit::protocol::{Action, Outcome, Pace, Protocol};
+use crate::commit::protocol::{Action, Due, Outcome, Pace, Protocol};
 use crate::serve::core::Cut;
 use crate::serve::crash::{self, Crashes, Verdict};
 use crate::serve::matcher::{Answer, Ask, Matcher, RulesAsk};
@@ -98,7 +98,8 @@ struct Session<'a> {
     committed: Cut,
     /// The last commit of this session.
     last: Option<Mark>,
-    committed_at: Instant,
+    /// When that ended, and how long it took.
+    commit: (Instant, Duration),
     /// Answers that leave with the next commit.
     waiting: Vec<(oneshot::Sender<Answer>, Answer)>,
     try_again: Instant,
@@ -235,7 +236,7 @@ impl Worker {
             grant,
             burst: None,
             last: None,
-            committed_at: clock::now(),
+            commit: (clock::now(), Duration::ZERO),
             waiting: Vec::new(),
             try_again: clock::now(),
             failures: 0,
@@ -387,9 +388,16 @@ impl Session<'_> {
             || !self.waiting.is_empty()
             || self.stopping.is_some()
             || self.door.ready.is_some();
-        let since = clock::since(self.committed_at).as_millis() as u64;
-        let since = if self.stopping.is_some() { u64::MAX } else { since };
-        if Pace::default().is_due(since, point.has_words(), cut != self.committed, is_urgent) {
+        let (ended, took) = self.commit;
+        let since = clock::since(ended).as_millis() as u64;
+        let due = Due {
+            since_ms: if self.stopping.is_some() { u64::MAX } else { since },
+            took_ms: took.as_millis() as u64,
+            has_words: point.has_words(),
+            has_moved: cut != self.committed,
+            is_urgent,
+        };
+        if Pace::default().is_due(due) {
             self.burst = Some(point.seal(self.protocol.epoch(), cut));
             self.protocol.offer();
         }
@@ -471,18 +479,15 @@ impl Session<'_> {
 
     /// The burst is committed.
     fn settle(&mut self, begun: Instant) {
+        self.commit = (clock::now(), clock::since(begun));
         if let Some(burst) = self.burst.take() {
             self.snapshot(&burst);
             histogram!("tripline_transaction_alerts").record(burst.records.len() as f64);
             (self.committed, self.last) = (burst.cut, Some(burst.mark));
         }
-        histogram!("tripline_commit_duration_seconds").record(clock::since(begun).as_secs_f64());
+        histogram!("tripline_commit_duration_seconds").record(self.commit.1.as_secs_f64());
         counter!("tripline_commits_total", "outcome" => "ok").increment(1);
         gauge!("tripline_commit_epoch").set(self.protocol.epoch() as f64);
-        // WHY: an alert waits from one commit to the next, so what a commit takes counts, as long as half of the time is left
-        // for reading.
-        let half = Duration::from_millis(Pace::default().speak_ms / 2);
-        self.committed_at = clock::now() - clock::since(begun).min(half);
         self.failures = 0;
         if std::mem::take(&mut self.is_judged) {
             self.crashes.judged();

@@ -193,11 +193,27 @@ fn a_commit_of_the_same_number_that_another_has_made_is_not_ours() {
 
 #[test]
 fn words_are_committed_soon_and_offsets_seldom() {
-    let pace = Pace::default();
-    assert!(!pace.is_due(199, true, true, false));
-    assert!(pace.is_due(200, true, true, false));
-    assert!(pace.is_due(0, true, false, true));
-    assert!(!pace.is_due(1_999, false, true, false));
-    assert!(pace.is_due(2_000, false, true, false));
-    assert!(!pace.is_due(60_000, false, false, false));
+    let is_due = |since_ms, has_words, has_moved, is_urgent| {
+        Pace::default().is_due(Due { since_ms, took_ms: 0, has_words, has_moved, is_urgent })
+    };
+    assert!(!is_due(199, true, true, false));
+    assert!(is_due(200, true, true, false));
+    assert!(is_due(0, true, false, true));
+    assert!(!is_due(1_999, false, true, false));
+    assert!(is_due(2_000, false, true, false));
+    assert!(!is_due(60_000, false, false, false));
+}
+
+#[test]
+fn what_commits_take_is_no_time_that_alerts_wait_longer_as_long_as_reading_has_as_much() {
+    let wait = |took_ms| {
+        let is_due = |since_ms: &u64| {
+            let (has_words, has_moved, is_urgent) = (true, true, false);
+            Pace::default().is_due(Due { since_ms: *since_ms, took_ms, has_words, has_moved, is_urgent })
+        };
+        (0..).find(is_due)
+    };
+    // The commit before, this, and the one that the alert is in are 200 ms together.
+    assert_eq!([0, 15, 40, 66].map(wait), [200, 170, 120, 68].map(Some));
+    assert_eq!([67, 100, 5_000].map(wait), [67, 100, 100].map(Some));
 }

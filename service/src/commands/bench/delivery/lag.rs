@@ -11,6 +11,10 @@ use crate::failure::Failure;
 use std::time::{Duration, Instant};
 
 const PER_SECOND: u64 = 20_000;
+/// Events that are handed over at once: a millisecond's.
+const AT_ONCE: u64 = PER_SECOND / 1_000;
+/// What the clients of Kafka 4 linger for unless told otherwise; it counts towards the lag.
+const LINGER_MS: u32 = 5;
 /// Events before those that are measured, at the same pace: connections are made, the broker has warmed up.
 const AHEAD: usize = 2 * PER_SECOND as usize;
 /// Beyond the time between two commits.
@@ -29,13 +33,13 @@ pub(in crate::commands::bench) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let consumer = node.reader(&alerts, 5)?;
     let rules = pair_of(&format!("topic \"{topic}\" time ts in order as epoch_ms"));
     let served = Served::start(&rules, &node.config("lag", Tasks::One))?;
-    let writer = node.writer(1)?;
+    let writer = node.writer(LINGER_MS)?;
     let mut seen = Vec::new();
     let (sent, mut reader) = std::thread::scope(|scope| {
         let sender = scope.spawn(|| -> Result<Vec<Instant>, Failure> {
             let (mut sent, begun) = (Vec::with_capacity(rows.len()), Instant::now());
             for (at, row) in rows.iter().enumerate() {
-                let due = Duration::from_nanos(at as u64 * (1_000_000_000 / PER_SECOND));
+                let due = Duration::from_millis(at as u64 / AT_ONCE);
                 if let Some(early) = due.checked_sub(begun.elapsed()) {
                     writer.poll();
                     std::thread::sleep(early);
