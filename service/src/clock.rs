@@ -3,7 +3,7 @@
 //! WHY: a worker of Kafka is tried out in a simulation (`kafka/simulation`), where time passes only when everybody waits.
 //! What a worker does goes by this clock and no other.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Now, for intervals.
@@ -59,6 +59,41 @@ pub(crate) fn beside(work: impl FnOnce() + Send + 'static) {
         return time.beside(Box::new(work));
     }
     std::thread::spawn(work);
+}
+
+/// A thread that is waited for.
+pub(crate) struct Thread(Receiver<()>);
+
+/// Does work on a thread of its own.
+///
+/// # Errors
+/// There can be no more threads.
+pub(crate) fn thread(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<Thread> {
+    let (ended, hears) = sync_channel(1);
+    let work = move || {
+        work();
+        let _ = ended.send(());
+    };
+    #[cfg(test)]
+    if let Some(time) = simulated::here() {
+        time.beside(Box::new(work));
+        return Ok(Thread(hears));
+    }
+    std::thread::Builder::new().name(name).spawn(work)?;
+    Ok(Thread(hears))
+}
+
+impl Thread {
+    /// Waits for its end. False if it has panicked.
+    pub(crate) fn join(self) -> bool {
+        loop {
+            match receive(&self.0, Duration::from_secs(1)) {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
 }
 
 /// The clock of a simulation, for the threads that belong to it.

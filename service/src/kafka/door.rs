@@ -22,6 +22,8 @@ pub(crate) struct Door {
     pub(crate) status: Arc<Status>,
     pub(crate) queue: Receiver<Request>,
     pub(crate) ready: Option<Ready>,
+    /// The process is to end.
+    pub(crate) is_told_to_stop: bool,
 }
 
 impl Door {
@@ -31,7 +33,7 @@ impl Door {
         queue: Receiver<Request>,
         ready: Ready,
     ) -> Self {
-        Self { shared, status, queue, ready: Some(ready) }
+        Self { shared, status, queue, ready: Some(ready), is_told_to_stop: false }
     }
 
     /// It is ready, if that was not said yet.
@@ -59,10 +61,11 @@ impl Door {
         while !self.is_stopped(AGAIN) {}
     }
 
-    /// Answers requests for so long that there is no task. True if one of them was to stop.
-    pub(super) fn is_stopped(&self, most: Duration) -> bool {
+    /// Answers requests for so long that there is no task. True if one of them was to stop,
+    /// now or before.
+    pub(super) fn is_stopped(&mut self, most: Duration) -> bool {
         let begun = clock::now();
-        while clock::since(begun) < most {
+        while !self.is_told_to_stop && clock::since(begun) < most {
             self.status.beat(now_micros());
             match clock::receive(&self.queue, Duration::from_millis(50)) {
                 Ok(request) => {
@@ -75,15 +78,13 @@ impl Door {
                                 .retry_after(1))
                         }
                     });
-                    if stop {
-                        return true;
-                    }
+                    self.is_told_to_stop |= stop;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Disconnected) => self.is_told_to_stop = true,
             }
         }
-        false
+        self.is_told_to_stop
     }
 }
 

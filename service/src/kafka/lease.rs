@@ -9,7 +9,7 @@
 use super::{Context, Trouble, consumer};
 use crate::config::Kafka;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,9 +29,9 @@ struct Held {
     is_wanted: bool,
 }
 
-/// The leases of a member, by task.
+/// The leases of a member, by task: the member's side of the group's word, without the group.
 #[derive(Debug, Default)]
-struct Leases {
+pub(super) struct Leases {
     /// How many were given so far.
     grants: u64,
     held: BTreeMap<i32, Held>,
@@ -42,15 +42,15 @@ struct Leases {
 }
 
 impl Leases {
-    fn give(&mut self, tasks: &[i32]) {
+    pub(super) fn give(&mut self, tasks: &[i32]) {
         for task in tasks {
             self.grants += 1;
             self.held.insert(*task, Held { grant: self.grants, is_wanted: false });
         }
     }
 
-    /// The group asks for leases, or, if they are lost, has given them to others already.
-    fn ask(&mut self, tasks: &[i32], are_lost: bool) {
+    /// The group asks for leases, or, if they are lost, has given them to others already. What it can have at once.
+    pub(super) fn ask(&mut self, tasks: &[i32], are_lost: bool) -> Option<Vec<i32>> {
         for task in tasks {
             match self.held.get_mut(task).filter(|_| !are_lost && self.seated.contains(task)) {
                 Some(held) => held.is_wanted = true,
@@ -58,12 +58,44 @@ impl Leases {
             }
         }
         self.wanted = tasks.to_vec();
+        self.freed()
     }
 
     /// Takes what the group has asked for, if all of it is free now.
     fn freed(&mut self) -> Option<Vec<i32>> {
         let is_free = !self.wanted.iter().any(|task| self.held.contains_key(task));
         (is_free && !self.wanted.is_empty()).then(|| std::mem::take(&mut self.wanted))
+    }
+
+    /// The group's last request has been answered.
+    #[cfg(test)]
+    pub(super) fn is_settled(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Which lease of a task this is: its number among all that were given, and whether the group has asked for it.
+    pub(super) fn of(&self, task: i32) -> Option<(u64, bool)> {
+        self.held.get(&task).map(|held| (held.grant, held.is_wanted))
+    }
+
+    /// A task has a thread from now on, which gives back what it is asked for.
+    pub(super) fn seat(&mut self, task: i32) {
+        self.seated.insert(task);
+    }
+
+    /// It has none any more. What the group can have now.
+    pub(super) fn unseat(&mut self, task: i32) -> Option<Vec<i32>> {
+        self.seated.remove(&task);
+        self.give_back(task)
+    }
+
+    /// The task is at its end here: its lease can go, if the group still asks for it. What the group can have now.
+    pub(super) fn give_back(&mut self, task: i32) -> Option<Vec<i32>> {
+        if !self.held.get(&task).is_some_and(|held| held.is_wanted) {
+            return None;
+        }
+        self.held.remove(&task);
+        self.freed()
     }
 }
 
@@ -102,10 +134,8 @@ impl ConsumerContext for Word {
             let assigned = list.set_all_offsets(Offset::End).and_then(|()| consumer.incremental_assign(list));
             assigned.and_then(|()| consumer.pause(list))
         } else {
-            let mut leases = self.leases();
-            leases.ask(&tasks, consumer.assignment_lost());
-            let is_free = leases.freed().is_some() || tasks.is_empty();
-            drop(leases);
+            let freed = self.leases().ask(&tasks, consumer.assignment_lost());
+            let is_free = freed.is_some() || tasks.is_empty();
             // Else the answer comes from the task that is the last to give its lease back.
             if is_free { consumer.incremental_unassign(list) } else { Ok(()) }
         };
@@ -166,45 +196,34 @@ impl Lease {
         self.word().known.load(Ordering::Acquire)
     }
 
-    /// Which lease of a task this member has, as far as it knows: its number among all that were given, and whether the group
-    /// has asked for it.
+    /// Which lease of a task this member has, as far as it knows.
     pub(crate) fn of(&self, task: i32) -> Option<(u64, bool)> {
-        self.word().leases().held.get(&task).map(|held| (held.grant, held.is_wanted))
+        self.word().leases().of(task)
     }
 
-    /// A task has a thread from now on, which gives back what it is asked for.
     pub(super) fn seat(&self, task: i32) {
-        self.word().leases().seated.insert(task);
+        self.word().leases().seat(task);
     }
 
-    /// It has none any more.
     pub(super) fn unseat(&self, task: i32) {
-        self.word().leases().seated.remove(&task);
-        if self.of(task).is_some_and(|(_, is_wanted)| is_wanted) {
-            self.give_back(task);
-        }
+        let freed = self.word().leases().unseat(task);
+        self.unassign(freed);
     }
 
-    /// The task is at its end here: gives its lease back, if the group still asks for it.
     pub(super) fn give_back(&self, task: i32) {
-        let mut leases = self.word().leases();
-        if !leases.held.get(&task).is_some_and(|held| held.is_wanted) {
-            return;
-        }
-        leases.held.remove(&task);
-        let freed = leases.freed();
-        drop(leases);
-        if let Some(Err(error)) = freed.map(|tasks| self.unassign(&tasks)) {
-            tracing::warn!(%error, "giving leases back");
-        }
+        let freed = self.word().leases().give_back(task);
+        self.unassign(freed);
     }
 
-    fn unassign(&self, tasks: &[i32]) -> KafkaResult<()> {
+    fn unassign(&self, freed: Option<Vec<i32>>) {
+        let Some(tasks) = freed else { return };
         let mut list = TopicPartitionList::new();
         for task in tasks {
-            list.add_partition(&self.control_topic, *task);
+            list.add_partition(&self.control_topic, task);
         }
-        self.consumer.incremental_unassign(&list)
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            tracing::warn!(%error, "giving leases back");
+        }
     }
 
     /// What a commit shows, so that it is refused if this member is none any more.
@@ -221,15 +240,12 @@ mod tests {
     fn the_group_has_its_answer_when_the_last_task_has_given_its_lease_back() {
         let mut leases = Leases { seated: BTreeSet::from([0, 1, 2]), ..Leases::default() };
         leases.give(&[0, 1, 2, 3]);
-        leases.ask(&[1, 2, 3], false);
-        assert!(!leases.held.contains_key(&3), "nobody sits there");
-        assert_eq!(leases.freed(), None);
-        leases.held.remove(&2);
-        assert_eq!(leases.freed(), None, "one is still at work");
-        leases.held.remove(&1);
-        assert_eq!(leases.freed(), Some(vec![1, 2, 3]));
-        assert_eq!(leases.freed(), None, "once");
-        leases.ask(&[0], true);
-        assert_eq!(leases.freed(), Some(vec![0]), "what is lost is not waited for");
+        assert_eq!(leases.ask(&[1, 2, 3], false), None);
+        assert_eq!(leases.of(3), None, "nobody sits there");
+        assert_eq!(leases.give_back(2), None, "one is still at work");
+        assert_eq!(leases.give_back(0), None, "nobody has asked for it");
+        assert_eq!(leases.unseat(1), Some(vec![1, 2, 3]));
+        assert_eq!(leases.give_back(1), None, "once");
+        assert_eq!(leases.ask(&[0], true), Some(vec![0]), "what is lost is not waited for");
     }
 }

@@ -11,6 +11,7 @@ use super::rounds::Rounds;
 use super::share::{self, ONLY, TaskNumber};
 use super::topics::Topics;
 use super::worker::{AGAIN, Worker};
+use crate::clock::{self, Thread};
 use crate::config::Tasks;
 use crate::serve::Shared;
 use crate::serve::crash::Crashes;
@@ -18,7 +19,6 @@ use crate::serve::matcher::{Ask, Request};
 use crate::telemetry;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -73,7 +73,7 @@ fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<i32, Trouble> {
 struct Fleet {
     door: Door,
     queues: Vec<SyncSender<Request>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
     /// Those that have not said yet whether they are ready.
     starting: Vec<oneshot::Receiver<Result<(), String>>>,
     rounds: Rounds,
@@ -103,8 +103,8 @@ impl Fleet {
             let (say, ready): (Ready, _) = oneshot::channel();
             let own = Door::new(shared, status.clone(), requests, say);
             let worker = Worker::new(own, TaskNumber { number, of }, cluster.clone(), crashes);
-            let thread = Builder::new().name(format!("task {number}"));
-            match thread.spawn(move || telemetry::of_task(number, || worker.run())) {
+            let work = move || telemetry::of_task(number, || worker.run());
+            match clock::thread(format!("task {number}"), work) {
                 Ok(thread) => fleet.threads.push(thread),
                 Err(error) => return Err((fleet.end(), error.to_string())),
             }
@@ -119,7 +119,7 @@ impl Fleet {
         loop {
             self.hear();
             self.rounds.hear();
-            match self.door.queue.recv_timeout(LOOK) {
+            match clock::receive(&self.door.queue, LOOK) {
                 Ok(Request { ask: Ask::Stop, reply }) => {
                     self.end();
                     let _ = reply.send(Ok((200, serde_json::Value::Null, None)));
@@ -168,7 +168,7 @@ impl Fleet {
             let _ = queue.send(Request { ask: Ask::Stop, reply });
         }
         for thread in self.threads {
-            if thread.join().is_err() {
+            if !thread.join() {
                 tracing::error!("the thread of a task has panicked");
             }
         }

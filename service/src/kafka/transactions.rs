@@ -27,7 +27,7 @@ pub(crate) struct Transactions {
 }
 
 /// The transactional id of a task. A group's name has no `/`, so no two tasks have one id.
-fn transactional_id(group: &str, task: i32) -> String {
+pub(super) fn transactional_id(group: &str, task: i32) -> String {
     match task {
         0 => format!("tripline-{group}"),
         task => format!("tripline-{group}/{task}"),

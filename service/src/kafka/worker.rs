@@ -108,8 +108,6 @@ struct Session<'a> {
     last_tick: Instant,
     /// Nothing is read any more, since then.
     stopping: Option<Instant>,
-    /// The process is to end.
-    is_told_to_stop: bool,
     crashes: &'a mut Crashes,
     /// What the matcher has crashed at twice, until it is passed over.
     verdict: Option<Verdict>,
@@ -143,6 +141,10 @@ impl Worker {
             });
             self.crashes.rest();
             self.door.status.enter(State::Starting);
+            // WHY: however it ended. The word to stop was answered, and does not come again.
+            if self.door.is_told_to_stop {
+                return;
+            }
             match end {
                 Ok(End::Stopped) => return,
                 Ok(End::Crashed) => {
@@ -242,7 +244,6 @@ impl Worker {
             failures: 0,
             last_tick: clock::now(),
             stopping: None,
-            is_told_to_stop: false,
             verdict: self.crashes.verdict(),
             crashes: &mut self.crashes,
             is_judged: false,
@@ -320,7 +321,7 @@ impl Session<'_> {
                 && (self.is_clean() || clock::since(since) > DRAIN)
             {
                 self.leave();
-                return Ok(if self.is_told_to_stop { End::Stopped } else { End::HandedOver });
+                return Ok(if self.door.is_told_to_stop { End::Stopped } else { End::HandedOver });
             }
             if self.is_clean() {
                 self.door.is_ready();
@@ -354,7 +355,7 @@ impl Session<'_> {
                 Ask::Events(_) => Err(reads_kafka()),
                 Ask::Finish => Ok((200, Value::Null, None)),
                 Ask::Stop => {
-                    self.is_told_to_stop = true;
+                    self.door.is_told_to_stop = true;
                     self.stopping.get_or_insert_with(clock::now);
                     Ok((200, Value::Null, None))
                 }

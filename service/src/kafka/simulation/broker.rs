@@ -1,4 +1,4 @@
-//! A Kafka cluster in memory: logs, transactions, offsets and one consumer group, by Kafka's rules. No clock of its own.
+//! A Kafka cluster in memory: logs, transactions and the offsets of one consumer group, by Kafka's rules. No clock of its own.
 //!
 //! What is modelled, as of Kafka 4 with a client that knows no newer transactions than librdkafka does:
 //! - a transactional id has one producer; taking it anew raises the epoch, ends what the old one left open, and refuses
@@ -11,14 +11,20 @@
 
 use super::super::cluster::Record;
 use super::super::record::Outgoing;
+use super::group::{Group, MemberId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A partition.
 pub(super) type Partition = (String, usize);
 /// The number of a transaction.
 pub(super) type TxnNo = u64;
-/// A member of the group, by the id that the coordinator gave it.
-pub(super) type MemberId = u64;
+
+/// A producer: the transactional id that it took, and the epoch that it got.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Author {
+    pub(super) id: String,
+    pub(super) epoch: u32,
+}
 
 /// A record in a log, or the mark of a transaction's end.
 #[derive(Debug, Clone)]
@@ -104,14 +110,21 @@ enum Stage {
     Ending(bool),
 }
 
-/// What is to be told of a transaction's end, one by one.
+/// Where the end of a transaction is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Marker {
+enum Place {
     Log(Partition),
     Offsets,
 }
 
-/// The one transactional id.
+/// What is to be told of a transaction's end, one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marker {
+    txn: TxnNo,
+    place: Place,
+}
+
+/// A transactional id.
 #[derive(Debug)]
 struct Producer {
     epoch: u32,
@@ -127,50 +140,59 @@ struct Producer {
 /// A committed offset and its metadata.
 type Committed = (u64, String);
 
-#[derive(Debug)]
-struct Member {
-    name: String,
-    pid: usize,
-    /// Since when nothing was heard of it.
-    silent: Option<u64>,
+impl Default for Producer {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            stage: Stage::Empty(None),
+            txn: 0,
+            partitions: BTreeSet::new(),
+            has_offsets: false,
+            left: Vec::new(),
+            sequences: BTreeMap::new(),
+        }
+    }
 }
 
-/// The consumer group.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    pub(super) generation: u32,
-    members: BTreeMap<MemberId, Member>,
-    /// Those whose name another has taken.
-    fenced: BTreeSet<MemberId>,
-    holder: Option<MemberId>,
-    /// Raised with every lease that is given.
-    lease: u64,
-    /// The holder is to give it back.
-    is_revoked: bool,
-    pub(super) is_preparing: bool,
-    last: MemberId,
-}
+impl Producer {
+    fn check(&self, epoch: u32) -> Result<(), Refusal> {
+        match self.stage {
+            _ if epoch != self.epoch => Err(Refusal::Fenced),
+            Stage::Ending(_) => Err(Refusal::Busy),
+            _ => Ok(()),
+        }
+    }
 
-/// What a member hears.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// It has the lease of that number.
-    Holds(u64),
-    /// It has none; whether it is known who has.
-    Waits(bool),
-    /// It is to give the lease back.
-    Revoked,
-    /// The group does not know it any more.
-    Unknown,
-    /// Another has taken its name.
-    Fenced,
+    /// Begins a transaction of this number, unless one is open. Its number, if it was.
+    fn begin(&mut self, txn: TxnNo) -> Option<TxnNo> {
+        if self.stage == Stage::Ongoing {
+            return None;
+        }
+        (self.stage, self.txn) = (Stage::Ongoing, txn);
+        Some(txn)
+    }
+
+    /// Ends an open transaction for somebody else than its producer, who is fenced by it.
+    fn abort(&mut self) -> Vec<Marker> {
+        self.epoch += 1;
+        self.finish(false)
+    }
+
+    fn finish(&mut self, commits: bool) -> Vec<Marker> {
+        let logs = std::mem::take(&mut self.partitions).into_iter().map(Place::Log);
+        let offsets = std::mem::take(&mut self.has_offsets).then_some(Place::Offsets);
+        let left: Vec<Marker> = logs.chain(offsets).map(|place| Marker { txn: self.txn, place }).collect();
+        self.stage = if left.is_empty() { Stage::Empty(Some(commits)) } else { Stage::Ending(commits) };
+        self.left.clone_from(&left);
+        left
+    }
 }
 
 /// The cluster.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) logs: BTreeMap<String, Vec<Log>>,
-    producer: Producer,
+    producers: BTreeMap<String, Producer>,
     offsets: BTreeMap<String, Committed>,
     pending: BTreeMap<TxnNo, Vec<(String, Committed)>>,
     pub(super) group: Group,
@@ -178,25 +200,6 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new() -> Self {
-        Self {
-            logs: BTreeMap::new(),
-            producer: Producer {
-                epoch: 0,
-                stage: Stage::Empty(None),
-                txn: 0,
-                partitions: BTreeSet::new(),
-                has_offsets: false,
-                left: Vec::new(),
-                sequences: BTreeMap::new(),
-            },
-            offsets: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            group: Group::default(),
-            last_txn: 0,
-        }
-    }
-
     pub(super) fn create(&mut self, topic: &str, partitions: usize) {
         let logs = || (0..partitions).map(|_| Log::default()).collect();
         self.logs.entry(topic.to_owned()).or_insert_with(logs);
@@ -222,78 +225,62 @@ impl Broker {
         }
     }
 
-    /// Takes the transactional id. The epoch of the producer that has it now; and what is to be told first.
-    pub(super) fn take_id(&mut self) -> (Result<u32, Refusal>, Vec<Marker>) {
-        match self.producer.stage {
+    /// Takes a transactional id. The epoch of the producer that has it now; and what is to be told first.
+    pub(super) fn take_id(&mut self, id: &str) -> (Result<u32, Refusal>, Vec<Marker>) {
+        let producer = self.producers.entry(id.to_owned()).or_default();
+        match producer.stage {
             Stage::Ending(_) => (Err(Refusal::Busy), Vec::new()),
-            Stage::Ongoing => (Err(Refusal::Busy), self.abort()),
+            Stage::Ongoing => (Err(Refusal::Busy), producer.abort()),
             Stage::Empty(_) => {
-                self.producer.epoch += 1;
-                self.producer.stage = Stage::Empty(None);
-                self.producer.sequences.clear();
-                (Ok(self.producer.epoch), Vec::new())
+                producer.epoch += 1;
+                producer.stage = Stage::Empty(None);
+                producer.sequences.clear();
+                (Ok(producer.epoch), Vec::new())
             }
         }
     }
 
-    /// Ends an open transaction for somebody else than its producer, who is fenced by it.
-    fn abort(&mut self) -> Vec<Marker> {
-        self.producer.epoch += 1;
-        self.finish(false)
-    }
-
     /// The transaction of that number has been open for too long.
     pub(super) fn expire(&mut self, txn: TxnNo) -> Vec<Marker> {
-        match self.producer.stage {
-            Stage::Ongoing if self.producer.txn == txn => self.abort(),
-            _ => Vec::new(),
-        }
+        let mut all = self.producers.values_mut();
+        let open = all.find(|producer| producer.txn == txn && producer.stage == Stage::Ongoing);
+        open.map(Producer::abort).unwrap_or_default()
     }
 
-    fn check(&self, epoch: u32) -> Result<(), Refusal> {
-        match self.producer.stage {
-            _ if epoch != self.producer.epoch => Err(Refusal::Fenced),
-            Stage::Ending(_) => Err(Refusal::Busy),
-            _ => Ok(()),
-        }
-    }
-
-    /// The number of a transaction that has just begun.
-    fn begin(&mut self) -> Option<TxnNo> {
-        if self.producer.stage == Stage::Ongoing {
-            return None;
-        }
+    /// A producer that may speak, and the number of the transaction that it may begin.
+    fn author(&mut self, author: &Author) -> Result<(&mut Producer, TxnNo), Refusal> {
         self.last_txn += 1;
-        self.producer.stage = Stage::Ongoing;
-        self.producer.txn = self.last_txn;
-        Some(self.last_txn)
+        let producer = self.producers.get_mut(&author.id).ok_or(Refusal::Fenced)?;
+        Ok((producer, self.last_txn))
     }
 
     /// The transaction is to hold records of a partition. Its number, if it has just begun.
-    pub(super) fn add(&mut self, epoch: u32, partition: &Partition) -> Result<Option<TxnNo>, Refusal> {
-        self.check(epoch)?;
-        let begun = self.begin();
-        self.producer.partitions.insert(partition.clone());
+    pub(super) fn add(&mut self, author: &Author, partition: &Partition) -> Result<Option<TxnNo>, Refusal> {
+        let (producer, txn) = self.author(author)?;
+        producer.check(author.epoch)?;
+        let begun = producer.begin(txn);
+        producer.partitions.insert(partition.clone());
         Ok(begun)
     }
 
     /// Records of the open transaction; `sequence`: how many the producer has sent to this partition before.
     pub(super) fn append(
         &mut self,
-        epoch: u32,
+        author: &Author,
         partition: &Partition,
         sequence: u64,
         records: Vec<Outgoing>,
         arrived: i64,
     ) -> Result<(), Refusal> {
-        if epoch != self.producer.epoch {
+        let (producer, _) = self.author(author)?;
+        if author.epoch != producer.epoch {
             return Err(Refusal::Fenced);
         }
-        if self.producer.stage != Stage::Ongoing || !self.producer.partitions.contains(partition) {
+        if producer.stage != Stage::Ongoing || !producer.partitions.contains(partition) {
             return Err(Refusal::Wrong("the partition is in no open transaction"));
         }
-        let txn = self.producer.txn;
-        let next = self.producer.sequences.entry(partition.clone()).or_default();
+        let txn = producer.txn;
+        let next = producer.sequences.entry(partition.clone()).or_default();
         if sequence < *next {
             // It has come before.
             return Ok(());
@@ -312,50 +299,47 @@ impl Broker {
     /// Offsets of the open transaction, from a member in a generation. The transaction's number, if it has just begun.
     pub(super) fn add_offsets(
         &mut self,
-        epoch: u32,
+        author: &Author,
         (member, generation): (MemberId, u32),
         offsets: Vec<(String, Committed)>,
     ) -> Result<Option<TxnNo>, Refusal> {
-        self.check(epoch)?;
-        let begun = self.begin();
-        self.producer.has_offsets = true;
-        if !self.group.members.contains_key(&member) || generation != self.group.generation {
+        let is_member = self.group.has(member, generation);
+        let (producer, txn) = self.author(author)?;
+        producer.check(author.epoch)?;
+        let begun = producer.begin(txn);
+        producer.has_offsets = true;
+        if !is_member {
             return Err(Refusal::Wrong("not a member in this generation"));
         }
-        self.pending.entry(self.producer.txn).or_default().extend(offsets);
+        let txn = producer.txn;
+        self.pending.entry(txn).or_default().extend(offsets);
         Ok(begun)
     }
 
     /// The producer ends its transaction.
-    pub(super) fn end(&mut self, epoch: u32, commits: bool) -> (Result<(), Refusal>, Vec<Marker>) {
-        if epoch != self.producer.epoch {
+    pub(super) fn end(&mut self, author: &Author, commits: bool) -> (Result<(), Refusal>, Vec<Marker>) {
+        let found = self.author(author).map(|(producer, _)| producer);
+        let Some(producer) = found.ok().filter(|producer| producer.epoch == author.epoch) else {
             return (Err(Refusal::Fenced), Vec::new());
-        }
-        match self.producer.stage {
-            Stage::Ongoing => (Ok(()), self.finish(commits)),
+        };
+        match producer.stage {
+            Stage::Ongoing => (Ok(()), producer.finish(commits)),
             Stage::Ending(same) | Stage::Empty(Some(same)) if same == commits => (Ok(()), Vec::new()),
             _ => (Err(Refusal::Wrong("there is no such transaction to end")), Vec::new()),
         }
     }
 
-    fn finish(&mut self, commits: bool) -> Vec<Marker> {
-        let mut left: Vec<Marker> =
-            std::mem::take(&mut self.producer.partitions).into_iter().map(Marker::Log).collect();
-        if std::mem::take(&mut self.producer.has_offsets) {
-            left.push(Marker::Offsets);
-        }
-        self.producer.stage =
-            if left.is_empty() { Stage::Empty(Some(commits)) } else { Stage::Ending(commits) };
-        self.producer.left.clone_from(&left);
-        left
-    }
-
     /// The end of the transaction reaches a partition, or the offsets.
     pub(super) fn mark(&mut self, marker: &Marker, arrived: i64) {
-        let Stage::Ending(commits) = self.producer.stage else { return };
-        let txn = self.producer.txn;
-        match marker {
-            Marker::Log(partition) => {
+        let txn = marker.txn;
+        let Some(producer) = self.producers.values_mut().find(|producer| producer.txn == txn) else { return };
+        let Stage::Ending(commits) = producer.stage else { return };
+        producer.left.retain(|own| own != marker);
+        if producer.left.is_empty() {
+            producer.stage = Stage::Empty(Some(commits));
+        }
+        match &marker.place {
+            Place::Log(partition) => {
                 let Some(log) = self.log_mut(partition) else { return };
                 log.open.remove(&txn);
                 if !commits {
@@ -363,14 +347,10 @@ impl Broker {
                 }
                 log.push(Outgoing::default(), arrived, Some(txn), true);
             }
-            Marker::Offsets => {
+            Place::Offsets => {
                 let pending = self.pending.remove(&txn).unwrap_or_default();
                 self.offsets.extend(pending.into_iter().filter(|_| commits));
             }
-        }
-        self.producer.left.retain(|own| own != marker);
-        if self.producer.left.is_empty() {
-            self.producer.stage = Stage::Empty(Some(commits));
         }
     }
 
@@ -386,89 +366,11 @@ impl Broker {
 
     /// No transaction is open or being ended.
     pub(super) fn is_quiet(&self) -> bool {
-        matches!(self.producer.stage, Stage::Empty(_))
+        self.producers.values().all(|producer| matches!(producer.stage, Stage::Empty(_)))
     }
 
     /// How far a partition was read, as committed.
     pub(super) fn offset(&self, name: &str) -> u64 {
         self.offsets.get(name).map_or(0, |(offset, _)| *offset)
-    }
-}
-
-impl Group {
-    /// A member joins under a name. Its id, and whether the group has to be arranged anew for it.
-    pub(super) fn join(&mut self, name: &str, pid: usize) -> (MemberId, bool) {
-        self.last += 1;
-        let id = self.last;
-        let before = self.members.iter().find(|(_, member)| member.name == name).map(|(id, _)| *id);
-        self.members.insert(id, Member { name: name.to_owned(), pid, silent: None });
-        let Some(before) = before else { return (id, true) };
-        // It is the same member come back: it gets what that had.
-        self.members.remove(&before);
-        self.fenced.insert(before);
-        if self.holder == Some(before) {
-            self.holder = Some(id);
-            self.is_revoked = false;
-            self.lease += 1;
-        }
-        (id, false)
-    }
-
-    pub(super) fn hear(&self, id: MemberId) -> Heard {
-        if self.fenced.contains(&id) {
-            return Heard::Fenced;
-        }
-        if !self.members.contains_key(&id) {
-            return Heard::Unknown;
-        }
-        match self.holder == Some(id) {
-            true if self.is_revoked => Heard::Revoked,
-            true => Heard::Holds(self.lease),
-            false => Heard::Waits(self.holder.is_some()),
-        }
-    }
-
-    /// The holder has given the lease back.
-    pub(super) fn give_back(&mut self, id: MemberId) {
-        if self.holder == Some(id) {
-            self.holder = None;
-            self.is_revoked = false;
-        }
-    }
-
-    /// The holder is to give the lease back. False if there is none.
-    pub(super) fn revoke(&mut self) -> bool {
-        self.is_revoked = self.holder.is_some();
-        self.is_revoked
-    }
-
-    /// Nothing is heard of a process from now on; or it is heard of again.
-    pub(super) fn silence(&mut self, pid: usize, since: Option<u64>) {
-        for member in self.members.values_mut().filter(|member| member.pid == pid) {
-            member.silent = since;
-        }
-    }
-
-    /// Members that have been silent for a session are gone. True if there were any.
-    pub(super) fn expire(&mut self, before: u64) -> bool {
-        let known = self.members.len();
-        self.members.retain(|_, member| member.silent.is_none_or(|since| since > before));
-        self.holder = self.holder.filter(|id| self.members.contains_key(id));
-        self.members.len() != known
-    }
-
-    /// Everybody who is in it has been heard.
-    pub(super) fn is_complete(&self) -> bool {
-        self.members.values().all(|member| member.silent.is_none())
-    }
-
-    /// The group is arranged anew; a lease that nobody has goes to one of its members.
-    pub(super) fn arrange(&mut self, pick: impl FnOnce(usize) -> usize) {
-        self.generation += 1;
-        self.is_preparing = false;
-        if self.holder.is_none() && !self.members.is_empty() {
-            self.holder = self.members.keys().nth(pick(self.members.len())).copied();
-            self.lease += 1;
-        }
     }
 }

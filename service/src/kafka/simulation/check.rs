@@ -2,7 +2,7 @@
 
 use super::broker::Entry;
 use super::client::Simulated;
-use super::load::{PARTITIONS, TOPICS};
+use super::load::TOPICS;
 use super::network::{Network, name_of};
 use crate::config::Config;
 use crate::kafka::control::{self, Committed, Decision};
@@ -35,44 +35,45 @@ fn add<T>(found: &mut Found<T>, name: String, what: T) {
 /// Where the input ends: the offset after the last committed record of each partition.
 pub(super) fn input_end(net: &Network) -> Cut {
     let broker = net.broker();
-    let all = TOPICS.iter().flat_map(|topic| (0..PARTITIONS).map(|number| ((*topic).to_owned(), number)));
-    let end = |(topic, number): &(String, usize)| {
-        let log = broker.log(topic, *number)?;
-        log.committed().last().map(|(at, _)| at + 1)
-    };
-    all.filter_map(|partition| Some((name_of(&partition), end(&partition)?))).collect()
+    let logs = TOPICS.iter().filter_map(|topic| Some(((*topic).to_owned(), broker.logs.get(*topic)?)));
+    let all = logs.flat_map(|(topic, logs)| (0..).zip(logs).map(move |(at, log)| ((topic.clone(), at), log)));
+    all.filter_map(|(partition, log)| Some((name_of(&partition), log.committed().last()?.0 + 1))).collect()
 }
 
-/// Compares what readers of committed records see with an undisturbed run. How many alerts there are.
+/// Compares what readers of committed records see with an undisturbed run of each task. How many alerts there are.
 ///
 /// # Errors
 /// What is missing, doubled, other than it should be, or out of order.
-pub(super) fn check(net: &Arc<Network>, config: &Config) -> Result<u64, String> {
-    let cluster = Simulated(net.clone());
-    let Committed { decisions, head } =
-        control::read(&cluster, &config.kafka, 0).map_err(|e| e.to_string())?;
-    let Some((mark, cut)) = head else { return Err("nothing was committed".to_owned()) };
-    net.world.note(format_args!("the last commit: {} at {cut:?}", mark.epoch));
+pub(super) fn check(net: &Arc<Network>, config: &Config, tasks: i32) -> Result<u64, String> {
     show_input(net);
     let mut wanted = Written::default();
-    let mut core = new_core(config);
-    for decision in &decisions {
-        net.world.note(format_args!("decided: {}", told(decision)));
-        feed(net, &mut core, &decision.cut, config, &mut wanted);
-        core.replay(&Logged::Control(Box::new(decision.control.clone())))?;
-        collect(&mut core, config, &mut wanted);
+    for task in 0..tasks {
+        undisturbed(net, config, task, &mut wanted).map_err(|why| format!("task {task}: {why}"))?;
     }
-    feed(net, &mut core, &cut, config, &mut wanted);
     let found = written(net, config)?;
     compare("alerts", &found.alerts, &wanted.alerts)?;
     compare("late events", &found.late, &wanted.late)?;
     compare("dead letters", &found.dead, &wanted.dead)?;
-    if mark.tally.alerts != wanted.alerts.len() as u64 {
-        return Err(format!(
-            "the last commit counts {} alerts, not {}",
-            mark.tally.alerts,
-            wanted.alerts.len()
-        ));
+    Ok(wanted.alerts.len() as u64)
+}
+
+/// What a task would have written, had nothing disturbed it.
+fn undisturbed(net: &Arc<Network>, config: &Config, task: i32, wanted: &mut Written) -> Result<(), String> {
+    let Committed { decisions, head } = committed(net, config, task)?;
+    let Some((mark, cut)) = head else { return Err("nothing was committed".to_owned()) };
+    net.world.note(format_args!("the last commit of task {task}: {} at {cut:?}", mark.epoch));
+    let before = wanted.alerts.len();
+    let mut core = new_core(config).of_partition(config.kafka.only(task));
+    for decision in &decisions {
+        net.world.note(format_args!("decided: {}", told(decision)));
+        feed(net, &mut core, &decision.cut, config, wanted);
+        core.replay(&Logged::Control(Box::new(decision.control.clone())))?;
+        collect(&mut core, config, wanted);
+    }
+    feed(net, &mut core, &cut, config, wanted);
+    let alerts = wanted.alerts.len() - before;
+    if mark.tally.alerts != alerts as u64 {
+        return Err(format!("the last commit counts {} alerts, not {alerts}", mark.tally.alerts));
     }
     for (name, offset) in &cut {
         let committed = net.broker().offset(name);
@@ -80,13 +81,16 @@ pub(super) fn check(net: &Arc<Network>, config: &Config) -> Result<u64, String> 
             return Err(format!("{name}: offset {committed}, and the last commit says {offset}"));
         }
     }
-    Ok(mark.tally.alerts)
+    Ok(())
+}
+
+fn committed(net: &Arc<Network>, config: &Config, task: i32) -> Result<Committed, String> {
+    control::read(&Simulated::new(net), &config.kafka, task).map_err(|e| e.to_string())
 }
 
 /// Rules that were put, as decisions say.
 pub(super) fn rules_put(net: &Arc<Network>, config: &Config) -> Vec<(String, String)> {
-    let cluster = Simulated(net.clone());
-    let decisions = control::read(&cluster, &config.kafka, 0).map(|committed| committed.decisions);
+    let decisions = committed(net, config, 0).map(|committed| committed.decisions);
     let put = |control| match control {
         Control::Put { id, text, .. } => Some((id, text)),
         _ => None,

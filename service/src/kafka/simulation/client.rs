@@ -1,38 +1,60 @@
 //! What workers ask of the simulated cluster: the seam that a real one is behind as well.
 
-use super::broker::{Heard, Log, MemberId, Partition, Refusal};
+use super::broker::{Author, Log, Partition, Refusal};
+use super::group::{Heard, MemberId};
 use super::network::Network;
 use super::world::{At, ms, pid, secs};
 use crate::commit::protocol::Outcome;
 use crate::kafka::Trouble;
 use crate::kafka::cluster::{Cluster, ControlRecord, Member, Polled, Purpose, Reader};
+use crate::kafka::lease::Leases;
 use crate::kafka::record::Outgoing;
 use crate::kafka::source::split_name;
+use crate::kafka::transactions::transactional_id;
 use crate::serve::core::Cut;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long a call to a broker may take.
 const CALL: At = secs(10);
 /// Partitions of a topic that Tripline makes.
 const MADE: usize = 2;
+/// The group of all workers.
+pub(super) const GROUP: &str = "g";
 
 fn away(what: &str) -> Trouble {
     Trouble::Away(format!("{what}: no answer"))
 }
 
-/// The cluster as workers see it.
-pub(super) struct Simulated(pub(super) Arc<Network>);
+/// The cluster as a process sees it.
+pub(super) struct Simulated {
+    net: Arc<Network>,
+    /// This process in its group, as long as some task has a place there.
+    membership: Mutex<Weak<Membership>>,
+}
+
+impl Simulated {
+    pub(super) fn new(net: &Arc<Network>) -> Self {
+        Self { net: net.clone(), membership: Mutex::default() }
+    }
+}
 
 impl Cluster for Simulated {
-    fn join(&self, worker: &str, _: i32) -> Result<Box<dyn Member>, Trouble> {
-        Ok(Box::new(Seat {
-            net: self.0.clone(),
-            name: worker.to_owned(),
-            word: Mutex::default(),
-            producer: None,
-        }))
+    fn join(&self, worker: &str, task: i32) -> Result<Box<dyn Member>, Trouble> {
+        let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        let membership = match known.upgrade().filter(|own| !own.word().is_fenced) {
+            Some(membership) => membership,
+            None => {
+                let own =
+                    Membership { net: self.net.clone(), name: worker.to_owned(), word: Mutex::default() };
+                let own = Arc::new(own);
+                *known = Arc::downgrade(&own);
+                own
+            }
+        };
+        membership.word().leases.seat(task);
+        Ok(Box::new(Seat { net: self.net.clone(), task, membership, producer: None }))
     }
 
     fn read(&self, from: &[(String, u64)]) -> Result<Box<dyn Reader>, Trouble> {
@@ -40,12 +62,12 @@ impl Cluster for Simulated {
             let (topic, partition) = split_name(name)?;
             Some(Lane { topic: topic.to_owned(), partition: partition as usize, next: *offset, told: None })
         });
-        Ok(Box::new(Lanes { net: self.0.clone(), lanes: lanes.collect() }))
+        Ok(Box::new(Lanes { net: self.net.clone(), lanes: lanes.collect() }))
     }
 
     fn control(&self, task: i32, each: &mut ControlRecord<'_>) -> Result<(), Trouble> {
-        let topic = self.0.control.clone();
-        let records = self.0.call("control", CALL, move |net| {
+        let topic = self.net.control.clone();
+        let records = self.net.call("control", CALL, move |net| {
             let broker = net.broker();
             let log = broker.log(&topic, task as usize)?;
             let all = log.committed().into_iter();
@@ -57,7 +79,7 @@ impl Cluster for Simulated {
 
     fn partitions(&self, topic: &str) -> Result<Option<usize>, Trouble> {
         let topic = topic.to_owned();
-        let count = self.0.call("partitions", CALL, move |net| net.broker().logs.get(&topic).map(Vec::len));
+        let count = self.net.call("partitions", CALL, move |net| net.broker().logs.get(&topic).map(Vec::len));
         count.ok_or_else(|| away("metadata"))
     }
 
@@ -69,7 +91,7 @@ impl Cluster for Simulated {
                 Purpose::Records => ((*name).to_owned(), MADE),
             })
             .collect();
-        let made = self.0.call("create", CALL, move |net| {
+        let made = self.net.call("create", CALL, move |net| {
             topics.iter().for_each(|(name, count)| net.broker().create(name, *count));
         });
         made.ok_or_else(|| away("create"))
@@ -77,32 +99,103 @@ impl Cluster for Simulated {
 
     fn range(&self, topic: &str, partition: i32) -> Result<(u64, u64), Trouble> {
         let topic = topic.to_owned();
-        let end = self.0.call("range", CALL, move |net| {
+        let end = self.net.call("range", CALL, move |net| {
             net.broker().log(&topic, partition as usize).map(Log::stable_end)
         });
         end.flatten().map(|end| (0, end)).ok_or_else(|| away("range"))
     }
 
     fn retention(&self, _: &BTreeSet<String>) -> Result<Option<Duration>, Trouble> {
-        self.0.call("retention", CALL, |_| None).ok_or_else(|| away("retention"))
+        self.net.call("retention", CALL, |_| None).ok_or_else(|| away("retention"))
     }
 }
 
 /// What a member has heard from its group.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Word {
     id: Option<MemberId>,
+    generation: u32,
     is_known: bool,
-    is_held: bool,
-    is_wanted: bool,
-    grants: u64,
-    lease: u64,
+    is_fenced: bool,
+    leases: Leases,
+    /// The numbers of the leases that were heard of, by task.
+    numbers: BTreeMap<i32, u64>,
 }
 
-/// A producer: its epoch, and how many records it has sent to each partition.
+/// A process in its group: one member, whatever number of tasks it has.
+struct Membership {
+    net: Arc<Network>,
+    name: String,
+    word: Mutex<Word>,
+}
+
+impl Membership {
+    fn word(&self) -> MutexGuard<'_, Word> {
+        self.word.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self) -> Result<(), Trouble> {
+        let mut broker = self.net.broker();
+        let mut own = self.word();
+        let Some(id) = own.id else {
+            let (id, is_new) = broker.group.join(&self.name, pid());
+            own.id = Some(id);
+            drop(broker);
+            if is_new || self.net.world.chance(3_000) {
+                self.net.rearrange();
+            }
+            return Ok(());
+        };
+        let freed = match broker.group.hear(id) {
+            Heard::Member(generation, held, is_known) => {
+                own.generation = generation;
+                own.is_known |= is_known;
+                let given: Vec<i32> =
+                    held.keys().copied().filter(|task| !own.numbers.contains_key(task)).collect();
+                own.leases.give(&given);
+                own.numbers.extend(held.iter().map(|(task, (number, _))| (*task, *number)));
+                let wanted: Vec<i32> =
+                    held.iter().filter(|(_, (_, is_wanted))| *is_wanted).map(|(task, _)| *task).collect();
+                match own.leases.is_settled() && !wanted.is_empty() {
+                    true => own.leases.ask(&wanted, false),
+                    false => None,
+                }
+            }
+            Heard::Unknown => {
+                let lost: Vec<i32> = std::mem::take(&mut own.numbers).into_keys().collect();
+                own.id = None;
+                own.leases.ask(&lost, true);
+                None
+            }
+            Heard::Fenced => {
+                own.is_fenced = true;
+                return Err(Trouble::Fenced("another member of that name".to_owned()));
+            }
+        };
+        drop((broker, own));
+        self.unassign(freed);
+        Ok(())
+    }
+
+    /// Tells the group what it can have.
+    fn unassign(&self, freed: Option<Vec<i32>>) {
+        let Some(tasks) = freed else { return };
+        let mut own = self.word();
+        tasks.iter().for_each(|task| {
+            own.numbers.remove(task);
+        });
+        let Some(id) = own.id else { return };
+        drop(own);
+        self.net.broker().group.give_back(id, &tasks);
+        self.net.world.note(format_args!("gives back {tasks:?}"));
+        self.net.rearrange();
+    }
+}
+
+/// A producer: what it is, and how many records it has sent to each partition.
 #[derive(Debug, Default)]
 struct Writer {
-    epoch: u32,
+    author: Author,
     sent: BTreeMap<Partition, u64>,
     /// Not handed over yet.
     waiting: Vec<(Partition, Vec<Outgoing>)>,
@@ -110,55 +203,25 @@ struct Writer {
     is_spoiled: bool,
 }
 
-/// A member with its producer.
+/// A task's place in the group, with its producer.
 struct Seat {
     net: Arc<Network>,
-    name: String,
-    word: Mutex<Word>,
+    task: i32,
+    membership: Arc<Membership>,
     producer: Option<Writer>,
 }
 
-impl Seat {
-    fn word(&self) -> MutexGuard<'_, Word> {
-        self.word.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hear(&self) -> Result<(), Trouble> {
-        let mut broker = self.net.broker();
-        let mut word = self.word();
-        let Some(id) = word.id else {
-            let (id, is_new) = broker.group.join(&self.name, pid());
-            word.id = Some(id);
-            drop(broker);
-            if is_new || self.net.world.chance(3_000) {
-                self.net.rearrange();
-            }
-            return Ok(());
-        };
-        match broker.group.hear(id) {
-            Heard::Holds(lease) => {
-                if lease != word.lease {
-                    word.grants += 1;
-                    word.lease = lease;
-                }
-                (word.is_held, word.is_wanted, word.is_known) = (true, false, true);
-            }
-            Heard::Waits(is_known) => {
-                word.is_known |= is_known;
-                (word.is_held, word.is_wanted) = (false, false);
-            }
-            Heard::Revoked if word.is_held => word.is_wanted = true,
-            Heard::Revoked => {
-                broker.group.give_back(id);
-                drop(broker);
-                self.net.rearrange();
-            }
-            Heard::Unknown => (word.id, word.is_held, word.is_wanted) = (None, false, false),
-            Heard::Fenced => return Err(Trouble::Fenced("another member of that name".to_owned())),
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Who is killed says nothing.
+        if !self.net.world.is_dead(pid()) {
+            let freed = self.membership.word().leases.unseat(self.task);
+            self.membership.unassign(freed);
         }
-        Ok(())
     }
+}
 
+impl Seat {
     /// Hands over what waits, some of it or all.
     fn deliver(&mut self, batches: usize) -> Outcome {
         for _ in 0..batches {
@@ -168,11 +231,11 @@ impl Seat {
             }
             let (partition, records) = producer.waiting.remove(0);
             let sent = producer.sent.entry(partition.clone()).or_default();
-            let (epoch, sequence) = (producer.epoch, *sent);
+            let (author, sequence) = (producer.author.clone(), *sent);
             *sent += records.len() as u64;
-            let own = partition.clone();
+            let (own, by) = (partition.clone(), author.clone());
             let added = self.net.insist("add", self.net.patience, move |net| {
-                let begun = net.broker().add(epoch, &own)?;
+                let begun = net.broker().add(&by, &own)?;
                 net.begun(begun);
                 Ok(())
             });
@@ -182,7 +245,7 @@ impl Seat {
             }
             let appended = self.net.insist("append", self.net.patience, move |net| {
                 let at = net.clock_ms();
-                net.broker().append(epoch, &partition, sequence, records.clone(), at)
+                net.broker().append(&author, &partition, sequence, records.clone(), at)
             });
             let outcome = self.judge(appended);
             if outcome != Outcome::Done {
@@ -206,8 +269,8 @@ impl Seat {
     }
 
     /// The epoch of a producer that may go on.
-    fn epoch(&self) -> Option<u32> {
-        self.producer.as_ref().filter(|producer| !producer.is_spoiled).map(|producer| producer.epoch)
+    fn author(&self) -> Option<Author> {
+        self.producer.as_ref().filter(|producer| !producer.is_spoiled).map(|producer| producer.author.clone())
     }
 }
 
@@ -222,34 +285,27 @@ impl Member for Seat {
         if self.net.is_away() || world.chance(1_500) {
             return Ok(());
         }
-        self.hear()
+        self.membership.hear()
     }
 
     fn is_known(&self) -> bool {
-        self.word().is_known
+        self.membership.word().is_known
     }
 
     fn grant(&self) -> Option<u64> {
-        let word = self.word();
-        word.is_held.then_some(word.grants)
+        self.membership.word().leases.of(self.task).map(|(grant, _)| grant)
     }
 
     fn is_wanted_back(&self) -> bool {
-        self.word().is_wanted
+        self.membership.word().leases.of(self.task).is_some_and(|(_, is_wanted)| is_wanted)
     }
 
     fn give_back(&self) {
-        let mut word = self.word();
-        if !std::mem::take(&mut word.is_wanted) {
-            return;
+        if self.is_wanted_back() {
+            self.net.world.count("leases given back", 1);
         }
-        word.is_held = false;
-        if let Some(id) = word.id {
-            self.net.broker().group.give_back(id);
-        }
-        drop(word);
-        self.net.world.count("leases given back", 1);
-        self.net.rearrange();
+        let freed = self.membership.word().leases.give_back(self.task);
+        self.membership.unassign(freed);
     }
 
     fn committed(&self, partitions: &[String]) -> Result<Vec<(String, u64, String)>, Trouble> {
@@ -261,8 +317,10 @@ impl Member for Seat {
 
     fn renew(&mut self) -> Result<(), Trouble> {
         self.producer = None;
-        let taken = self.net.insist("take the transactional id", CALL, |net| {
-            let (taken, markers) = net.broker().take_id();
+        let id = transactional_id(GROUP, self.task);
+        let own = id.clone();
+        let taken = self.net.insist("take the transactional id", CALL, move |net| {
+            let (taken, markers) = net.broker().take_id(&own);
             if !markers.is_empty() {
                 net.world.count("transactions ended by a successor", 1);
             }
@@ -270,17 +328,17 @@ impl Member for Seat {
             taken
         });
         let epoch = taken.and_then(Result::ok).ok_or_else(|| away("the transactional id"))?;
-        self.producer = Some(Writer { epoch, ..Writer::default() });
+        self.producer = Some(Writer { author: Author { id, epoch }, ..Writer::default() });
         Ok(())
     }
 
     fn begin(&mut self) -> Outcome {
         self.net.edge();
-        if self.epoch().is_some() { Outcome::Done } else { Outcome::Unknown }
+        if self.author().is_some() { Outcome::Done } else { Outcome::Unknown }
     }
 
     fn produce(&mut self, records: &[Outgoing]) -> Outcome {
-        if self.epoch().is_none() {
+        if self.author().is_none() {
             return Outcome::Unknown;
         }
         let mut batches: BTreeMap<Partition, Vec<Outgoing>> = BTreeMap::new();
@@ -305,13 +363,16 @@ impl Member for Seat {
     }
 
     fn send_offsets(&mut self, cut: &Cut, metadata: &str) -> Outcome {
-        let Some(epoch) = self.epoch() else { return Outcome::Unknown };
-        let Some(id) = self.word().id else { return Outcome::Unknown };
-        let generation = self.net.broker().group.generation;
+        let Some(author) = self.author() else { return Outcome::Unknown };
+        let (id, generation) = {
+            let own = self.membership.word();
+            (own.id, own.generation)
+        };
+        let Some(id) = id else { return Outcome::Unknown };
         let offsets: Vec<_> =
             cut.iter().map(|(name, offset)| (name.clone(), (*offset, metadata.to_owned()))).collect();
         let sent = self.net.insist("send offsets", self.net.patience, move |net| {
-            let begun = net.broker().add_offsets(epoch, (id, generation), offsets.clone())?;
+            let begun = net.broker().add_offsets(&author, (id, generation), offsets.clone())?;
             net.begun(begun);
             Ok(())
         });
@@ -323,9 +384,9 @@ impl Member for Seat {
             Outcome::Done => {}
             outcome => return outcome,
         }
-        let Some(epoch) = self.epoch() else { return Outcome::Unknown };
+        let Some(author) = self.author() else { return Outcome::Unknown };
         let ended = self.net.insist("commit", self.net.patience, move |net| {
-            let (ended, markers) = net.broker().end(epoch, true);
+            let (ended, markers) = net.broker().end(&author, true);
             net.tell(markers);
             ended
         });

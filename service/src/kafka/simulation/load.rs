@@ -7,13 +7,11 @@ use crate::kafka::record::Outgoing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Partitions of each input topic.
-pub(super) const PARTITIONS: usize = 2;
 pub(super) const TOPICS: [&str; 2] = ["auth", "pay"];
 
 const STREAMS: &str = "\
-stream auth { time ts late 2s idle 4s id id fields { user: string, ok: bool, act: string } }
-stream pay { time ts late 1s idle 3s id id fields { user: string, amount: int } }
+stream auth { key user time ts late 2s idle 4s id id fields { user: string, ok: bool, act: string } }
+stream pay { key user time ts late 1s idle 3s id id fields { user: string, amount: int } }
 ";
 
 /// Rules of which each is changed by a number: one that waits for a second stream, two that wait for time to pass, one that
@@ -60,7 +58,7 @@ struct Sent {
     is_aborted: bool,
 }
 
-fn event(dice: &mut Dice, number: u64, after: At) -> Sent {
+fn event(dice: &mut Dice, partitions: usize, number: u64, after: At) -> Sent {
     let (stream, user) = (dice.between(0, 2) as usize, dice.between(0, 5));
     let late = match dice.chance(400) {
         true => dice.between(secs(3), secs(15)),
@@ -78,16 +76,17 @@ fn event(dice: &mut Dice, number: u64, after: At) -> Sent {
         true => "no event".to_owned(),
         false => format!("{{\"ts\":{ts},\"id\":\"e{number}\",\"user\":\"u{user}\",{rest}}}"),
     };
-    let partition = (TOPICS[stream].to_owned(), user as usize % PARTITIONS);
+    let partition = (TOPICS[stream].to_owned(), user as usize % partitions);
     Sent { after, partition, line, is_aborted: dice.chance(300) }
 }
 
 /// Events over a time, some of them sent again by their producer. How many there are.
 pub(super) fn send(net: &Arc<Network>, dice: &mut Dice, count: u64, long: At) -> u64 {
+    let partitions = net.broker().logs.get(TOPICS[0]).map_or(1, Vec::len);
     let mut all = Vec::new();
     for number in 0..count {
         let after = dice.between(ms(100), long);
-        let sent = event(dice, number, after);
+        let sent = event(dice, partitions, number, after);
         if dice.chance(500) {
             let after = after + dice.between(1, secs(3));
             all.push(Sent {

@@ -11,6 +11,8 @@
 mod broker;
 mod check;
 mod client;
+mod counts;
+mod group;
 mod load;
 mod network;
 mod run;
@@ -28,7 +30,8 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// What has to happen in so many runs, or they prove little.
-const MUST: [&str; 14] = [
+const MUST: [&str; 15] = [
+    "runs with several tasks",
     "alerts",
     "late events",
     "dead letters",

@@ -46,7 +46,7 @@ impl Network {
     pub(super) fn new(world: &Arc<World>, control: &str, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
             world: world.clone(),
-            broker: Mutex::new(Broker::new()),
+            broker: Mutex::default(),
             state: Mutex::default(),
             control: control.to_owned(),
             patience: patience.as_micros() as u64,
@@ -133,7 +133,7 @@ impl Network {
             let net = self.clone();
             return self.world.later(ms(200), move |_| net.arrange());
         }
-        broker.group.arrange(|members| self.world.between(0, members as u64) as usize);
+        broker.group.arrange(|of| self.world.between(0, of as u64) as usize);
         let generation = broker.group.generation;
         drop(broker);
         self.world.note(format_args!("group: generation {generation}"));

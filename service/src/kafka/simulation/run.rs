@@ -1,18 +1,17 @@
 //! One run: workers at their work, and everything that happens to them, all of it drawn from one seed.
 
 use super::check;
-use super::client::Simulated;
+use super::client::{GROUP, Simulated};
 use super::load;
 use super::network::{Faults, Network};
 use super::shelf::{Store as Shelf, Wear};
-use super::world::{At, Dice, Pid, World, ms, pid, secs};
-use crate::config::Config;
+use super::world::{At, Dice, Pid, World, ms, secs};
+use crate::config::{Config, Tasks};
 use crate::kafka::{Door, work};
 use crate::serve::crash::Crashes;
 use crate::serve::matcher::{Answer, Ask, Condition, RulesAsk};
 use crate::serve::{Refused, Shared};
 use crate::store::Store;
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -78,6 +77,8 @@ struct Slot {
     due: At,
     /// Once in a run: of processes that go on taking a name from each other one gives up, and is right.
     was_replaced: bool,
+    /// It has been told to stop.
+    is_told: bool,
 }
 
 type Asked = Pin<Box<dyn Future<Output = Result<Answer, Refused>>>>;
@@ -89,6 +90,8 @@ struct Run<'a> {
     config: Config,
     dice: Dice,
     weather: Weather,
+    /// Of the group.
+    tasks: i32,
     slots: Vec<Slot>,
     /// Which folder of rules workers start with.
     rules: usize,
@@ -102,11 +105,17 @@ struct Run<'a> {
 pub(super) fn run(ground: &Ground, seed: u64, traces: bool, shows: bool) -> Outcome {
     let world = World::begin(seed, traces, shows);
     let mut dice = Dice::new(!seed);
-    let config = config(ground, &mut dice);
+    let mut config = config(ground, &mut dice);
+    let tasks = if dice.chance(3_333) { dice.between(2, 5) as i32 } else { 1 };
+    if tasks > 1 {
+        config.kafka.tasks = Tasks::Partitions;
+        world.count("runs with several tasks", 1);
+    }
     let net = Network::new(&world, &config.kafka.control_topic, config.kafka.commit_wait());
     for topic in load::TOPICS {
-        net.broker().create(topic, load::PARTITIONS);
+        net.broker().create(topic, if tasks > 1 { tasks as usize } else { 2 });
     }
+    net.broker().group.has_tasks(tasks);
     let shared_shelf = Shelf::new(&world);
     let is_shared = dice.chance(6_000);
     let count = dice.between(1, 4);
@@ -117,9 +126,14 @@ pub(super) fn run(ground: &Ground, seed: u64, traces: bool, shows: bool) -> Outc
         shelf: if is_shared { shared_shelf.clone() } else { Shelf::new(&world) },
         due: 0,
         was_replaced: false,
+        is_told: false,
     };
     let slots = (0..count).map(slot).collect();
-    let weather = weather(&mut dice);
+    let mut weather = weather(&mut dice);
+    if tasks > 1 {
+        // It is refused.
+        weather.put = 0;
+    }
     let mut run = Run {
         ground,
         world: world.clone(),
@@ -127,6 +141,7 @@ pub(super) fn run(ground: &Ground, seed: u64, traces: bool, shows: bool) -> Outc
         config,
         dice,
         weather,
+        tasks,
         slots,
         rules: 0,
         asked: Vec::new(),
@@ -142,7 +157,7 @@ pub(super) fn run(ground: &Ground, seed: u64, traces: bool, shows: bool) -> Outc
 fn config(ground: &Ground, dice: &mut Dice) -> Config {
     let mut config = Config { dev: true, ..Config::default() };
     config.kafka.brokers = "simulated:9092".to_owned();
-    config.kafka.group = "g".to_owned();
+    config.kafka.group = GROUP.to_owned();
     config.kafka.commit_timeout = (*dice.pick(&["1s", "3s", "10s"])).to_owned();
     config.snapshots.every = (*dice.pick(&["1s", "2s", "5s"])).to_owned();
     // A slice ends at once: as much as can be happens between two of them.
@@ -205,7 +220,7 @@ impl Run<'_> {
             self.world.sleep(LOOK);
         }
         self.world.count("milliseconds until all was committed", (self.world.now() - healed) / 1_000);
-        let alerts = check::check(&self.net, &self.config)?;
+        let alerts = check::check(&self.net, &self.config, self.tasks)?;
         self.world.count("alerts", alerts);
         let kept = check::rules_put(&self.net, &self.config);
         match self.put.iter().find(|put| !kept.contains(put)) {
@@ -230,8 +245,11 @@ impl Run<'_> {
         Wear { lost: of(2_000), slow: of(2_000), damaged: of(2_000), deadly: of(500) }
     }
 
-    /// All input is read, and all that it has caused is committed.
+    /// All input is read, all that it has caused is committed, and who was told to stop has.
     fn has_converged(&self) -> bool {
+        if self.slots.iter().any(|slot| slot.is_told && slot.pid.is_some()) {
+            return false;
+        }
         let end = check::input_end(&self.net);
         let broker = self.net.broker();
         broker.is_quiet() && end.iter().all(|(name, offset)| broker.offset(name) >= *offset)
@@ -272,14 +290,14 @@ impl Run<'_> {
         let pid = self.world.process(Some(slot.shelf.clone()));
         self.world.note(format_args!("{} starts as p{pid}", slot.name));
         self.world.count("starts", 1);
-        (slot.pid, slot.shared) = (Some(pid), Some(shared.clone()));
-        let cluster = Arc::new(Simulated(self.net.clone()));
+        (slot.pid, slot.shared, slot.is_told) = (Some(pid), Some(shared.clone()), false);
+        let cluster = Arc::new(Simulated::new(&self.net));
         let world = self.world.clone();
         self.world.spawn(pid, move || {
             let (say, mut ready) = oneshot::channel();
             let crashes = Crashes::open(&data);
             let door = Door::new(shared.clone(), shared.first_task(), queue, say);
-            metrics::with_local_recorder(&Counts(world.clone()), || work(door, cluster, crashes));
+            work(door, cluster, crashes);
             if let Ok(Err(why)) = ready.try_recv() {
                 world.fail(format!("a worker does not start: {why}"));
             }
@@ -311,6 +329,7 @@ impl Run<'_> {
                 self.net.cut_off(pid, self.dice.between(ms(100), secs(18)));
             } else if self.dice.chance(weather.leave) {
                 self.world.count("processes ended in good order", 1);
+                self.slots[at].is_told = self.slots[at].shared.is_some();
                 self.ask(at, Ask::Stop, (String::new(), String::new()));
             }
         }
@@ -319,7 +338,8 @@ impl Run<'_> {
             self.net.outage(self.dice.between(ms(100), secs(8)));
         }
         if self.dice.chance(weather.revoke) {
-            self.net.broker().group.revoke();
+            let task = self.dice.between(0, self.tasks as u64) as i32;
+            self.net.broker().group.revoke(task);
         }
         if self.dice.chance(weather.swap) {
             self.rules = self.dice.between(0, self.ground.rules.len() as u64) as usize;
@@ -379,59 +399,5 @@ impl Run<'_> {
             }
             false
         });
-    }
-}
-
-/// What workers count, as far as it is of interest here.
-struct Counts(Arc<World>);
-
-struct Count(Arc<World>, &'static str);
-
-impl CounterFn for Count {
-    fn increment(&self, by: u64) {
-        self.0.count(self.1, by);
-        match self.1 {
-            "determinism violations" => {
-                self.0.fail("a replay has found other alerts than were committed".to_owned())
-            }
-            // To the worker its end is a panic as well.
-            "kills at work" if !self.0.is_dead(pid()) => self.0.fail("a worker has panicked".to_owned()),
-            _ => {}
-        }
-    }
-
-    fn absolute(&self, _: u64) {}
-}
-
-impl Recorder for Counts {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let label = key.labels().next().map(metrics::Label::value);
-        let name = match (key.name(), label) {
-            ("tripline_determinism_violations_total", _) => "determinism violations",
-            ("tripline_matcher_panics_total", _) => "kills at work",
-            ("tripline_unknown_commits_total", _) => "unknown outcomes",
-            ("tripline_commits_total", Some("ok")) => "commits",
-            ("tripline_fenced_commits_total", _) => "tasks taken away",
-            ("tripline_fenced_members_total", _) => "members fenced",
-            ("tripline_replayed_events_total", _) => "events replayed",
-            ("tripline_snapshot_failures_total", Some("damaged")) => "damaged snapshots found",
-            ("tripline_snapshot_failures_total", Some("unfit")) => "snapshots that did not fit",
-            ("tripline_late_events_total", _) => "late events",
-            ("tripline_dead_letters_total", _) => "dead letters",
-            _ => return Counter::noop(),
-        };
-        Counter::from_arc(Arc::new(Count(self.0.clone(), name)))
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
     }
 }

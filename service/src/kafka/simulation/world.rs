@@ -4,6 +4,7 @@
 //!
 //! INVARIANT: of a world's threads exactly one is not parked: the one that `turn` names.
 
+use super::counts::Counts;
 use crate::clock::simulated::{Time, go_by};
 use crate::serve::snapshot::simulated::{Shelf, keep_at};
 use std::any::Any;
@@ -303,7 +304,9 @@ impl World {
                 std::thread::park();
             }
             if !world.is_dead(pid)
-                && let Err(payload) = catch_unwind(AssertUnwindSafe(work))
+                && let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
+                    metrics::with_local_recorder(&Counts(world.clone()), work)
+                }))
                 && !payload.is::<Killed>()
             {
                 world.fail(format!("a thread panicked: {}", said(&*payload)));
