@@ -1,6 +1,7 @@
 //! A real Kafka cluster, asked through librdkafka.
 
 use super::cluster::{Cluster, ControlRecord, Member, Polled, Purpose, Reader, Record};
+use super::record::Outgoing;
 use super::source::split_name;
 use super::transactions::Transactions;
 use super::{CALL, Context, Lease, Trouble, ask, client, consumer};
@@ -9,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -24,12 +26,14 @@ pub(crate) struct Brokers {
     lease: Mutex<Weak<Lease>>,
     /// Asks for what is known of topics.
     consumer: BaseConsumer<Context>,
+    /// Writes what is in no transaction; none before there was something.
+    writer: Mutex<Option<ThreadedProducer<Context>>>,
 }
 
 impl Brokers {
     pub(crate) fn new(kafka: &Kafka) -> Result<Self, Trouble> {
         let consumer = consumer(kafka).create_with_context(Context)?;
-        Ok(Self { kafka: kafka.clone(), lease: Mutex::default(), consumer })
+        Ok(Self { kafka: kafka.clone(), lease: Mutex::default(), consumer, writer: Mutex::default() })
     }
 }
 
@@ -73,6 +77,27 @@ impl Cluster for Brokers {
                 return Err(Trouble::Away(format!("`{}` cannot be read", self.kafka.control_topic)));
             }
         }
+    }
+
+    fn tell(&self, record: Outgoing) -> Result<(), Trouble> {
+        let mut known = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has failed for good is of no more use.
+        let able = known.take().filter(|writer| writer.client().fatal_error().is_none());
+        let writer = match able {
+            Some(writer) => writer,
+            None => {
+                let mut config = client(&self.kafka);
+                config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "0");
+                config.set("message.timeout.ms", CALL.as_millis().to_string());
+                config.create_with_context(Context)?
+            }
+        };
+        let mut outgoing =
+            BaseRecord::to(&record.topic).key(record.key.as_slice()).payload(record.value.as_slice());
+        outgoing.partition = record.partition;
+        let sent = writer.send(outgoing).map_err(|(error, _)| Trouble::from(error));
+        *known = Some(writer);
+        sent
     }
 
     fn partitions(&self, name: &str) -> Result<Option<usize>, Trouble> {

@@ -21,6 +21,9 @@ pub(crate) trait Cluster: Send + Sync {
     /// Shows offset, key and value of every record that the control topic holds for a task.
     fn control(&self, task: i32, each: &mut ControlRecord<'_>) -> Result<(), Trouble>;
 
+    /// Writes a record outside of any transaction. Whether it is there only reading shows.
+    fn tell(&self, record: Outgoing) -> Result<(), Trouble>;
+
     /// The number of partitions of a topic; none if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<usize>, Trouble>;
 

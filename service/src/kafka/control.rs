@@ -18,6 +18,9 @@ pub(crate) struct Decision {
     /// Decisions before it.
     pub(crate) seq: u64,
     pub(crate) cut: Cut,
+    /// The last change of the group's log that the task had taken then (`changes.rs`).
+    #[serde(default)]
+    pub(crate) changes: u64,
     pub(crate) control: Control,
 }
 

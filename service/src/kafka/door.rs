@@ -1,5 +1,6 @@
 //! Where requests and the word of a start's outcome wait for a task, whether there is one just now or not.
 
+use super::changes::Changes;
 use super::worker::AGAIN;
 use crate::api::problem::Problem;
 use crate::clock;
@@ -24,6 +25,8 @@ pub(crate) struct Door {
     pub(crate) ready: Option<Ready>,
     /// The process is to end.
     pub(crate) is_told_to_stop: bool,
+    /// Rules that were changed over HTTP, where there are several tasks.
+    pub(super) changes: Arc<Changes>,
 }
 
 impl Door {
@@ -33,7 +36,7 @@ impl Door {
         queue: Receiver<Request>,
         ready: Ready,
     ) -> Self {
-        Self { shared, status, queue, ready: Some(ready), is_told_to_stop: false }
+        Self { shared, status, queue, ready: Some(ready), is_told_to_stop: false, changes: Arc::default() }
     }
 
     /// It is ready, if that was not said yet.

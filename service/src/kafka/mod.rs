@@ -11,10 +11,12 @@
 mod adopt;
 mod breaker;
 mod brokers;
+mod changes;
 mod cluster;
 mod control;
 mod door;
 mod lease;
+mod ledger;
 mod mark;
 mod mirror;
 mod point;

@@ -28,6 +28,8 @@ pub(crate) struct KafkaPoint {
     /// With all that was gathered.
     tally: Tally,
     decisions: u64,
+    /// The last change of the group's log that the task has taken.
+    pub(crate) changes: u64,
     /// The newest durable snapshot.
     pub(crate) snapshot: Reference,
     records: Vec<Outgoing>,
@@ -59,6 +61,7 @@ impl KafkaPoint {
             writer,
             tally,
             decisions,
+            changes: 0,
             snapshot,
             records: Vec::new(),
             bytes: 0,
@@ -112,7 +115,7 @@ impl KafkaPoint {
 
 impl CommitPoint for KafkaPoint {
     fn decision(&mut self, control: Control, core: &Core) {
-        let decision = Decision { seq: self.decisions, cut: core.cut(), control };
+        let decision = Decision { seq: self.decisions, cut: core.cut(), changes: self.changes, control };
         self.decisions += 1;
         self.push(control::of_decision(&self.kafka, self.task, &decision));
     }

@@ -188,6 +188,7 @@ pub(crate) fn recover(
     let names = (lineage, new_name()?);
     let (whose, structured) = ((kafka.clone(), task.number), config.alerts.is_structured());
     let mut point = KafkaPoint::new(whose, structured, names, tally, decisions, snapshot);
+    point.changes = committed.decisions.iter().map(|decision| decision.changes).max().unwrap_or(0);
     check_counts(&core, &counts)?;
     for topic in &inputs {
         if core.opened().contains_key(topic) {

@@ -1,6 +1,7 @@
 //! Requests that go to every task of the process, and the answer that is made of theirs.
 
 use super::door::reads_kafka;
+use super::ledger::Ledger;
 use crate::api::problem::Problem;
 use crate::serve::matcher::{Answer, Ask, Request, RulesAsk};
 use crate::serve::{Shared, stats};
@@ -31,7 +32,12 @@ pub(super) struct Rounds(Vec<Round>);
 
 impl Rounds {
     /// Hands a request to the tasks, or answers it at once.
-    pub(super) fn begin(&mut self, shared: &Shared, request: Request, queues: &[SyncSender<Request>]) {
+    pub(super) fn begin(
+        &mut self,
+        shared: &Shared,
+        (request, ledger): (Request, &mut Ledger),
+        queues: &[SyncSender<Request>],
+    ) {
         shared.queued.fetch_sub(request.bytes(), Ordering::Relaxed);
         let Request { ask, reply } = request;
         let copies: Vec<RulesAsk>;
@@ -44,13 +50,8 @@ impl Rounds {
                 copies = queues.iter().map(|_| RulesAsk::Check { text: text.clone() }).collect();
                 Kind::Any
             }
-            Ask::Rules(RulesAsk::Put { .. } | RulesAsk::Delete { .. }) => {
-                let _ = reply.send(Err(Problem::new(
-                    409,
-                    "this group has a task for each partition number, and other workers have some of them: rules come from \
-                     the rules folder, which every worker reads at its start (or begin a group with `kafka.tasks = \"one\"`)",
-                )));
-                return;
+            Ask::Rules(ask @ (RulesAsk::Put { .. } | RulesAsk::Delete { .. })) => {
+                return ledger.begin(shared, ask, reply);
             }
             Ask::Events(_) => {
                 let _ = reply.send(Err(reads_kafka()));

@@ -10,7 +10,7 @@ use super::topics::Topics;
 use super::{Brokers, Trouble};
 use crate::commit::protocol::Outcome;
 use crate::config::{Config, Kafka, Tasks};
-use crate::serve::core::Core;
+use crate::serve::core::{Core, Origin};
 use crate::serve::recover::new_core;
 use crate::serve::snapshot::{Place, Savepoint, export};
 use crate::store::Control;
@@ -110,9 +110,18 @@ fn begin(
 ) -> Result<String, Trouble> {
     let kafka = &config.kafka;
     let read = |value: &Value| serde_json::from_value(value.clone());
-    let decisions: Vec<Decision> =
+    let mut decisions: Vec<Decision> =
         savepoint.decisions.iter().map(read).collect::<Result<_, _>>().map_err(failed)?;
     let core = check(config, task, savepoint, &decisions)?;
+    let mut rules = core.rules().iter().filter(|(_, active)| active.origin == Origin::Api);
+    if let Some((name, _)) = rules.next().filter(|_| kafka.tasks == Tasks::Partitions) {
+        return Err(failed(format!(
+            "rule `{name}` was put over HTTP, and stands in the log of changes of the group that it is of: put it into the \
+             rules folder and delete it there before you export"
+        )));
+    }
+    // Those of the other group's log.
+    decisions.iter_mut().for_each(|decision| decision.changes = 0);
     let cut = savepoint.snapshot.cut.clone();
     check_counts(&core, &topics.ensure_inputs(core.opened().keys())?)?;
     check_reach(cluster, &decisions, kafka.only(task), &cut, &cut)?;

@@ -49,6 +49,14 @@ pub(super) fn check(module: &Module, topics: &BTreeMap<String, usize>, tasks: i3
              Begin anew with another --group and `kafka.control_topic`"
         ));
     }
+    check_rules(module)
+}
+
+/// Checks rules for any group of several tasks.
+///
+/// # Errors
+/// One cannot be shared out; why, and what to do.
+pub(super) fn check_rules(module: &Module) -> Result<(), String> {
     module.rules.iter().try_for_each(|rule| {
         let why = unfit(module, rule);
         why.map_or(Ok(()), |why| {

@@ -4,8 +4,10 @@
 //! work, the others stand by.
 
 use super::Trouble;
+use super::changes::Changes;
 use super::cluster::Cluster;
 use super::door::{Door, Ready};
+use super::ledger::Ledger;
 use super::recover::{Ground, ensure_outputs};
 use super::rounds::Rounds;
 use super::share::{self, ONLY, TaskNumber};
@@ -17,6 +19,7 @@ use crate::serve::Shared;
 use crate::serve::crash::Crashes;
 use crate::serve::matcher::{Ask, Request};
 use crate::telemetry;
+use pattern_dsl::ir;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -30,18 +33,18 @@ pub(crate) fn work(mut door: Door, cluster: Arc<dyn Cluster>, crashes: Crashes) 
     if door.shared.config.kafka.tasks == Tasks::One {
         return Worker::new(door, ONLY, cluster, crashes).run();
     }
-    let Some(of) = known(&mut door, &cluster) else { return };
-    match Fleet::start(door, &cluster, crashes, of) {
+    let Some((of, module)) = known(&mut door, &cluster) else { return };
+    match Fleet::start(door, &cluster, crashes, of, module) {
         Ok(fleet) => fleet.run(),
         Err((mut door, why)) => door.give_up(why),
     }
 }
 
 /// How many tasks there are, as soon as that can be told. None: it never will, and the process was told to stop.
-fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<i32> {
+fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<(i32, ir::Module)> {
     loop {
         match count(&door.shared, cluster) {
-            Ok(count) => return Some(count),
+            Ok(known) => return Some(known),
             Err(Trouble::Refused(why)) => {
                 door.give_up(why);
                 return None;
@@ -54,8 +57,8 @@ fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<i32> {
     }
 }
 
-/// How many tasks the group has, or is to have if it begins now.
-fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<i32, Trouble> {
+/// How many tasks the group has, or is to have if it begins now; and what the rules folder says.
+fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<(i32, ir::Module), Trouble> {
     let config = &shared.config;
     let topics = Topics::new(cluster, &config.kafka, config.dev);
     let Ground { module, inputs, .. } = Ground::of(config)?;
@@ -66,7 +69,7 @@ fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<i32, Trouble> {
     let tasks = began.and_then(|count| i32::try_from(count).ok()).unwrap_or(now);
     share::check(&module, &counts, tasks).map_err(Trouble::Refused)?;
     ensure_outputs(&topics, &config.kafka, tasks)?;
-    Ok(tasks)
+    Ok((tasks, module))
 }
 
 /// All tasks at work.
@@ -77,6 +80,7 @@ struct Fleet {
     /// Those that have not said yet whether they are ready.
     starting: Vec<oneshot::Receiver<Result<(), String>>>,
     rounds: Rounds,
+    ledger: Ledger,
 }
 
 impl Fleet {
@@ -85,14 +89,19 @@ impl Fleet {
         cluster: &Arc<dyn Cluster>,
         crashes: Crashes,
         of: i32,
+        module: ir::Module,
     ) -> Result<Self, (Door, String)> {
         let statuses = door.shared.has_tasks(of);
+        let (changes, config) = (Arc::<Changes>::default(), &door.shared.config);
+        let topics = Topics::new(cluster, &config.kafka, config.dev);
+        let ledger = Ledger::new((cluster, &config.kafka), topics, module, changes.clone());
         let mut fleet = Self {
             door,
             queues: Vec::new(),
             threads: Vec::new(),
             starting: Vec::new(),
             rounds: Rounds::default(),
+            ledger,
         };
         let data = fleet.door.shared.config.store.data.clone();
         let mut notes: Vec<Crashes> = (1..of).map(|number| crashes.beside(&data, number)).collect();
@@ -102,6 +111,7 @@ impl Fleet {
             let (queue, requests) = sync_channel(shared.config.ingest.queue.max(1));
             let (say, ready): (Ready, _) = oneshot::channel();
             let own = Door::new(shared, status.clone(), requests, say);
+            let own = Door { changes: changes.clone(), ..own };
             let worker = Worker::new(own, TaskNumber { number, of }, cluster.clone(), crashes);
             let work = move || telemetry::of_task(number, || worker.run());
             match clock::thread(format!("task {number}"), work) {
@@ -119,13 +129,17 @@ impl Fleet {
         loop {
             self.hear();
             self.rounds.hear();
+            self.ledger.go_on(&self.door.shared);
             match clock::receive(&self.door.queue, LOOK) {
                 Ok(Request { ask: Ask::Stop, reply }) => {
                     self.end();
                     let _ = reply.send(Ok((200, serde_json::Value::Null, None)));
                     return;
                 }
-                Ok(request) => self.rounds.begin(&self.door.shared, request, &self.queues),
+                Ok(request) => {
+                    let with = (request, &mut self.ledger);
+                    self.rounds.begin(&self.door.shared, with, &self.queues);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.end();

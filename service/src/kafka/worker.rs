@@ -4,6 +4,7 @@ mod intake;
 
 use super::Trouble;
 use super::breaker::Breaker;
+use super::changes::Change;
 use super::cluster::{Cluster, Member};
 use super::door::{Door, reads_kafka};
 use super::mark::{Mark, read_back};
@@ -34,6 +35,9 @@ use tokio::sync::oneshot;
 pub(super) const AGAIN: Duration = Duration::from_millis(500);
 /// How long a task that ends here goes on trying to commit.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long to wait before a change of rules that could not be taken is tried again.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// So many times within so long, and the name is another process's.
 const FENCED_MAX: usize = 4;
@@ -106,6 +110,11 @@ struct Session<'a> {
     /// Unknown outcomes since the last commit.
     failures: u32,
     last_tick: Instant,
+    /// When changes are looked at again, after one that could not be taken; and why it could not.
+    follow_again: Instant,
+    behind: Option<String>,
+    /// The last change that is committed.
+    changes: u64,
     /// Nothing is read any more, since then.
     stopping: Option<Instant>,
     crashes: &'a mut Crashes,
@@ -229,6 +238,7 @@ impl Worker {
         let mut session = Session {
             names: matcher.core.lanes().map(str::to_owned).collect(),
             committed: matcher.core.cut(),
+            changes: matcher.point.changes,
             matcher,
             protocol,
             source,
@@ -243,6 +253,8 @@ impl Worker {
             try_again: clock::now(),
             failures: 0,
             last_tick: clock::now(),
+            follow_again: clock::now(),
+            behind: None,
             stopping: None,
             verdict: self.crashes.verdict(),
             crashes: &mut self.crashes,
@@ -303,6 +315,9 @@ impl Session<'_> {
             if self.protocol.is_resting() {
                 if !self.requests() {
                     return Ok(End::Stopped);
+                }
+                if self.stopping.is_none() && !self.matcher.point.is_full() && !self.is_crashed {
+                    self.follow();
                 }
                 if self.stopping.is_none() && !self.matcher.point.is_full() && !self.is_crashed {
                     taken = self.read()?;
@@ -380,6 +395,33 @@ impl Session<'_> {
             })?;
         }
         self.matcher.rules(ask, now_micros())
+    }
+
+    /// Takes what the group's log of changes holds beyond the last one taken. One that cannot be taken here just now is waited
+    /// for, and with it all after it: they are taken in one order everywhere.
+    fn follow(&mut self) {
+        if clock::now() < self.follow_again {
+            return;
+        }
+        while let Some((number, change)) = self.door.changes.next(self.matcher.point.changes) {
+            let before = std::mem::replace(&mut self.matcher.point.changes, number);
+            let Change { id, text, recorded, .. } = &*change;
+            let taken = crash::caught(|| self.matcher.change(id, text.as_deref(), *recorded, now_micros()));
+            match taken {
+                Ok(Ok(())) => self.behind = None,
+                Ok(Err(why)) => {
+                    tracing::warn!(task = self.matcher.status.label, rule = id, why, "a change waits");
+                    (self.matcher.point.changes, self.behind) = (before, Some(format!("`{id}`: {why}")));
+                    self.follow_again = clock::now() + FOLLOW_AGAIN;
+                    return;
+                }
+                Err(why) => {
+                    self.crashes.panicked(None, &why);
+                    self.is_crashed = true;
+                    return;
+                }
+            }
+        }
     }
 
     fn seal_if_due(&mut self) {
@@ -494,6 +536,10 @@ impl Session<'_> {
             self.crashes.judged();
         }
         self.matcher.committed();
+        if self.changes != self.matcher.point.changes {
+            self.changes = self.matcher.point.changes;
+            self.tell();
+        }
         for (reply, answer) in self.waiting.drain(..) {
             let _ = reply.send(answer);
         }

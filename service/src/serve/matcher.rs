@@ -135,7 +135,7 @@ impl<P: CommitPoint> Matcher<P> {
                 ),
             ));
         }
-        check_condition(current, condition)?;
+        check_condition(current.map(etag).as_deref(), condition)?;
         // One that was put aside begins anew.
         let same = current.is_some_and(|a| a.text == text && a.quarantine.is_none());
         if let Some(active) = current {
@@ -160,11 +160,7 @@ impl<P: CommitPoint> Matcher<P> {
                 "warnings": checked.warnings, "dry_run": true});
             return Ok((200, body, None));
         }
-        let revision = self.core.put(id, text, at, now).map_err(invalid)?;
-        let control = Control::Put { id: id.into(), text: text.into(), revision, at, recorded: now };
-        self.point.decision(control, &self.core);
-        self.changed_rules = true;
-        self.collect(now);
+        let revision = self.take_rule(id, text, at, (now, now)).map_err(invalid)?;
         let warming = self.core.rules().get(id).and_then(|active| active.warm_at).map(super::rfc3339);
         let body = json!({"id": id, "revision": revision, "change": change,
             "effective_from": super::rfc3339(at), "warming_until": warming, "warnings": checked.warnings});
@@ -182,12 +178,52 @@ impl<P: CommitPoint> Matcher<P> {
         if condition.if_match.is_none() {
             return Err(Problem::new(428, "send `If-Match` with the rule's ETag to delete it"));
         }
-        check_condition(Some(active), condition)?;
-        self.core.delete(id);
-        self.point.decision(Control::Delete { id: id.into(), recorded: now }, &self.core);
+        check_condition(Some(&etag(active)), condition)?;
+        self.drop_rule(id, (now, now));
+        Ok((204, Value::Null, None))
+    }
+
+    /// A change that all tasks take (`kafka/changes.rs`): it was answered already. An error says why it cannot be taken now.
+    pub(crate) fn change(
+        &mut self,
+        id: &str,
+        text: Option<&str>,
+        recorded: i64,
+        now: i64,
+    ) -> Result<(), String> {
+        if self.core.rules().get(id).is_some_and(|active| active.origin == Origin::Folder) {
+            return Err("it is a rule of the rules folder of this worker".to_owned());
+        }
+        match text {
+            None => self.drop_rule(id, (recorded, now)),
+            Some(text) => {
+                let at = if self.core.is_fresh() { 0 } else { self.core.next_activation() };
+                self.take_rule(id, text, at, (recorded, now)).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_rule(
+        &mut self,
+        id: &str,
+        text: &str,
+        at: i64,
+        (recorded, now): (i64, i64),
+    ) -> Result<u32, CompileError> {
+        let revision = self.core.put(id, text, at, recorded)?;
+        let control = Control::Put { id: id.into(), text: text.into(), revision, at, recorded };
+        self.point.decision(control, &self.core);
         self.changed_rules = true;
         self.collect(now);
-        Ok((204, Value::Null, None))
+        Ok(revision)
+    }
+
+    fn drop_rule(&mut self, id: &str, (recorded, now): (i64, i64)) {
+        self.core.delete(id);
+        self.point.decision(Control::Delete { id: id.into(), recorded }, &self.core);
+        self.changed_rules = true;
+        self.collect(now);
     }
 
     /// Moves what the last step caused into the commit.
@@ -269,26 +305,31 @@ pub(crate) fn stored(seq: u64, alert: &Alert) -> StoredAlert {
 
 /// The ETag of a rule.
 pub(crate) fn etag(active: &ActiveRule) -> String {
-    format!("\"{}-{}\"", active.revision, &super::sha256_hex(active.text.as_bytes())[..12])
+    tag_of(active.revision, &active.text)
 }
 
-fn check_condition(current: Option<&ActiveRule>, condition: &Condition) -> Result<(), Problem> {
-    let tag = current.map(etag);
+/// The ETag of a revision.
+pub(crate) fn tag_of(revision: u32, text: &str) -> String {
+    format!("\"{revision}-{}\"", &super::sha256_hex(text.as_bytes())[..12])
+}
+
+/// `tag`: the ETag of the rule, if there is one.
+pub(crate) fn check_condition(tag: Option<&str>, condition: &Condition) -> Result<(), Problem> {
     let names = |header: &str, tag: &str| header.split(',').map(str::trim).any(|t| t == "*" || t == tag);
     if let Some(header) = &condition.if_none_match
-        && tag.as_ref().is_some_and(|t| names(header, t))
+        && tag.is_some_and(|t| names(header, t))
     {
         return Err(Problem::new(412, "the rule exists already"));
     }
     if let Some(header) = &condition.if_match
-        && !tag.as_ref().is_some_and(|t| names(header, t))
+        && !tag.is_some_and(|t| names(header, t))
     {
         return Err(Problem::new(412, "the rule is not the one that `If-Match` names"));
     }
     Ok(())
 }
 
-fn invalid(error: CompileError) -> Problem {
+pub(crate) fn invalid(error: CompileError) -> Problem {
     if error.drain_full {
         return Problem::new(409, error.to_string()).with("code", "drain_full".into());
     }

@@ -30,6 +30,11 @@ pub(crate) struct Progress {
     pub(crate) newest: Option<i64>,
     /// How long ago the record that was read last came into its topic, in microseconds; 0 = everything is read.
     pub(crate) lag: i64,
+    /// Of changes of rules that the group's tasks share: the last that is committed, how many come after it, and why the next
+    /// could not be taken.
+    pub(crate) changes: u64,
+    pub(crate) waiting: usize,
+    pub(crate) behind: Option<String>,
 }
 
 #[derive(Debug)]
@@ -102,6 +107,11 @@ impl Status {
             told["commits"] = json!(progress.commits);
             told["partitions"] = json!(progress.next);
             told["newest"] = json!(progress.newest.map(rfc3339));
+            if progress.changes > 0 || progress.waiting > 0 {
+                told["changes"] = json!(progress.changes);
+                told["changes_waiting"] = json!(progress.waiting);
+                told["changes_wait_for"] = json!(progress.behind);
+            }
             told["lag_seconds"] = json!(progress.lag.max(0) as f64 / 1e6);
         }
         told
@@ -126,11 +136,25 @@ impl Shared {
         (!why.is_empty()).then(|| why.join("; "))
     }
 
-    /// Shows readers the rules and streams of a task.
+    /// Tasks at work here that have not committed this change of rules yet.
+    pub(crate) fn tasks_behind(&self, change: u64) -> Vec<String> {
+        let tasks = self.tasks();
+        let is_behind = |task: &&Arc<Status>| {
+            let said = task.said();
+            let changes = said.progress.as_ref().map_or(0, |progress| progress.changes);
+            said.state == State::Working && changes < change
+        };
+        tasks.iter().filter(is_behind).map(|task| task.label.clone()).collect()
+    }
+
+    /// Shows readers the rules and streams of a task, and of the others that are at work here.
     pub(crate) fn set_view(&self, task: &Status, view: View) {
         let mut shown = self.view.write().unwrap_or_else(PoisonError::into_inner);
         task.said().view = Arc::new(view);
-        let views: Vec<Arc<View>> = self.tasks().iter().map(|task| task.said().view.clone()).collect();
+        let tasks = self.tasks();
+        let is_here = |other: &&Arc<Status>| other.label == task.label || other.state() == State::Working;
+        let views: Vec<Arc<View>> =
+            tasks.iter().filter(is_here).map(|task| task.said().view.clone()).collect();
         *shown = View::of_tasks(&views);
     }
 

@@ -20,14 +20,17 @@ impl View {
         Self { rules: core.rules().clone(), streams: core.stream_topics() }
     }
 
-    /// What several tasks with the same rules have: a rule that one of them has put aside is shown so.
+    /// What several tasks with the same rules have: of a rule its newest revision, and one that a task has put aside as that.
     pub(crate) fn of_tasks(views: &[Arc<Self>]) -> Arc<Self> {
         let mut known = views.iter().filter(|view| !view.streams.is_empty() || !view.rules.is_empty());
         let Some(first) = known.next() else { return Arc::default() };
         let mut all = first.clone();
         for other in known {
             for (id, rule) in &other.rules {
-                let is_other = |shown: &ActiveRule| shown.quarantine.is_none() && rule.quarantine.is_some();
+                let is_other = |shown: &ActiveRule| {
+                    let order = |active: &ActiveRule| (active.revision, active.quarantine.is_some());
+                    order(rule) > order(shown)
+                };
                 if all.rules.get(id).is_none_or(is_other) {
                     Arc::make_mut(&mut all).rules.insert(id.clone(), rule.clone());
                 }

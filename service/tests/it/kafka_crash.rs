@@ -30,7 +30,7 @@ pub(super) fn streams(test: &str) -> String {
 }
 
 /// The partition of an event: that of its user.
-fn partition_of(line: &str) -> i32 {
+pub(super) fn partition_of(line: &str) -> i32 {
     let user = line.split("\"user\":\"u").nth(1).and_then(|rest| rest.bytes().next()).unwrap();
     i32::from(user - b'0') % PARTITIONS
 }

@@ -19,7 +19,7 @@ const STREAMS: &str = "stream auth { topic \"@.auth\" key user time ts in order 
 const RULE: &str = "rule guess { by user match within 10m { 2 auth as failed where not ok then auth as hit where ok } reason \"{user}\" }\n";
 
 /// Has the workers of a folder share tasks.
-fn share(folder: &TempDir) {
+pub(super) fn share(folder: &TempDir) {
     let path = folder.path().join("tripline.toml");
     let config = std::fs::read_to_string(&path).unwrap();
     std::fs::write(path, config.replace("[kafka]\n", "[kafka]\ntasks = \"partitions\"\n")).unwrap();
@@ -46,7 +46,7 @@ fn metric(service: &Service, name: &str) -> f64 {
 }
 
 /// Waits until every task is at work in one of these workers, and each of them has one.
-fn await_shared(workers: &[&Service]) {
+pub(super) fn await_shared(workers: &[&Service]) {
     let begun = Instant::now();
     loop {
         let held: Vec<BTreeSet<i32>> = workers.iter().map(|worker| tasks(worker)).collect();
@@ -110,8 +110,27 @@ fn a_process_has_several_tasks() {
     assert_eq!(stats["share_of_work"], 1.0, "{stats}");
     let checked = service.call("POST", "/v1/rules:check", &[("content-type", "text/plain")], RULE.as_bytes());
     assert_eq!(checked.status, 200, "{}", checked.body);
-    let put = service.put_rule("other", &RULE.replace("guess", "other"), &[]);
+    let put = service.put_rule("guess", RULE, &[]);
     assert!(put.status == 409 && put.body.contains("rules folder"), "{}", put.body);
+    let unfit = RULE.replace("guess", "other").replace("by user", "by host").replace("{user}", "{host}");
+    let put = service.put_rule("other", &unfit, &[]);
+    assert!(put.status == 422 && put.body.contains("by KEY (auth.user)"), "{}", put.body);
+    let put = service.put_rule("other", &RULE.replace("guess", "other"), &[]);
+    let told = put.json();
+    assert_eq!((put.status, &told["revision"]), (201, &1.into()), "{}", put.body);
+    assert!(told["effective_from"].is_string() && told["tasks_behind"] == serde_json::json!([]), "{told}");
+    let shown = service.get("/v1/rules/other").json();
+    let again = service.put_rule("other", &RULE.replace("guess", "other"), &[]);
+    assert_eq!((again.status, &again.json()["change"]), (200, &"none".into()), "{}", again.body);
+    let etag = shown["etag"].as_str().unwrap();
+    let told = service.get("/statusz").json();
+    assert_eq!(
+        (&told["tasks"][0]["changes_waiting"], &told["tasks"][1]["changes_waiting"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(service.call("DELETE", "/v1/rules/other", &[("if-match", "\"1-x\"")], b"").status, 412);
+    assert_eq!(service.call("DELETE", "/v1/rules/other", &[("if-match", etag)], b"").status, 204);
+    assert_eq!(service.get("/v1/rules/other").status, 404);
     assert_eq!(metric(&service, "tripline_events_processed_total{task=\"1\"}"), 3.0);
     assert_eq!(
         metric(&service, "tripline_commit_epoch{task=\"0\"}"),

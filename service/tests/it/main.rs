@@ -15,6 +15,7 @@ mod fmt;
 mod kafka;
 mod kafka_crash;
 mod kafka_damage;
+mod kafka_rules;
 mod kafka_scale;
 mod kafka_tasks;
 #[cfg(feature = "tls")]

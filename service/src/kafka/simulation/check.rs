@@ -88,14 +88,24 @@ fn committed(net: &Arc<Network>, config: &Config, task: i32) -> Result<Committed
     control::read(&Simulated::new(net), &config.kafka, task).map_err(|e| e.to_string())
 }
 
-/// Rules that were put, as decisions say.
-pub(super) fn rules_put(net: &Arc<Network>, config: &Config) -> Vec<(String, String)> {
-    let decisions = committed(net, config, 0).map(|committed| committed.decisions);
-    let put = |control| match control {
-        Control::Put { id, text, .. } => Some((id, text)),
+/// The number of a change, the rule and its text; none if it was deleted.
+pub(super) type Changed = (u64, (String, String));
+
+/// Rules that were put or deleted: as the decisions of a task say, in its order.
+pub(super) fn changes(net: &Network, config: &Config, task: i32) -> Vec<Changed> {
+    let prefix = format!("{}/", config.kafka.group);
+    let broker = net.broker();
+    let log = broker.log(&config.kafka.control_topic, task as usize);
+    let records = log.map(|log| log.committed()).unwrap_or_default();
+    let own = records.iter().filter(|(_, entry)| entry.record.key.starts_with(prefix.as_bytes()));
+    // Heads are none.
+    let decisions = own.filter_map(|(_, entry)| serde_json::from_slice::<Decision>(&entry.record.value).ok());
+    let change = |decision: Decision| match decision.control {
+        Control::Put { id, text, .. } => Some((decision.changes, (id, text))),
+        Control::Delete { id, .. } => Some((decision.changes, (id, String::new()))),
         _ => None,
     };
-    decisions.unwrap_or_default().into_iter().filter_map(|decision| put(decision.control)).collect()
+    decisions.filter_map(change).collect()
 }
 
 /// For the trace: what was read.

@@ -77,6 +77,15 @@ impl Cluster for Simulated {
         records.iter().try_for_each(|(at, record)| each(*at, &record.key, &record.value))
     }
 
+    fn tell(&self, record: Outgoing) -> Result<(), Trouble> {
+        let partition = (record.topic.clone(), record.partition.unwrap_or(0) as usize);
+        let told = self.net.call("tell", CALL, move |net| {
+            let at = net.clock_ms();
+            net.broker().put(&partition, record, at, false);
+        });
+        told.ok_or_else(|| away("tell"))
+    }
+
     fn partitions(&self, topic: &str) -> Result<Option<usize>, Trouble> {
         let topic = topic.to_owned();
         let count = self.net.call("partitions", CALL, move |net| net.broker().logs.get(&topic).map(Vec::len));

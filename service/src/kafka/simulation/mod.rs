@@ -30,12 +30,13 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// What has to happen in so many runs, or they prove little.
-const MUST: [&str; 15] = [
+const MUST: [&str; 16] = [
     "runs with several tasks",
     "alerts",
     "late events",
     "dead letters",
     "rules put",
+    "rules put in every task",
     "unknown outcomes",
     "transactions ended by a successor",
     "transactions that ran out",

@@ -129,11 +129,7 @@ pub(super) fn run(ground: &Ground, seed: u64, traces: bool, shows: bool) -> Outc
         is_told: false,
     };
     let slots = (0..count).map(slot).collect();
-    let mut weather = weather(&mut dice);
-    if tasks > 1 {
-        // It is refused.
-        weather.put = 0;
-    }
+    let weather = weather(&mut dice);
     let mut run = Run {
         ground,
         world: world.clone(),
@@ -222,11 +218,26 @@ impl Run<'_> {
         self.world.count("milliseconds until all was committed", (self.world.now() - healed) / 1_000);
         let alerts = check::check(&self.net, &self.config, self.tasks)?;
         self.world.count("alerts", alerts);
-        let kept = check::rules_put(&self.net, &self.config);
-        match self.put.iter().find(|put| !kept.contains(put)) {
-            Some((id, _)) => Err(format!("rule `{id}` was put, and is in no decision")),
-            None => Ok(()),
+        self.check_rules()
+    }
+
+    /// Every rule whose request was answered is among the decisions of every task, and all have them in one order.
+    fn check_rules(&self) -> Result<(), String> {
+        let first = check::changes(&self.net, &self.config, 0);
+        for task in 0..self.tasks {
+            let own = check::changes(&self.net, &self.config, task);
+            let has = |put: &(String, String)| own.iter().any(|(_, own)| own == put);
+            if let Some((id, text)) = self.put.iter().find(|put| !has(put)) {
+                return Err(format!("`{id}` was changed, and it is in no decision of task {task}: {text}"));
+            }
+            if self.tasks > 1 && own.windows(2).any(|two| two[0].0 >= two[1].0) {
+                return Err(format!("task {task} has taken a change twice, or out of order: {own:?}"));
+            }
+            if own.iter().zip(&first).any(|(one, other)| one != other) {
+                return Err(format!("task {task} has other changes, or in another order, than task 0"));
+            }
         }
+        Ok(())
     }
 
     fn faults(&mut self) -> Faults {
@@ -248,6 +259,13 @@ impl Run<'_> {
     /// All input is read, all that it has caused is committed, and who was told to stop has.
     fn has_converged(&self) -> bool {
         if self.slots.iter().any(|slot| slot.is_told && slot.pid.is_some()) {
+            return false;
+        }
+        let is_taken = |task| {
+            let own = check::changes(&self.net, &self.config, task);
+            self.put.iter().all(|put| own.iter().any(|(_, own)| own == put))
+        };
+        if self.tasks > 1 && !(0..self.tasks).all(is_taken) {
             return false;
         }
         let end = check::input_end(&self.net);
@@ -390,11 +408,14 @@ impl Run<'_> {
         self.asked.retain_mut(|(id, text, asked)| {
             let Poll::Ready(answer) = asked.as_mut().poll(&mut context) else { return true };
             if let Ok(Ok((status, body, _))) = answer
-                && !text.is_empty()
+                && !id.is_empty()
                 && body["change"] != "none"
             {
                 world.note(format_args!("{id}: {status}"));
-                world.count("rules put", 1);
+                world.count(if text.is_empty() { "rules deleted" } else { "rules put" }, 1);
+                if body["change_number"].is_u64() {
+                    world.count("rules put in every task", 1);
+                }
                 put.push((id.clone(), text.clone()));
             }
             false

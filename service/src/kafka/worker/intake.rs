@@ -157,7 +157,10 @@ impl Session<'_> {
         let is_at_end = (0..self.names.len()).all(|lane| self.source.is_at_end(lane));
         let lag = if is_at_end { 0 } else { now_micros() - self.arrived };
         let (next, commits, newest) = (core.cut(), self.protocol.epoch(), core.newest());
-        self.matcher.status.progress(Progress { next, commits, newest, lag });
+        let (changes, waiting) = (self.changes, self.door.changes.waiting(self.changes));
+        let behind = self.behind.clone();
+        let progress = Progress { next, commits, newest, lag, changes, waiting, behind };
+        self.matcher.status.progress(progress);
     }
 }
 
