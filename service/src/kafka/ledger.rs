@@ -5,7 +5,7 @@
 use super::changes::{Change, Changes, Known};
 use super::cluster::{Cluster, Polled, Reader};
 use super::record::Outgoing;
-use super::recover::new_name;
+use super::recover::{Ground, new_name};
 use super::topics::Topics;
 use super::worker::AGAIN;
 use super::{Trouble, share};
@@ -14,9 +14,8 @@ use crate::clock;
 use crate::config::Kafka;
 use crate::serve::core::partition_name;
 use crate::serve::language;
-use crate::serve::matcher::{Answer, Condition, RulesAsk, check_condition, invalid, tag_of};
+use crate::serve::matcher::{Answer, Condition, RulesAsk, Told, check_condition, invalid, tag_of};
 use crate::serve::{Shared, now_micros, rfc3339};
-use pattern_dsl::ir;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,8 +63,7 @@ pub(super) struct Ledger {
     cluster: Arc<dyn Cluster>,
     kafka: Kafka,
     topics: Topics,
-    /// What the rules folder says.
-    module: ir::Module,
+    ground: Arc<Ground>,
     changes: Arc<Changes>,
     reader: Option<Box<dyn Reader>>,
     /// The offset to read next, once it is known where the log begins.
@@ -85,14 +83,14 @@ impl Ledger {
     pub(super) fn new(
         (cluster, kafka): (&Arc<dyn Cluster>, &Kafka),
         topics: Topics,
-        module: ir::Module,
+        ground: Arc<Ground>,
         changes: Arc<Changes>,
     ) -> Self {
         Self {
             cluster: cluster.clone(),
             kafka: kafka.clone(),
             topics,
-            module,
+            ground,
             changes,
             reader: None,
             next: None,
@@ -131,7 +129,7 @@ impl Ledger {
 
     /// A rule as the log says. An error if it is one of the folder, or if the log was not read yet.
     fn known(&self, id: &str) -> Result<Option<Known>, Problem> {
-        if self.module.rules.iter().any(|rule| rule.name == id) {
+        if self.ground.module.rules.iter().any(|rule| rule.name == id) {
             return Err(Problem::new(
                 409,
                 format!(
@@ -153,7 +151,7 @@ impl Ledger {
         text: String,
         condition: &Condition,
         dry_run: bool,
-    ) -> Result<Result<Draft, (u16, Value, Option<String>)>, Problem> {
+    ) -> Result<Result<Draft, Told>, Problem> {
         let known = self.known(&id)?;
         let (after, revision) = known.as_ref().map_or((0, 0), |known| (known.last, known.revision));
         let current = known.and_then(|known| known.text);
@@ -171,10 +169,12 @@ impl Ledger {
                 format!("`{id}` exists: send `If-Match` with its ETag to replace it"),
             ));
         }
-        let checked = language::compile_rule(&id, &text, &self.module.streams, &self.module.tables);
+        let checked =
+            language::compile_rule(&id, &text, &self.ground.module.streams, &self.ground.module.tables);
         let checked = checked.map_err(invalid)?;
         share::check_rules(&checked.module).map_err(|why| Problem::new(422, why))?;
         let inputs: Vec<&str> = self
+            .ground
             .module
             .streams
             .iter()

@@ -22,7 +22,7 @@ use engine::alert::ALERTS;
 use metrics::{counter, gauge};
 use pattern_dsl::ir;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -94,22 +94,24 @@ impl Behind {
     }
 }
 
-/// What the rules folder says.
-pub(super) struct Ground<'a> {
+/// What the rules folder says, read once by a process.
+///
+/// WHY: a task may come to it much later. It is to work by the rules of the others, whatever is being done to the folder.
+pub(crate) struct Ground {
     /// None if there is none.
-    folder: Option<(&'a Path, FolderState)>,
+    folder: Option<(PathBuf, FolderState)>,
     pub(super) module: ir::Module,
     /// Topics that its streams are read from.
     pub(super) inputs: BTreeSet<String>,
 }
 
-impl<'a> Ground<'a> {
-    pub(super) fn of(config: &'a Config) -> Result<Self, Trouble> {
+impl Ground {
+    pub(super) fn of(config: &Config) -> Result<Self, Trouble> {
         let (mut folder, mut module) = (None, ir::Module::default());
         if let Some(path) = &config.rules.folder {
             let state = read_folder(path).map_err(refused)?;
             module = language::compile_folder(&state).map_err(|e| Trouble::Refused(e.rendered))?;
-            folder = Some((path.as_path(), state));
+            folder = Some((path.clone(), state));
         }
         let inputs = input_topics(&module, &config.kafka)?;
         Ok(Self { folder, module, inputs })
@@ -119,6 +121,7 @@ impl<'a> Ground<'a> {
 /// Brings a task to what stands committed. `beat` is called often.
 pub(crate) fn recover(
     config: &Config,
+    ground: &Ground,
     task: TaskNumber,
     cluster: &Arc<dyn Cluster>,
     member: &dyn Member,
@@ -126,13 +129,13 @@ pub(crate) fn recover(
 ) -> Result<Recovered, Trouble> {
     let begun = clock::now();
     let kafka = &config.kafka;
-    let Ground { folder, module, inputs } = Ground::of(config)?;
+    let Ground { folder, module, inputs } = ground;
     let topics = Topics::new(cluster, kafka, config.dev);
     topics.check_sends(&module.rules, &inputs.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let counts = topics.ensure_inputs(&inputs)?;
+    let counts = topics.ensure_inputs(inputs)?;
     let only = kafka.only(task.number);
     if only.is_some() {
-        share::check(&module, &counts, task.of).map_err(Trouble::Refused)?;
+        share::check(module, &counts, task.of).map_err(Trouble::Refused)?;
     }
     let (committed, last) = settled(kafka, task.number, &**cluster, member, &counts)?;
     let epoch = last.as_ref().map_or(0, |(mark, _)| mark.epoch);
@@ -142,7 +145,7 @@ pub(crate) fn recover(
         None => new_name()?,
     };
     let mut snapshots = Snapshots::open(config, &lineage).map_err(Trouble::Refused)?;
-    snapshots.retention = cluster.retention(&inputs)?;
+    snapshots.retention = cluster.retention(inputs)?;
     let fresh = || Replay {
         cluster: &**cluster,
         core: new_core(config).of_partition(only),
@@ -190,7 +193,7 @@ pub(crate) fn recover(
     let mut point = KafkaPoint::new(whose, structured, names, tally, decisions, snapshot);
     point.changes = committed.decisions.iter().map(|decision| decision.changes).max().unwrap_or(0);
     check_counts(&core, &counts)?;
-    for topic in &inputs {
+    for topic in inputs {
         if core.opened().contains_key(topic) {
             continue;
         }
@@ -203,7 +206,7 @@ pub(crate) fn recover(
         source = None;
     }
     if let Some((path, state)) = folder {
-        take_folder(&mut core, &mut point, state, path, config.rules.on_conflict).map_err(refused)?;
+        take_folder(&mut core, &mut point, state.clone(), path, config.rules.on_conflict).map_err(refused)?;
     }
     take_settings(&mut core, &mut point, config);
     let source = match source {

@@ -42,8 +42,9 @@ pub(super) fn count(topics: &BTreeMap<String, usize>) -> Result<i32, String> {
 /// # Errors
 /// They cannot be shared out to these; why, and what to do.
 pub(super) fn check(module: &Module, topics: &BTreeMap<String, usize>, tasks: i32) -> Result<(), String> {
-    let now = count(topics)?;
-    if now != tasks {
+    // WHY: first. Who is told to give all topics the number of one that has grown would be told here that they have too many.
+    let other = topics.values().find(|count| i32::try_from(**count).ok() != Some(tasks));
+    if let Some(now) = other {
         return Err(format!(
             "the input topics have {now} partitions, and the group has {tasks} tasks: keys have moved between partitions. \
              Begin anew with another --group and `kafka.control_topic`"

@@ -19,7 +19,6 @@ use crate::serve::Shared;
 use crate::serve::crash::Crashes;
 use crate::serve::matcher::{Ask, Request};
 use crate::telemetry;
-use pattern_dsl::ir;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -33,15 +32,15 @@ pub(crate) fn work(mut door: Door, cluster: Arc<dyn Cluster>, crashes: Crashes) 
     if door.shared.config.kafka.tasks == Tasks::One {
         return Worker::new(door, ONLY, cluster, crashes).run();
     }
-    let Some((of, module)) = known(&mut door, &cluster) else { return };
-    match Fleet::start(door, &cluster, crashes, of, module) {
+    let Some((of, ground)) = known(&mut door, &cluster) else { return };
+    match Fleet::start(door, &cluster, crashes, of, Arc::new(ground)) {
         Ok(fleet) => fleet.run(),
         Err((mut door, why)) => door.give_up(why),
     }
 }
 
 /// How many tasks there are, as soon as that can be told. None: it never will, and the process was told to stop.
-fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<(i32, ir::Module)> {
+fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<(i32, Ground)> {
     loop {
         match count(&door.shared, cluster) {
             Ok(known) => return Some(known),
@@ -58,18 +57,20 @@ fn known(door: &mut Door, cluster: &Arc<dyn Cluster>) -> Option<(i32, ir::Module
 }
 
 /// How many tasks the group has, or is to have if it begins now; and what the rules folder says.
-fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<(i32, ir::Module), Trouble> {
+fn count(shared: &Shared, cluster: &Arc<dyn Cluster>) -> Result<(i32, Ground), Trouble> {
     let config = &shared.config;
     let topics = Topics::new(cluster, &config.kafka, config.dev);
-    let Ground { module, inputs, .. } = Ground::of(config)?;
-    let counts = topics.ensure_inputs(&inputs)?;
-    let now = share::count(&counts).map_err(Trouble::Refused)?;
+    let ground = Ground::of(config)?;
+    let counts = topics.ensure_inputs(&ground.inputs)?;
     // One partition is what a group has that began with one task.
     let began = cluster.partitions(&config.kafka.control_topic)?.filter(|count| *count > 1);
-    let tasks = began.and_then(|count| i32::try_from(count).ok()).unwrap_or(now);
-    share::check(&module, &counts, tasks).map_err(Trouble::Refused)?;
+    let tasks = match began.and_then(|count| i32::try_from(count).ok()) {
+        Some(began) => began,
+        None => share::count(&counts).map_err(Trouble::Refused)?,
+    };
+    share::check(&ground.module, &counts, tasks).map_err(Trouble::Refused)?;
     ensure_outputs(&topics, &config.kafka, tasks)?;
-    Ok((tasks, module))
+    Ok((tasks, ground))
 }
 
 /// All tasks at work.
@@ -89,12 +90,12 @@ impl Fleet {
         cluster: &Arc<dyn Cluster>,
         crashes: Crashes,
         of: i32,
-        module: ir::Module,
+        ground: Arc<Ground>,
     ) -> Result<Self, (Door, String)> {
         let statuses = door.shared.has_tasks(of);
         let (changes, config) = (Arc::<Changes>::default(), &door.shared.config);
         let topics = Topics::new(cluster, &config.kafka, config.dev);
-        let ledger = Ledger::new((cluster, &config.kafka), topics, module, changes.clone());
+        let ledger = Ledger::new((cluster, &config.kafka), topics, ground.clone(), changes.clone());
         let mut fleet = Self {
             door,
             queues: Vec::new(),
@@ -112,7 +113,8 @@ impl Fleet {
             let (say, ready): (Ready, _) = oneshot::channel();
             let own = Door::new(shared, status.clone(), requests, say);
             let own = Door { changes: changes.clone(), ..own };
-            let worker = Worker::new(own, TaskNumber { number, of }, cluster.clone(), crashes);
+            let worker =
+                Worker::new(own, TaskNumber { number, of }, cluster.clone(), crashes).on(ground.clone());
             let work = move || telemetry::of_task(number, || worker.run());
             match clock::thread(format!("task {number}"), work) {
                 Ok(thread) => fleet.threads.push(thread),

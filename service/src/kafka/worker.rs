@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Member};
 use super::door::{Door, reads_kafka};
 use super::mark::{Mark, read_back};
 use super::point::{Burst, KafkaPoint};
-use super::recover::{Recovered, ensure_outputs, recover};
+use super::recover::{Ground, Recovered, ensure_outputs, recover};
 use super::share::TaskNumber;
 use super::source::Source;
 use super::topics::Topics;
@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     /// The task's place in its group; none before the group was joined.
     member: Option<Box<dyn Member>>,
     crashes: Crashes,
+    /// None: not read yet.
+    ground: Option<Arc<Ground>>,
 }
 
 /// How often the group has put another member in this one's place.
@@ -132,7 +134,12 @@ struct Session<'a> {
 
 impl Worker {
     pub(crate) fn new(door: Door, task: TaskNumber, cluster: Arc<dyn Cluster>, crashes: Crashes) -> Self {
-        Self { door, task, cluster, member: None, crashes }
+        Self { door, task, cluster, member: None, crashes, ground: None }
+    }
+
+    /// One of several, which work by the same rules.
+    pub(crate) fn on(self, ground: Arc<Ground>) -> Self {
+        Self { ground: Some(ground), ..self }
     }
 
     /// Works until told to stop.
@@ -206,6 +213,10 @@ impl Worker {
     fn session(&mut self) -> Result<End, Trouble> {
         let (shared, status, task) = (self.door.shared.clone(), self.door.status.clone(), self.task);
         let config = &shared.config;
+        let ground = match &self.ground {
+            Some(ground) => ground.clone(),
+            None => self.ground.insert(Arc::new(Ground::of(config)?)).clone(),
+        };
         let topics = Topics::new(&self.cluster, &config.kafka, config.dev);
         if self.member.is_none() {
             status.beat(now_micros());
@@ -229,7 +240,7 @@ impl Worker {
             }
         };
         let Recovered { mut core, point, protocol, source, snapshots } =
-            recover(config, task, &self.cluster, &**member, &beat)?;
+            recover(config, &ground, task, &self.cluster, &**member, &beat)?;
         core.watch(self.crashes.watch());
         let matcher = Matcher::new(core, point, shared.clone(), status.clone());
         matcher.publish();

@@ -81,7 +81,9 @@ pub(crate) enum RulesAsk {
 }
 
 /// What it answers: status, body, ETag.
-pub(crate) type Answer = Result<(u16, Value, Option<String>), Problem>;
+pub(crate) type Answer = Result<Told, Problem>;
+/// Its parts.
+pub(crate) type Told = (u16, Value, Option<String>);
 
 /// A request in the queue.
 pub(crate) struct Request {

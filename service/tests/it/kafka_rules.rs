@@ -129,8 +129,8 @@ fn wanted(all: &[Vec<Decided>], count: usize) -> BTreeSet<Mark> {
         let event: Value = serde_json::from_str(&line).unwrap();
         let (at, name) = (event["ts"].as_i64().unwrap(), event["id"].as_str().unwrap());
         for id in MARKS {
-            let own = all[partition_of(&line) as usize].iter().filter(|decided| decided.id == id);
-            let Some(holds) = own.filter(|decided| decided.at <= at * 1000).last() else { continue };
+            let mut own = all[partition_of(&line) as usize].iter().filter(|decided| decided.id == id);
+            let Some(holds) = own.rfind(|decided| decided.at <= at * 1000) else { continue };
             if event["amount"].as_u64().unwrap() > limit(holds.text.as_ref().unwrap()) {
                 wanted.insert((id.to_owned(), holds.revision, name.to_owned()));
             }

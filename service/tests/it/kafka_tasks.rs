@@ -149,12 +149,22 @@ fn a_process_has_several_tasks() {
     check_determinism(&service);
 }
 
+/// Starts a worker, and then leaves its rules folder as somebody does who has saved half of a rule: what works goes on by the rules
+/// that were there when it began, also with tasks that come to it later.
+fn start_and_spoil(folder: &TempDir) -> Service {
+    let half = folder.path().join("rules/half.cep");
+    let _ = std::fs::remove_file(&half);
+    let service = start(folder);
+    std::fs::write(half, "rule half {").unwrap();
+    service
+}
+
 /// One worker, then three, then two without one of them, then three again, and so on; by SIGTERM and `kill -9` in turn.
 fn come_and_go(folders: &[TempDir; 3], rounds: usize) -> Vec<Service> {
     folders.iter().for_each(share);
-    let mut workers = vec![start(&folders[0])];
+    let mut workers = vec![start_and_spoil(&folders[0])];
     await_shared(&workers.iter().collect::<Vec<_>>());
-    workers.extend(folders[1..].iter().map(start));
+    workers.extend(folders[1..].iter().map(start_and_spoil));
     for round in 0..=rounds {
         let all: Vec<&Service> = workers.iter().collect();
         await_shared(&all);
@@ -170,7 +180,7 @@ fn come_and_go(folders: &[TempDir; 3], rounds: usize) -> Vec<Service> {
             service.kill();
         }
         await_shared(&workers.iter().collect::<Vec<_>>());
-        workers.insert(gone, start(&folders[gone]));
+        workers.insert(gone, start_and_spoil(&folders[gone]));
     }
     workers
 }
