@@ -60,11 +60,10 @@ fn append_place(handle: Handle, place: &Place, out: &mut Vec<u8>) {
     append(&(handle, place.held.as_ref().map(|held| (&held.key, &held.state))), out);
 }
 
-/// How many places there can be, by rows in their order.
+/// About how many places there are, by the rows of a piece, which are in their order.
 pub(crate) fn places_in(mut rows: &[u8]) -> usize {
-    let bytes = rows.len();
-    // The place comes first, and a row has two bytes at least.
-    take::<Handle>(&mut rows).map_or(0, |first| first as usize + bytes / 2)
+    // WHY not by the length: a row may be a key with a large window, and a piece has few rows.
+    take::<Handle>(&mut rows).map_or(0, |first| first as usize + 1)
 }
 
 impl KeyTable {

@@ -6,7 +6,9 @@ use pattern_dsl::types::Micros;
 use std::collections::VecDeque;
 
 /// Of the time that a key is left alone, the part by which it may be looked through later.
-const GRAIN: Micros = 16;
+///
+/// WHY no larger part: what is due at one time is looked through at once.
+const GRAIN: Micros = 1024;
 
 /// Places, the first ones first, and in runs of how many they are due when.
 #[derive(Debug, Default)]

@@ -36,7 +36,16 @@ pub struct Kafka {
 }
 
 /// Client settings that are secrets, and given by reference.
-const SECRETS: [&str; 4] = ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.keystore.password"];
+const SECRETS: [&str; 8] = [
+    "sasl.password",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+];
 
 /// What the tasks of a group are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, ControlRecord, Member, Polled, Purpose, Reader, Re
 use super::record::Outgoing;
 use super::source::split_name;
 use super::transactions::Transactions;
-use super::{CALL, Context, Lease, Trouble, ask, client, consumer};
+use super::{CALL, Context, Lease, MESSAGE_MAX, Trouble, ask, client, consumer};
 use crate::config::Kafka;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -89,6 +89,7 @@ impl Cluster for Brokers {
                 let mut config = client(&self.kafka);
                 config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "0");
                 config.set("message.timeout.ms", CALL.as_millis().to_string());
+                config.set("message.max.bytes", MESSAGE_MAX);
                 config.create_with_context(Context)?
             }
         };

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Kafka;
 use crate::serve::core::partition_name;
 use crate::serve::language;
-use crate::serve::matcher::{Answer, Condition, RulesAsk, Told, check_condition, invalid, tag_of};
+use crate::serve::matcher::{Answer, Condition, RulesAsk, Told, check_condition, etag, invalid, tag_of};
 use crate::serve::{Shared, now_micros, rfc3339};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Ledger {
     pub(super) fn begin(&mut self, shared: &Shared, ask: RulesAsk, reply: oneshot::Sender<Answer>) {
         let drafted = match ask {
             RulesAsk::Put { id, text, condition, dry_run } => self.put(shared, id, text, &condition, dry_run),
-            RulesAsk::Delete { id, condition } => self.delete(id, &condition).map(Ok),
+            RulesAsk::Delete { id, condition } => self.delete(shared, id, &condition).map(Ok),
             RulesAsk::Check { .. } | RulesAsk::Stats { .. } => return,
         };
         let sent = drafted.and_then(|draft| match draft {
@@ -156,7 +156,7 @@ impl Ledger {
         let (after, revision) = known.as_ref().map_or((0, 0), |known| (known.last, known.revision));
         let current = known.and_then(|known| known.text);
         let tag = current.as_deref().map(|text| tag_of(revision, text));
-        check_condition(tag.as_deref(), condition)?;
+        check_tag(shared, &id, tag.as_deref(), current.as_deref(), condition)?;
         // One that a task has put aside begins anew.
         let is_aside = shared.view().rules.get(&id).is_some_and(|active| active.quarantine.is_some());
         if current.as_ref() == Some(&text) && !is_aside {
@@ -196,17 +196,18 @@ impl Ledger {
         Ok(Ok(Draft { change, status, body, tag: Some(tag) }))
     }
 
-    fn delete(&self, id: String, condition: &Condition) -> Result<Draft, Problem> {
+    fn delete(&self, shared: &Shared, id: String, condition: &Condition) -> Result<Draft, Problem> {
         let known = self.known(&id)?;
-        let Some((after, tag)) =
-            known.and_then(|known| Some((known.last, tag_of(known.revision, known.text.as_deref()?))))
+        let Some((after, revision, text)) =
+            known.and_then(|known| Some((known.last, known.revision, known.text?)))
         else {
             return Err(Problem::new(404, format!("no rule `{id}`")));
         };
+        let tag = tag_of(revision, &text);
         if condition.if_match.is_none() {
             return Err(Problem::new(428, "send `If-Match` with the rule's ETag to delete it"));
         }
-        check_condition(Some(&tag), condition)?;
+        check_tag(shared, &id, Some(&tag), Some(&text), condition)?;
         let change = Change { id, text: None, after, recorded: now_micros() };
         Ok(Draft { change, status: 204, body: Value::Null, tag: None })
     }
@@ -293,6 +294,23 @@ impl Ledger {
     }
 }
 
+/// Checks a condition against the rule as the log has it, and as it is shown.
+///
+/// WHY both: a rule that was once the folder's has had more revisions than the log knows of, and readers are shown those.
+fn check_tag(
+    shared: &Shared,
+    id: &str,
+    tag: Option<&str>,
+    text: Option<&str>,
+    condition: &Condition,
+) -> Result<(), Problem> {
+    check_condition(tag, condition).or_else(|refused| {
+        let view = shared.view();
+        let shown = view.rules.get(id).filter(|active| text == Some(active.text.as_str()));
+        shown.map_or(Err(refused), |active| check_condition(Some(&etag(active)), condition))
+    })
+}
+
 impl Asked {
     /// Itself, if it is not time to answer.
     fn answered(mut self, shared: &Shared) -> Option<Self> {
@@ -320,8 +338,7 @@ impl Asked {
         }
         if self.body.is_object() {
             let view = shared.view();
-            let shown = view.rules.get(&self.id).filter(|active| self.body["revision"] == active.revision);
-            let shown = shown.filter(|_| behind.is_empty());
+            let shown = view.rules.get(&self.id).filter(|_| behind.is_empty());
             self.body["change_number"] = number.into();
             self.body["effective_from"] = json!(shown.and_then(|active| active.effective_from).map(rfc3339));
             self.body["warming_until"] = json!(shown.and_then(|active| active.warm_at).map(rfc3339));

@@ -55,6 +55,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Bytes of a record that are handed to a broker, which has a limit of its own.
+const MESSAGE_MAX: &str = "10000000";
 /// How long one call to a broker may take.
 const CALL: Duration = Duration::from_secs(10);
 /// Transactions older than this are ended by the broker: no reader waits longer for a worker that is gone.
@@ -79,10 +81,19 @@ impl std::fmt::Display for Trouble {
     }
 }
 
+/// An error in words.
+fn told(error: &KafkaError) -> String {
+    match error {
+        // WHY: its own words tell the value too, which may be a secret.
+        KafkaError::ClientConfig(_, why, name, _) => format!("kafka.client: `{name}`: {why}"),
+        other => other.to_string(),
+    }
+}
+
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
         use RDKafkaErrorCode as Code;
-        let text = error.to_string();
+        let text = told(&error);
         match error.rdkafka_error_code() {
             Some(
                 Code::TopicAuthorizationFailed

@@ -1,7 +1,7 @@
 //! `tripline broker-check`: whether a cluster does what exactly once relies on, tried out on a topic and groups of its own.
 
 use super::transactions::offsets;
-use super::{CALL, Context, TRANSACTION_MS, Trouble, ask, client, consumer};
+use super::{CALL, Context, TRANSACTION_MS, Trouble, ask, client, consumer, told};
 use crate::config::{Config, Kafka};
 use crate::console::{say, tell};
 use crate::failure::Failure;
@@ -138,10 +138,6 @@ struct Probe {
 
 type Writer = ThreadedProducer<Context>;
 
-fn text(error: &KafkaError) -> String {
-    error.to_string()
-}
-
 impl Probe {
     fn new(kafka: &Kafka, name: String) -> Result<Self, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -157,7 +153,7 @@ impl Probe {
     }
 
     fn brokers(&self) -> Outcome {
-        let metadata = self.reader.fetch_metadata(None, CALL).map_err(|e| text(&e))?;
+        let metadata = self.reader.fetch_metadata(None, CALL).map_err(|e| told(&e))?;
         let cluster = self.reader.client().fetch_cluster_id(CALL).unwrap_or_default();
         Ok(format!("{} of cluster {cluster}", metadata.brokers().len()))
     }
@@ -166,7 +162,7 @@ impl Probe {
         let topic = NewTopic::new(&self.name, 1, TopicReplication::Fixed(-1));
         let options = AdminOptions::new().operation_timeout(Some(CALL));
         let made =
-            self.runtime.block_on(self.admin.create_topics(&[topic], &options)).map_err(|e| text(&e))?;
+            self.runtime.block_on(self.admin.create_topics(&[topic], &options)).map_err(|e| told(&e))?;
         for outcome in made {
             outcome.map_err(|(topic, code)| format!("`{topic}` cannot be created: {code}"))?;
         }
@@ -197,7 +193,7 @@ impl Probe {
         let first = match self.writer() {
             Ok(first) => first,
             Err(error) => {
-                checks.tell("transactions", Err(text(&error)));
+                checks.tell("transactions", Err(told(&error)));
                 return;
             }
         };
@@ -212,7 +208,7 @@ impl Probe {
         let second = match self.writer() {
             Ok(second) => second,
             Err(error) => {
-                checks.tell("fencing", Err(text(&error)));
+                checks.tell("fencing", Err(told(&error)));
                 return;
             }
         };
@@ -260,7 +256,7 @@ impl Probe {
             .begin(writer, "committed")
             .and_then(|()| self.send_offsets(writer, 1, &group))
             .and_then(|()| writer.commit_transaction(CALL));
-        outcome.map_err(|e| text(&e))?;
+        outcome.map_err(|e| told(&e))?;
         self.shows(&["committed"])?;
         Ok("a record and an offset in one".to_owned())
     }
@@ -268,10 +264,10 @@ impl Probe {
     /// What a reader of committed records sees.
     fn read(&self) -> Result<Vec<(String, i64)>, String> {
         let reader: BaseConsumer<Context> =
-            consumer(&self.kafka).create_with_context(Context).map_err(|e| text(&e))?;
+            consumer(&self.kafka).create_with_context(Context).map_err(|e| told(&e))?;
         let mut assignment = TopicPartitionList::new();
         let added = assignment.add_partition_offset(&self.name, 0, Offset::Beginning);
-        added.and_then(|()| reader.assign(&assignment)).map_err(|e| text(&e))?;
+        added.and_then(|()| reader.assign(&assignment)).map_err(|e| told(&e))?;
         let (mut seen, begun) = (Vec::new(), Instant::now());
         while begun.elapsed() < CALL {
             match reader.poll(Duration::from_millis(100)) {
@@ -310,7 +306,7 @@ impl Probe {
     fn is_at(&self, wanted: i64) -> Outcome {
         let mut asked = TopicPartitionList::new();
         asked.add_partition(&self.name, 0);
-        let found = self.reader.committed_offsets(asked, CALL).map_err(|e| text(&e))?;
+        let found = self.reader.committed_offsets(asked, CALL).map_err(|e| told(&e))?;
         let found = found.elements();
         let (offset, word) =
             found.first().map_or((Offset::Invalid, ""), |element| (element.offset(), element.metadata()));
@@ -322,7 +318,7 @@ impl Probe {
 
     fn abort(&self, writer: &Writer) -> Outcome {
         let outcome = self.begin(writer, "aborted").and_then(|()| writer.abort_transaction(CALL));
-        outcome.map_err(|e| text(&e))?;
+        outcome.map_err(|e| told(&e))?;
         self.shows(&["committed"])
     }
 
@@ -331,7 +327,7 @@ impl Probe {
         let group = self.group()?;
         self.begin(writer, "open")
             .and_then(|()| self.send_offsets(writer, 9, &group))
-            .map_err(|e| text(&e))?;
+            .map_err(|e| told(&e))?;
         self.shows(&["committed"])?;
         // Offsets that are pending are not told: the call waits for them, or says that they are not stable.
         let mut asked = TopicPartitionList::new();
@@ -380,10 +376,10 @@ impl Probe {
             .set("group.id", format!("{}-members", self.name))
             .set("group.instance.id", "check")
             .set("session.timeout.ms", "10000");
-        let member: BaseConsumer<Context> = config.create_with_context(Context).map_err(|e| text(&e))?;
-        member.subscribe(&[&self.name]).map_err(|e| text(&e))?;
+        let member: BaseConsumer<Context> = config.create_with_context(Context).map_err(|e| told(&e))?;
+        member.subscribe(&[&self.name]).map_err(|e| told(&e))?;
         let begun = Instant::now();
-        while member.assignment().map_err(|e| text(&e))?.count() == 0 {
+        while member.assignment().map_err(|e| told(&e))?.count() == 0 {
             if begun.elapsed() > CALL * 2 {
                 return Err("a group does not let its member in".to_owned());
             }

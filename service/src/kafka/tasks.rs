@@ -33,6 +33,10 @@ pub(crate) fn work(mut door: Door, cluster: Arc<dyn Cluster>, crashes: Crashes) 
         return Worker::new(door, ONLY, cluster, crashes).run();
     }
     let Some((of, ground)) = known(&mut door, &cluster) else { return };
+    if of == ONLY.of {
+        // Nothing is shared: the group is one that has one task, whatever its setting says.
+        return Worker::new(door, ONLY, cluster, crashes).on(Arc::new(ground)).run();
+    }
     match Fleet::start(door, &cluster, crashes, of, Arc::new(ground)) {
         Ok(fleet) => fleet.run(),
         Err((mut door, why)) => door.give_up(why),

@@ -5,7 +5,7 @@ use super::cluster::Member;
 use super::lease::Lease;
 use super::record::Outgoing;
 use super::source::split_name;
-use super::{CALL, Context, TRANSACTION_MS, Trouble, client};
+use super::{CALL, Context, MESSAGE_MAX, TRANSACTION_MS, Trouble, client};
 use crate::commit::protocol::Outcome;
 use crate::config::Kafka;
 use crate::serve::core::{Cut, partition_name};
@@ -110,7 +110,7 @@ impl Member for Transactions {
             // WHY: the client waits for the answer about offsets as long as for any, whatever the call allows.
             .set("socket.timeout.ms", self.answer_ms().to_string())
             .set("compression.type", "lz4")
-            .set("message.max.bytes", "10000000")
+            .set("message.max.bytes", MESSAGE_MAX)
             .set("linger.ms", "0")
             .set("partitioner", "murmur2_random");
         let producer: ThreadedProducer<Context> = config.create_with_context(Context)?;

@@ -414,7 +414,10 @@ impl Session<'_> {
         if clock::now() < self.follow_again {
             return;
         }
-        while let Some((number, change)) = self.door.changes.next(self.matcher.point.changes) {
+        while !self.matcher.point.is_full()
+            && let Some((number, change)) = self.door.changes.next(self.matcher.point.changes)
+        {
+            self.matcher.status.beat(now_micros());
             let before = std::mem::replace(&mut self.matcher.point.changes, number);
             let Change { id, text, recorded, .. } = &*change;
             let taken = crash::caught(|| self.matcher.change(id, text.as_deref(), *recorded, now_micros()));

@@ -49,8 +49,10 @@ impl From<ActivateError> for CompileError {
 
 impl std::fmt::Display for CompileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let first = self.diagnostics.first().and_then(|d| d.get("message")).and_then(Value::as_str);
-        f.write_str(first.unwrap_or(&self.rendered))
+        let told = |d: &Value, what: &str| d.get(what).and_then(Value::as_str).map(str::to_owned);
+        let is_error = |d: &&Value| told(d, "code").is_some_and(|code| code.starts_with('E'));
+        let first = self.diagnostics.iter().find(is_error).and_then(|d| told(d, "message"));
+        f.write_str(first.as_ref().unwrap_or(&self.rendered))
     }
 }
 

@@ -147,6 +147,16 @@ fn a_process_has_several_tasks() {
     assert_eq!(users(6).len(), 2);
     assert_eq!(node.committed(&topic("alerts")).len(), 6);
     check_determinism(&service);
+    terminate(service);
+    // A rule that was the folder's is put: the ETag that is shown is the one that counts, whatever revisions there were before.
+    let path = folder.path().join("rules/a.cep");
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap().replace(RULE, "")).unwrap();
+    let service = start(&folder);
+    let put = service.put_rule("guess", RULE, &[]);
+    assert!(put.status == 201 && put.json()["effective_from"].is_string(), "{}", put.body);
+    let shown = service.get("/v1/rules/guess").json();
+    let etag = shown["etag"].as_str().unwrap();
+    assert_eq!(service.call("DELETE", "/v1/rules/guess", &[("if-match", etag)], b"").status, 204);
 }
 
 /// Starts a worker, and then leaves its rules folder as somebody does who has saved half of a rule: what works goes on by the rules
