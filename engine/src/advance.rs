@@ -144,7 +144,7 @@ impl RuleRun {
 }
 
 impl Turn<'_, '_> {
-    /// False if the key holds nothing and begins nothing.
+    /// False if the event met no state: its key is not held, and the event begins none or was kept out.
     fn keyed(&mut self, roles: u64, key: &[Value], hash: u64, near: Near) -> bool {
         let (program, pos, around) = (self.program, self.pos, self.around);
         let (now, accepts) = (self.event.view.ts, self.state.accepts(self.event.view.ts));

@@ -189,7 +189,7 @@ impl KeyTable {
         Some(outcome)
     }
 
-    /// A key, added where there is none.
+    /// A key, added where there is none, and looked through when its turn comes.
     pub(crate) fn of_key(&mut self, key: &Key, make: impl FnOnce() -> KeyState) -> Handle {
         let hash = hash_of(&**key);
         let handle = self.find(hash, key).unwrap_or_else(|| self.insert(hash, key, make));

@@ -111,7 +111,7 @@ pub(crate) enum Lists {
     #[default]
     None,
     One(Row),
-    /// By step.
+    /// By step; from the second row on, for as long as the key is held.
     Many(Box<[List]>),
 }
 

@@ -129,7 +129,7 @@ pub(crate) struct KeyState {
     /// Candidates by step.
     pub(crate) lists: Lists,
     pub(crate) beside: Beside,
-    /// When the first of what it holds has run out. `Micros::MIN` = not known.
+    /// Nothing of what it holds has run out before this time. `Micros::MIN` = not known, found at the next look.
     #[serde(skip, default = "not_known")]
     expires_at: Micros,
 }

@@ -90,8 +90,9 @@ impl Stepping<'_> {
         }
     }
 
-    /// Drops what came before another event and was not followed by one at once. Each event decides this for the event before
-    /// it alone: it is among the last of its list.
+    /// Drops what came before another event and was not followed by one at once: no row of the next step names it as the event
+    /// before. Those are the last of their part of the list, since each event decides this for the one before it. In such a chain
+    /// units and steps have the same numbers.
     fn drop_left_behind(&mut self) {
         for unit in (0..self.program.units.len() - 1).rev() {
             let newest = self.union_before(unit + 1, unit);

@@ -26,7 +26,7 @@ impl Sweeps {
         self.push_due(handle, due);
     }
 
-    /// Notes a place to be looked through as soon as may be.
+    /// Notes a place to be looked through when its turn comes: behind those that are noted.
     pub(super) fn push_now(&mut self, handle: Handle) {
         self.push_due(handle, Micros::MIN);
     }

@@ -17,6 +17,7 @@ mod kafka_crash;
 mod kafka_damage;
 mod kafka_rules;
 mod kafka_scale;
+mod kafka_silence;
 mod kafka_tasks;
 #[cfg(feature = "tls")]
 mod kafka_tls;
