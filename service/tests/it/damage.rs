@@ -152,6 +152,28 @@ fn alerts(service: &Service) -> Vec<String> {
     all.iter().map(|alert| alert["id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Sends again whatever was not acknowledged, and some of what was; then all is there once, with the alerts of a service that
+/// nothing disturbs.
+fn check_whole(service: &Service, rules: &str, acknowledged: usize) {
+    for number in acknowledged - 5..acknowledged + 20 {
+        let answer = deliver(service, number).unwrap();
+        assert_eq!((answer.status, &answer.json()["accepted"]), (200, &20.into()), "{}", answer.body);
+    }
+    let records = pages(service, "/v1/topics/auth/records");
+    let found: Vec<&str> = records.iter().map(|r| r["value"]["id"].as_str().unwrap()).collect();
+    let wanted: Vec<String> = (0..(acknowledged + 20) * 20).map(|n| format!("auth{n}")).collect();
+    assert_eq!(found, wanted, "an event is lost or doubled");
+    let raised = alerts(service);
+    assert_eq!(raised.iter().collect::<BTreeSet<_>>().len(), raised.len(), "an alert stands twice");
+    let undisturbed = {
+        let folder = super::serve::folder(&[("a.cep", rules)]);
+        let service = Service::start(folder.path(), &[]);
+        (0..acknowledged + 20).for_each(|number| assert_eq!(deliver(&service, number).unwrap().status, 200));
+        alerts(&service)
+    };
+    assert_eq!(raised, undisturbed);
+}
+
 #[test]
 fn a_full_disk_loses_and_doubles_nothing() {
     let rules = format!("{STREAMS}{RULES}");
@@ -182,23 +204,60 @@ fn a_full_disk_loses_and_doubles_nothing() {
     disk.resize("size=64m");
     let service = Service::start(folder.path(), &[]);
     check_determinism(&service);
-    // Whatever was not acknowledged is sent again, and some of what was.
-    for number in acknowledged - 5..acknowledged + 20 {
-        let answer = deliver(&service, number).unwrap();
-        assert_eq!((answer.status, &answer.json()["accepted"]), (200, &20.into()), "{}", answer.body);
-    }
-    let records = pages(&service, "/v1/topics/auth/records");
-    let found: Vec<&str> = records.iter().map(|r| r["value"]["id"].as_str().unwrap()).collect();
-    let wanted: Vec<String> = (0..(acknowledged + 20) * 20).map(|n| format!("auth{n}")).collect();
-    assert_eq!(found, wanted, "an event is lost or doubled");
-    let raised = alerts(&service);
-    assert_eq!(raised.iter().collect::<BTreeSet<_>>().len(), raised.len(), "an alert stands twice");
-    let undisturbed = {
-        let folder = super::serve::folder(&[("a.cep", &rules)]);
-        let service = Service::start(folder.path(), &[]);
-        (0..acknowledged + 20).for_each(|number| assert_eq!(deliver(&service, number).unwrap().status, 200));
-        alerts(&service)
-    };
-    assert_eq!(raised, undisturbed);
+    check_whole(&service, &rules, acknowledged);
     println!("full after {acknowledged} batches; none lost, none twice");
+}
+
+/// Where the file that it names is there, nothing reaches the disk any more.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int call(const char *name, int file) {
+  const char *flag = getenv("SYNC_FAILS");
+  if (flag && access(flag, F_OK) == 0) { errno = EIO; return -1; }
+  return ((int (*)(int))dlsym(RTLD_NEXT, name))(file);
+}
+int fsync(int file) { return call("fsync", file); }
+int fdatasync(int file) { return call("fdatasync", file); }
+"#;
+
+/// The shim as a library. None where there is no C compiler; in CI that is a failure.
+fn shim(folder: &Path) -> Option<PathBuf> {
+    let (source, library) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&source, SHIM).unwrap();
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").output();
+    if built.is_ok_and(|output| output.status.success()) {
+        return Some(library);
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI needs a C compiler");
+    println!("left out: a disk that fails needs a C compiler");
+    None
+}
+
+#[test]
+fn a_sync_that_fails_loses_and_doubles_nothing() {
+    let rules = format!("{STREAMS}{RULES}");
+    let folder = folder(&[("a.cep", &rules)]);
+    let beside = tempfile::tempdir().unwrap();
+    let Some(library) = shim(beside.path()) else { return };
+    let flag = beside.path().join("fails");
+    let variables = [("LD_PRELOAD", library.to_str().unwrap()), ("SYNC_FAILS", flag.to_str().unwrap())];
+    let service = Service::start_with(folder.path(), &[], &variables);
+    let acknowledged = 30;
+    (0..acknowledged).for_each(|number| assert_eq!(deliver(&service, number).unwrap().status, 200));
+    std::fs::write(&flag, "").unwrap();
+    let refused = deliver(&service, acknowledged).unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    // A disk that is well again is not trusted: what was to be written then may be gone.
+    std::fs::remove_file(&flag).unwrap();
+    assert_eq!(deliver(&service, acknowledged + 1).unwrap().status, 503);
+    assert_eq!((service.get("/readyz").status, service.get("/livez").status), (503, 200));
+    service.kill();
+    let service = Service::start_with(folder.path(), &[], &variables);
+    check_determinism(&service);
+    check_whole(&service, &rules, acknowledged);
 }
