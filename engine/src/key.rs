@@ -3,7 +3,6 @@
 use crate::value::Value;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
-use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use thin_vec::ThinVec;
@@ -51,12 +50,6 @@ impl From<&[Value]> for Key {
 impl FromIterator<Value> for Key {
     fn from_iter<I: IntoIterator<Item = Value>>(values: I) -> Self {
         Self::of(values.into_iter().collect())
-    }
-}
-
-impl Borrow<[Value]> for Key {
-    fn borrow(&self) -> &[Value] {
-        self
     }
 }
 

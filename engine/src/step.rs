@@ -120,9 +120,7 @@ impl Stepping<'_> {
         let mut row = self.row(number, reach_ts);
         if unit == 0 {
             row.mark(!self.accepts || self.is_forbidden(&row));
-            let single = self.program.units.first().is_some_and(|unit| unit.steps.len() == 1)
-                && self.program.steps.first().is_some_and(|step| step.max == 1);
-            if row.is_marked() && single {
+            if row.is_marked() && self.is_single(0) {
                 return false;
             }
             if self.program.times_out && !row.is_marked() {

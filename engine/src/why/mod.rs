@@ -142,7 +142,7 @@ impl Task {
         }
         let replay = replay::Replay::new(self, number, history, program, values);
         why.events = replay.events;
-        let first = program.units.first().map_or(0..0, |unit| unit.steps.clone());
+        let first = program.first_steps();
         why.begins =
             program.texts.get(first).unwrap_or_default().iter().map(|s| s.stream_name.to_string()).collect();
         why.begins.dedup();
